@@ -1,0 +1,117 @@
+"""The activation cache: what a model computes at the last position of every text of a data set.
+
+One memory-mapped safetensors file for a model and a data set. For each kind of text (explicit prompt, obscure
+prompt, memory) it holds, a row for each prompt pair:
+
+- `<kind>.resid` [prompt, layer + 1, d_model]: the residual stream before every block, and after the last one
+- `<kind>.attn_out`, `<kind>.mlp_out` [prompt, layer, d_model]: what attention and MLP add to it
+- `<kind>.z` [prompt, layer, head, d_head]: determines every head's output exactly (`Lens.head_results`)
+- `<kind>.n_tokens`, `<kind>.p_answer`, `<kind>.rank_answer` [prompt]: length, and probability and rank of the answer
+
+and once `answer_id`, `memory_id` [prompt]: the first tokens of answer and memory. Ranks count from 0, the most
+probable token. Everything is in the coordinates of the processed weights (see `lens`).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerBase
+
+from .tokens import answer_ids, check_context, first_token, length_batches, prompt_ids
+
+KINDS = {"explicit": "explicit_prompt", "obscure": "obscure_prompt", "memory": "memory"}
+MAX_TOKENS = 1024
+
+
+@torch.inference_mode()
+def compute(
+    bridge: TransformerBridge, tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame, bos: bool
+) -> dict[str, Tensor]:
+    """The tensors of the activation cache, on the CPU in float32; raises `StudyError` for a text without tokens."""
+    answers = torch.tensor(answer_ids(tokenizer, list(pairs["answer"])))
+    cache = {
+        "answer_id": answers,
+        "memory_id": torch.tensor([first_token(tokenizer, memory) for memory in pairs["memory"]]),
+    }
+    for kind, column in KINDS.items():
+        rows = [prompt_ids(tokenizer, text, bos) for text in pairs[column]]
+        check_context(rows, bridge.cfg.n_ctx)
+        cache |= {f"{kind}.{name}": values for name, values in _of_texts(bridge, rows, answers, kind).items()}
+    return cache
+
+
+def _of_texts(
+    bridge: TransformerBridge, rows: Sequence[Sequence[int]], answers: Int[Tensor, " text"], kind: str
+) -> dict[str, Tensor]:
+    """The activations of texts, in their order, from batches of texts of one length."""
+    lengths = [len(row) for row in rows]
+    parts: list[dict[str, Tensor]] = []
+    order: list[int] = []
+    with tqdm(total=len(rows), desc=f"{kind} texts", unit="text") as progress:
+        for batch in length_batches(lengths, MAX_TOKENS):
+            tokens = torch.tensor([rows[index] for index in batch], device=bridge.cfg.device)
+            parts.append(_of_batch(bridge, tokens, answers[batch].to(tokens.device)))
+            order += batch
+            progress.update(len(batch))
+    back = torch.tensor(order).argsort()
+    joined = {name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}
+    return joined | {"n_tokens": torch.tensor(lengths)}
+
+
+def _of_batch(
+    bridge: TransformerBridge, tokens: Int[Tensor, "batch pos"], answers: Int[Tensor, " batch"]
+) -> dict[str, Tensor]:
+    hooks = ("hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "attn.hook_z")
+    logits, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name.endswith(hooks))
+
+    def stack(hook: str, layers: Sequence[int]) -> Float[Tensor, "batch layer ..."]:
+        return torch.stack([cache[f"blocks.{layer}.{hook}"][:, -1] for layer in layers], dim=1).float().cpu()
+
+    layers = range(bridge.cfg.n_layers)
+    p_answer, rank_answer = probability_and_rank(logits[:, -1], answers)
+    resid_pre, resid_last = stack("hook_resid_pre", layers), stack("hook_resid_post", layers[-1:])
+    return {
+        "resid": torch.cat([resid_pre, resid_last], dim=1),
+        "attn_out": stack("hook_attn_out", layers),
+        "mlp_out": stack("hook_mlp_out", layers),
+        "z": stack("attn.hook_z", layers),
+        "p_answer": p_answer.cpu(),
+        "rank_answer": rank_answer.cpu(),
+    }
+
+
+def probability_and_rank(
+    logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
+    """Probability (softmax in float32) and rank (number of tokens with a higher logit) of one token a row."""
+    logits = logits.float()
+    own = logits.gather(1, token[:, None])
+    return (own[:, 0] - logits.logsumexp(dim=1)).exp(), (logits > own).sum(dim=1)
+
+
+class ActivationCache:
+    """A memory-mapped activation cache; tensors are read when they are asked for."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._file: Any = safe_open(path, framework="pt")
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._file.get_tensor(name)
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Some rows of a tensor; only they are read."""
+        return self._file.get_slice(name)[start:stop]
+
+
+def save(cache: dict[str, Tensor], path: Path) -> None:
+    """Write the tensors of `compute` as one safetensors file."""
+    save_file({name: values.contiguous() for name, values in cache.items()}, path)

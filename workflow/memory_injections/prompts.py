@@ -1,0 +1,94 @@
+"""Prompt pairs and word lists: read from any source, brought to one form, and checked.
+
+A prompt pair is an explicit prompt that names an entity, an obscure prompt that describes it, the entity (the
+memory) and the answer that both ask for (paper, section 3.1).
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from .errors import StudyError
+
+AUTHORS_NAMES = {
+    "explicit_sentence": "explicit_prompt",
+    "explicit_sent": "explicit_prompt",
+    "obscure_sentence": "obscure_prompt",
+    "obscure_sent": "obscure_prompt",
+    "explicit_entity": "memory",
+}
+TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
+PAIRS = pa.DataFrameSchema(
+    {
+        "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
+        **{name: pa.Column(str, pa.Check.str_matches(r"\S", name="not_empty")) for name in TEXT_COLUMNS},
+    },
+    strict=True,
+)
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A CSV file as text, empty cells as empty strings; raises `StudyError` if it is not there or no CSV."""
+    if not path.is_file():
+        raise StudyError(f"file {path} does not exist; correct the path in the config")
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise StudyError(f"file {path} is not a CSV table in UTF-8 ({str(error).strip()}); repair it") from error
+
+
+def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -> pd.DataFrame:
+    """The checked table of prompt pairs, with `prompt_id` (row of the source, from 0) and `TEXT_COLUMNS`.
+
+    Text is kept as it stands, spaces included, because tokens depend on them. Reads the authors' column names
+    too. Raises `StudyError` for a missing column, an empty cell or an empty table; `source` names the file.
+    """
+    table = table.rename(columns={old: new for old, new in AUTHORS_NAMES.items() if new not in table.columns})
+    missing = [name for name in TEXT_COLUMNS if name not in table.columns]
+    if missing:
+        raise StudyError(
+            f"{source} has no column {', '.join(missing)} (it has {', '.join(map(str, table.columns))}); "
+            "name the columns as config/README.md says"
+        )
+    if table.empty:
+        raise StudyError(f"{source} has no rows; give at least one prompt pair")
+    table = table[TEXT_COLUMNS].head(rows)
+    table.insert(0, "prompt_id", range(len(table)))
+    try:
+        return PAIRS.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        first = error.failure_cases.iloc[0]
+        where = f"row {first['index']} (counted from 0)" if pd.notna(first["index"]) else "every row"
+        raise StudyError(f"{source}: column {first['column']} is empty in {where}; fill it in") from error
+
+
+def read_words(path: Path) -> dict[str, list[str]]:
+    """A word list: each column's words, in order and without repeats, under its name in lower case.
+
+    Raises `StudyError` for a column without words.
+    """
+    table = read_csv(path)
+    words = {}
+    for column in table.columns:
+        texts = [text.strip() for text in table[column] if text.strip()]
+        if not texts:
+            raise StudyError(f"word list {path}: column {column} is empty; add words or remove the column")
+        words[column_name(column)] = list(dict.fromkeys(texts))
+    return words
+
+
+def column_name(heading: str) -> str:
+    """`Top 5000 Words` -> `top_5000_words`, the form in which a config names a column of the word list."""
+    return re.sub(r"\W+", "_", heading.strip().lower())
+
+
+def check_word_columns(words: dict[str, list[str]], wanted: list[str], source: str) -> None:
+    """Raise `StudyError` unless every wanted column is in the word list."""
+    for name in wanted:
+        if name not in words:
+            raise StudyError(
+                f"config key injection.memories: {name!r} is no column of the word list {source}; "
+                f"allowed: curated, {', '.join(words)}"
+            )
