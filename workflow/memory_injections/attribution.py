@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
+import pyarrow as pa
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -17,6 +18,11 @@ from .lens import Lens
 
 PROMPT_KINDS = ("explicit", "obscure")
 MAX_HEADS = 1024
+
+_HEAD = [("prompt_id", pa.int32()), ("prompt_kind", pa.string()), ("layer", pa.int16()), ("head", pa.int16())]
+_TOKEN = [("token_id", pa.int32()), ("token", pa.string()), ("logit", pa.float32())]
+TOP_SCHEMA = pa.schema([*_HEAD, ("rank", pa.int16()), *_TOKEN])
+TARGETS_SCHEMA = pa.schema([*_HEAD, ("target", pa.string()), *_TOKEN, ("rank", pa.int32())])
 
 
 @dataclass(frozen=True)

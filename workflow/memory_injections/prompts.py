@@ -84,11 +84,16 @@ def column_name(heading: str) -> str:
     return re.sub(r"\W+", "_", heading.strip().lower())
 
 
-def check_word_columns(words: dict[str, list[str]], wanted: list[str], source: str) -> None:
-    """Raise `StudyError` unless every wanted column is in the word list."""
-    for name in wanted:
-        if name not in words:
-            raise StudyError(
-                f"config key injection.memories: {name!r} is no column of the word list {source}; "
-                f"allowed: curated, {', '.join(words)}"
-            )
+def words_of_column(path: Path, name: str) -> list[str]:
+    """The words of one column; raises `StudyError` if the list has no such column."""
+    words = read_words(path)
+    if name not in words:
+        raise StudyError(
+            f"config key injection.memories: the word list has no column {name!r}; allowed: curated, {', '.join(words)}"
+        )
+    return words[name]
+
+
+def read_pairs(path: Path) -> pd.DataFrame:
+    """A table of prompt pairs that `normalise_pairs` made and a job wrote."""
+    return read_csv(path).astype({"prompt_id": "int64"})

@@ -1,0 +1,42 @@
+"""Checks of what a study names on this machine, made before anything runs."""
+
+from pathlib import Path
+
+from .config import FileDataset, LocalFile, LocalModel, Study
+from .errors import StudyError
+
+WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+
+
+def check_model_folder(folder: Path) -> None:
+    """Raise `StudyError` unless `folder` holds a config, weights and a tokenizer in Hugging Face format."""
+    if not folder.is_dir():
+        raise StudyError(f"model folder {folder} does not exist; give the path of a folder in Hugging Face format")
+    if not (folder / "config.json").is_file():
+        raise StudyError(f"model folder {folder} has no config.json; save the model there with `save_pretrained`")
+    if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
+        raise StudyError(
+            f"model folder {folder} has no weights ({' or '.join(WEIGHTS)}); "
+            "save the model there with `save_pretrained`, or fetch the whole repository"
+        )
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        raise StudyError(f"model folder {folder} has no tokenizer; save it there with `tokenizer.save_pretrained`")
+
+
+def check_local_files(study: Study) -> None:
+    """Raise `StudyError` for the first local model folder, data file or word list that is not there or not whole."""
+    for model in study.models.values():
+        if isinstance(model, LocalModel):
+            check_model_folder(Path(model.path))
+    files = {f"datasets.{name}": data.path for name, data in study.datasets.items() if isinstance(data, FileDataset)}
+    if isinstance(study.words, LocalFile):
+        files["words"] = study.words.path
+    for key, path in files.items():
+        if not Path(path).is_file():
+            raise StudyError(f"config key {key}.path: file {path} does not exist; correct the path")
+
+
+def model_files(folder: str) -> list[str]:
+    """The files of a local model folder: a model changes when one of them does."""
+    return sorted(str(path) for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))

@@ -1,0 +1,92 @@
+"""The study's report: one self-contained HTML page."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+
+from .statistics import AVERAGES
+
+LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
+NAMES = {
+    "dataset": "data",
+    "prompt_kind": "prompt",
+    "n_prompts": "prompts",
+    "p_answer": "P(answer)",
+    "surprisal": "surprisal (nats)",
+    "n_tokens": "tokens",
+    "best_by": "best by",
+    "n_improved": "improved",
+    "explicit_prompt": "explicit prompt",
+    "obscure_prompt": "obscure prompt",
+    **{key: f"{name} (%)" for key, name in AVERAGES.items()},
+}
+FORMATS = {
+    "p_answer": "{:.4f}",
+    "surprisal": "{:.2f}",
+    "n_tokens": "{:.1f}",
+    "magnitude": "{:g}",
+    **dict.fromkeys(AVERAGES, "{:+.1f}"),
+}
+
+
+def data_uri(png: str | Path) -> str:
+    """A PNG file as a `data:` address."""
+    return f"data:image/png;base64,{base64.b64encode(Path(png).read_bytes()).decode()}"
+
+
+def number_text(column: str, value: Any) -> str:
+    """A table cell as a reader wants it; a missing value is a dash."""
+    if pd.isna(value):
+        return "–"
+    return FORMATS.get(column, "{}").format(value)
+
+
+def verdict(table3: pd.DataFrame) -> list[str]:
+    """One sentence for each model, data set, encoding and best site: what the curated memories do there."""
+    sentences = []
+    for row in table3[table3["memories"] == "curated"].itertuples():
+        share = 100 * row.n_improved / row.n_prompts
+        spread = (
+            "mean and median disagree in sign, so a few prompts carry the mean"
+            if row.mean * row.median < 0
+            else "mean and median agree in sign"
+        )
+        sentences.append(
+            f"{row.model} on {row.dataset}, {row.encoding} encoding, best {row.best_by} at layer {row.layer} and magnitude "
+            f"{row.magnitude:g}: {row.n_improved} of {row.n_prompts} prompts improve ({share:.0f} %), mean {row.mean:+.1f} %, "
+            f"median {row.median:+.1f} %, ratio of means {row.ratio_of_means:+.1f} %; {spread}."
+        )
+    return sentences
+
+
+def render(
+    template: Path,
+    config: Mapping[str, Any],
+    manifests: Mapping[str, Mapping[str, Any]],
+    pairs: Mapping[str, pd.DataFrame],
+    tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, Sequence[str]],
+) -> str:
+    """The page's HTML; `figures` gives the PNG paths of each section, `tables` the paper's tables by name."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"data_uri": data_uri}
+    return environment.get_template(template.name).render(
+        config=config,
+        config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        manifests=manifests,
+        pairs=pairs,
+        tables=tables,
+        figures=figures,
+        names=NAMES,
+        text=number_text,
+        verdict=verdict(tables["table3"]),
+        libraries={name: version(name) for name in LIBRARIES},
+    )

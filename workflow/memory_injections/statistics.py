@@ -1,0 +1,61 @@
+"""What a set of cells says: averages of the percent change, and best sites (paper, section 4).
+
+The paper's headline is a mean of per-prompt ratios, which a few prompts with a tiny `p_obscure` dominate; so
+every site is described by four averages together.
+"""
+
+import numpy as np
+import pandas as pd
+
+AVERAGES = {
+    "mean": "mean",
+    "mean_without_top": "mean without the top 1 %",
+    "median": "median",
+    "ratio_of_means": "ratio of means",
+}
+
+
+def percent_change(cells: pd.DataFrame) -> pd.Series:
+    """100 (p_injected - p_obscure) / p_obscure of every cell."""
+    return 100 * (cells["p_injected"] / cells["p_obscure"].astype("float64") - 1)
+
+
+def site_averages(cells: pd.DataFrame) -> pd.Series:
+    """The four averages of the percent change over the prompts of one site, in percent, and who improved.
+
+    - mean: of the per-prompt changes, as the paper has it
+    - mean_without_top: without the largest 1 % of the changes, rounded up to whole prompts
+    - median: of the per-prompt changes
+    - ratio_of_means: change of the mean probability
+    """
+    change = percent_change(cells).sort_values()
+    kept = change.iloc[: len(change) * 99 // 100]
+    means = cells[["p_obscure", "p_injected"]].astype("float64").mean()
+    return pd.Series(
+        {
+            "mean": change.mean(),
+            "mean_without_top": kept.mean(),
+            "median": change.median(),
+            "ratio_of_means": 100 * (means["p_injected"] / means["p_obscure"] - 1),
+            "n_improved": int((change > 0).sum()),
+            "n_prompts": len(change),
+        }
+    )
+
+
+def averages_by_site(cells: pd.DataFrame) -> pd.DataFrame:
+    """`site_averages` of every (layer, magnitude), indexed by them."""
+    columns = ["p_obscure", "p_injected"]
+    table = cells.groupby(["layer", "magnitude"])[columns].apply(site_averages)
+    return table.astype({"n_improved": int, "n_prompts": int})
+
+
+def best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
+    """The (layer, magnitude) with the highest value of one average."""
+    layer, magnitude = sites[average].idxmax()
+    return int(layer), float(magnitude)
+
+
+def at_site(cells: pd.DataFrame, layer: int, magnitude: float) -> pd.DataFrame:
+    """The cells of one site; empty if the grid does not have it."""
+    return cells[(cells["layer"] == layer) & np.isclose(cells["magnitude"], magnitude)]

@@ -1,0 +1,16 @@
+# What a model computes at the last position of every text of a data set, written once.
+
+
+rule activations:
+    input:
+        checkpoint=rules.model.output.checkpoint,
+        pairs=rules.pairs.output[0],
+    output:
+        "results/shared/activations/{model}/{dataset}.{bos}.safetensors",
+    log:
+        "logs/shared/activations/{model}/{dataset}.{bos}.log",
+    benchmark:
+        "benchmarks/shared/activations/{model}/{dataset}.{bos}.tsv"
+    threads: half_the_cores()
+    script:
+        "../scripts/activations.py"

@@ -1,0 +1,37 @@
+# Prompt pairs and word lists, from any source, in one checked form.
+
+
+def local_path(source):
+    return [source.path] if source.source == "file" else []
+
+
+rule pairs:
+    input:
+        lambda wildcards: local_path(STUDY.datasets[wildcards.dataset]),
+    output:
+        "results/shared/datasets/{dataset}.csv",
+    log:
+        "logs/shared/datasets/{dataset}.log",
+    benchmark:
+        "benchmarks/shared/datasets/{dataset}.tsv"
+    params:
+        source=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
+    script:
+        "../scripts/pairs.py"
+
+
+if STUDY.words is not None:
+
+    rule words:
+        input:
+            local_path(STUDY.words),
+        output:
+            f"{RESULTS}/words.csv",
+        log:
+            f"{LOGS}/words.log",
+        benchmark:
+            f"{BENCHMARKS}/words.tsv"
+        params:
+            source=STUDY.words.model_dump(),
+        script:
+            "../scripts/words.py"

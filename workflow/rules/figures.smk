@@ -1,0 +1,107 @@
+# Every figure as PNG and PDF; the PNGs appear in Snakemake's own report too.
+
+FIGURE = f"{RESULTS}/figures"
+
+
+def figure(name, caption, category, **labels):
+    """The PNG of a figure, annotated for `snakemake --report`."""
+    return report(
+        f"{FIGURE}/{name}.png",
+        category=category,
+        subcategory="{model}, {dataset}",
+        labels={**labels, "model": "{model}", "data": "{dataset}"},
+        caption=f"../report/{caption}.rst",
+    )
+
+
+def kinds_of_memory(wildcards):
+    """Every kind of memory that is swept in one encoding, curated first."""
+    return sorted((memories for memories, encoding in SWEEPS if encoding == wildcards.encoding), key=CURATED.__ne__)
+
+
+def curated_and_random(wildcards):
+    return expand(rules.injections.output[0], memories=kinds_of_memory(wildcards), allow_missing=True)
+
+
+rule change_figure:
+    input:
+        rules.injections.output[0],
+    output:
+        png=figure(
+            "change.{model}.{dataset}.{memories}.{encoding}",
+            caption="change",
+            category="Injections",
+            figure="change by site",
+            memories="{memories}",
+            encoding="{encoding}",
+        ),
+        pdf=f"{FIGURE}/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.pdf",
+    log:
+        f"{LOGS}/figures/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
+    script:
+        "../scripts/change_figure.py"
+
+
+rule distribution_figure:
+    input:
+        rules.injections.output[0],
+    output:
+        png=figure(
+            "distribution.{model}.{dataset}.{memories}.{encoding}",
+            caption="distribution",
+            category="Injections",
+            figure="distribution over prompts",
+            memories="{memories}",
+            encoding="{encoding}",
+        ),
+        pdf=f"{FIGURE}/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.pdf",
+    log:
+        f"{LOGS}/figures/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
+    script:
+        "../scripts/distribution_figure.py"
+
+
+rule comparison_figure:
+    input:
+        curated_and_random,
+    output:
+        png=figure(
+            "comparison.{model}.{dataset}.{encoding}",
+            caption="comparison",
+            category="Best sites",
+            figure="curated against random",
+            encoding="{encoding}",
+        ),
+        pdf=f"{FIGURE}/comparison.{{model}}.{{dataset}}.{{encoding}}.pdf",
+    log:
+        f"{LOGS}/figures/comparison.{{model}}.{{dataset}}.{{encoding}}.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/comparison.{{model}}.{{dataset}}.{{encoding}}.tsv"
+    params:
+        kinds=kinds_of_memory,
+    script:
+        "../scripts/comparison_figure.py"
+
+
+rule attribution_figure:
+    input:
+        rules.attribution.output.targets,
+    output:
+        png=figure(
+            "attribution.{model}.{dataset}.{target}",
+            caption="attribution",
+            category="Attribution",
+            figure="heads",
+            token="{target}",
+        ),
+        pdf=f"{FIGURE}/attribution.{{model}}.{{dataset}}.{{target}}.pdf",
+    log:
+        f"{LOGS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.tsv"
+    script:
+        "../scripts/attribution_figure.py"

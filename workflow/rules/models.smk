@@ -1,0 +1,36 @@
+# A model, from any source, as a folder in Hugging Face format, and the weights that read its residual stream.
+
+
+def local_model(wildcards):
+    source = STUDY.models[wildcards.model]
+    return model_files(source.path) if source.source == "local" else []
+
+
+rule model:
+    input:
+        local_model,
+    output:
+        checkpoint=directory("results/shared/models/{model}/checkpoint"),
+        manifest="results/shared/models/{model}/manifest.json",
+    log:
+        "logs/shared/models/{model}.log",
+    benchmark:
+        "benchmarks/shared/models/{model}.tsv"
+    params:
+        source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
+    script:
+        "../scripts/model.py"
+
+
+rule lens:
+    input:
+        checkpoint=rules.model.output.checkpoint,
+    output:
+        "results/shared/models/{model}/lens.safetensors",
+    log:
+        "logs/shared/models/{model}.lens.log",
+    benchmark:
+        "benchmarks/shared/models/{model}.lens.tsv"
+    threads: half_the_cores()
+    script:
+        "../scripts/lens.py"

@@ -1,0 +1,25 @@
+# One self-contained page that tells the study in order.
+
+CURATED_ENCODINGS = [encoding for memories, encoding in SWEEPS if memories == CURATED]
+
+
+rule report:
+    input:
+        tables=[rules.table1.output[0], rules.table2.output[0], rules.table3.output[0]],
+        manifests=expand(rules.model.output.manifest, model=STUDY.models),
+        pairs=expand(rules.pairs.output[0], dataset=STUDY.datasets),
+        attribution=every_dataset(rules.attribution_figure.output.png, target=["answer", "memory"]),
+        change=every_sweep(f"{FIGURE}/change.{{model}}.{{dataset}}.{{sweep}}.png"),
+        distribution=every_sweep(f"{FIGURE}/distribution.{{model}}.{{dataset}}.{{sweep}}.png"),
+        comparison=every_dataset(rules.comparison_figure.output.png, encoding=CURATED_ENCODINGS),
+        template=workflow.source_path("../report/report.html.j2"),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    params:
+        config=STUDY.model_dump(mode="json"),
+    script:
+        "../scripts/report.py"

@@ -1,0 +1,14 @@
+"""Percent change of every prompt over the layers."""
+
+import pandas as pd
+from memory_injections import figures
+from memory_injections.files import job_log
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with job_log(snakemake.log[0]):
+        names = snakemake.wildcards
+        title = f"{names.memories} memories, {names.encoding}: {names.model} on {names.dataset}"
+        figure = figures.distribution(pd.read_parquet(snakemake.input[0]), title)
+        figures.save(figure, *snakemake.output)

@@ -1,0 +1,25 @@
+"""The study's report, one self-contained page."""
+
+from pathlib import Path
+
+import pandas as pd
+from memory_injections.checkpoints import read_manifest
+from memory_injections.files import job_log, whole_file
+from memory_injections.prompts import read_pairs
+from memory_injections.report import render
+
+if __name__ == "__main__":
+    from snakemake.script import snakemake
+
+    with job_log(snakemake.log[0]):
+        inputs = snakemake.input
+        page = render(
+            Path(inputs.template),
+            config=snakemake.params.config,
+            manifests={Path(path).parent.name: read_manifest(path) for path in inputs.manifests},
+            pairs={Path(path).name.removesuffix(".csv"): read_pairs(Path(path)) for path in inputs.pairs},
+            tables={Path(path).stem: pd.read_csv(path) for path in inputs.tables},
+            figures={name: inputs[name] for name in ("attribution", "change", "distribution", "comparison")},
+        )
+        with whole_file(Path(snakemake.output[0])) as path:
+            path.write_text(page, encoding="utf-8")
