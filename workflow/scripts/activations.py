@@ -9,8 +9,6 @@ from memory_injections.models import load_bridge, load_tokenizer
 from memory_injections.prompts import read_pairs
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     torch.set_num_threads(snakemake.threads)
     with job_log(snakemake.log[0]):
         checkpoint = Path(snakemake.input.checkpoint)

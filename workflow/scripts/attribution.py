@@ -15,8 +15,6 @@ from memory_injections.prompts import read_pairs
 from tqdm import tqdm
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     torch.set_num_threads(snakemake.threads)
     with job_log(snakemake.log[0]), ExitStack() as stack:
         lens = Lens.load(snakemake.input.lens, pick_device())

@@ -5,8 +5,6 @@ from memory_injections import figures
 from memory_injections.files import job_log
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         names = snakemake.wildcards
         title = f"heads in vocabulary space, the {names.target}: {names.model} on {names.dataset}"

@@ -5,8 +5,6 @@ from memory_injections import figures
 from memory_injections.files import job_log
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         names = snakemake.wildcards
         title = f"{names.memories} memories, {names.encoding}: {names.model} on {names.dataset}"

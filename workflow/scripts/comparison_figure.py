@@ -5,8 +5,6 @@ from memory_injections import figures
 from memory_injections.files import job_log
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         names = snakemake.wildcards
         sweeps = {kind: pd.read_parquet(path) for kind, path in zip(snakemake.params.kinds, snakemake.input, strict=True)}

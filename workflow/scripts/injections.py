@@ -15,8 +15,6 @@ from memory_injections.prompts import read_pairs, words_of_column
 from memory_injections.sweep import cached_vectors, draw_word, memory_vectors, sweep
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     torch.set_num_threads(snakemake.threads)
     with job_log(snakemake.log[0]):
         memories, encoding = snakemake.wildcards.memories, snakemake.wildcards.encoding

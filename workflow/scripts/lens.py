@@ -8,8 +8,6 @@ from memory_injections.lens import Lens
 from memory_injections.models import load_bridge
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     torch.set_num_threads(snakemake.threads)
     with job_log(snakemake.log[0]):
         lens = Lens.of(load_bridge(Path(snakemake.input.checkpoint)))

@@ -9,8 +9,6 @@ from memory_injections.files import job_log, whole_file, whole_folder
 from pydantic import TypeAdapter
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         source = TypeAdapter(Model).validate_python(snakemake.params.source)
         with whole_folder(Path(snakemake.output.checkpoint)) as folder:

@@ -26,7 +26,5 @@ def read(source: dict[str, Any]) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]), whole_file(Path(snakemake.output[0])) as path:
         read(snakemake.params.source).to_csv(path, index=False)

@@ -9,8 +9,6 @@ from memory_injections.prompts import read_pairs
 from memory_injections.report import render
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         inputs = snakemake.input
         page = render(

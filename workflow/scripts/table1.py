@@ -8,8 +8,6 @@ from memory_injections.files import job_log, whole_file
 from memory_injections.tables import table1
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         tables = []
         for of, path in zip(snakemake.params.of, snakemake.input, strict=True):

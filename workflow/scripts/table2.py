@@ -8,8 +8,6 @@ from memory_injections.prompts import read_pairs
 from memory_injections.tables import table2
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         tables = []
         inputs = (snakemake.params.of, snakemake.input.top, snakemake.input.targets, snakemake.input.pairs)

@@ -7,8 +7,6 @@ from memory_injections.files import job_log, whole_file
 from memory_injections.tables import table3
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     with job_log(snakemake.log[0]):
         sweeps: dict[tuple[str, str], dict[tuple[str, str], Path]] = {}
         for of, path in zip(snakemake.params.of, snakemake.input, strict=True):

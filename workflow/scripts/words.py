@@ -9,8 +9,6 @@ from memory_injections.files import job_log, whole_file
 from memory_injections.prompts import read_words
 
 if __name__ == "__main__":
-    from snakemake.script import snakemake
-
     source = snakemake.params.source
     with job_log(snakemake.log[0]), TemporaryDirectory() as folder, whole_file(Path(snakemake.output[0])) as path:
         if source["source"] == "url":
