@@ -14,18 +14,17 @@ probable token. Everything is in the coordinates of the processed weights (see `
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
+from .scoring import probability_and_rank
 from .tokens import answer_ids, check_context, first_token, length_batches, prompt_ids
 
 KINDS = {"explicit": "explicit_prompt", "obscure": "obscure_prompt", "memory": "memory"}
@@ -87,29 +86,6 @@ def _of_batch(
         "p_answer": p_answer.cpu(),
         "rank_answer": rank_answer.cpu(),
     }
-
-
-def probability_and_rank(
-    logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]
-) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
-    """Probability (softmax in float32) and rank (number of tokens with a higher logit) of one token a row."""
-    logits = logits.float()
-    own = logits.gather(1, token[:, None])
-    return (own[:, 0] - logits.logsumexp(dim=1)).exp(), (logits > own).sum(dim=1)
-
-
-class ActivationCache:
-    """A memory-mapped activation cache; tensors are read when they are asked for."""
-
-    def __init__(self, path: str | Path) -> None:
-        self._file: Any = safe_open(path, framework="pt")
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self._file.get_tensor(name)
-
-    def rows(self, name: str, start: int, stop: int) -> Tensor:
-        """Some rows of a tensor; only they are read."""
-        return self._file.get_slice(name)[start:stop]
 
 
 def save(cache: dict[str, Tensor], path: Path) -> None:

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .activations import ActivationCache
+from .cache import ActivationCache
+from .config import PROMPT_KINDS
 from .lens import Lens
 
-PROMPT_KINDS = ("explicit", "obscure")
 MAX_HEADS = 1024
 
 _HEAD = [("prompt_id", pa.int32()), ("prompt_kind", pa.string()), ("layer", pa.int16()), ("head", pa.int16())]
@@ -80,7 +80,7 @@ def _read(
             target=name,
             token_id=token.flatten().cpu(),
             logit=own.flatten().cpu(),
-            rank=(logits > own).sum(dim=-1).flatten().cpu(),
+            rank=torch.count_nonzero(logits > own, dim=-1).flatten().cpu(),
         )
         tables.append(table)
     return top_table, pd.concat(tables, ignore_index=True)

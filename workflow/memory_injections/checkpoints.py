@@ -67,7 +67,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     config = model.config.to_dict()
     config.pop("quantization_config", None)
     config.pop("_name_or_path", None)
-    plain = type(model).config_class.from_dict(config)
+    plain = type(model.config).from_dict(config)
     with torch.device("meta"):
         clean = type(model)(plain)
     clean.load_state_dict(model.state_dict(), assign=True)

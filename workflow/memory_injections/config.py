@@ -20,6 +20,7 @@ Name = Annotated[str, AfterValidator(_path_safe)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Encoding = Literal["unembed", "embed", "layer"]
 CURATED = "curated"
+PROMPT_KINDS = ("explicit", "obscure")
 
 
 class _Section(BaseModel):
@@ -108,7 +109,9 @@ class InjectionGrid(_Section):
         default="all", description="`all`, a list of layers, or `{step: n}` for every n-th from layer 0"
     )
     magnitudes: tuple[float, ...] = Field(
-        default=tuple(float(t) for t in range(1, 16)), min_length=1, description="factors of the memory vector, any real numbers"
+        default=tuple(float(t) for t in range(1, 16)),
+        min_length=1,
+        description="factors of the memory vector, any real numbers",
     )
 
     @field_validator("memories", "encodings", "layers", "magnitudes")

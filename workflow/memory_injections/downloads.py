@@ -13,6 +13,7 @@ import pandas as pd
 import pooch
 import requests
 from datasets import load_dataset
+from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -102,9 +103,7 @@ def download_model(repo: str, revision: str) -> Path:
 def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
     """One CSV file of a data set repository on the hub, as text."""
     with hub_errors(repo):
-        rows = load_dataset(
-            repo, data_files=file, revision=revision, split="train", dtype=str, keep_default_na=False
-        )
+        rows = load_dataset(repo, data_files=file, revision=revision, split="train", dtype=str, keep_default_na=False)
     return rows.to_pandas()
 
 
@@ -112,35 +111,36 @@ def _snapshot(repo: str, revision: str, files: list[str]) -> Path:
     return Path(snapshot_download(repo, revision=revision, allow_patterns=files, ignore_patterns=OTHER_FRAMEWORKS))
 
 
+HUB_PROBLEMS: list[tuple[tuple[type[Exception], ...], str, str]] = [
+    ((GatedRepoError,), "is gated", "accept its licence on the hub and log in with `hf auth login`"),
+    (
+        (RepositoryNotFoundError, DatasetNotFoundError),
+        "does not exist or is private",
+        "correct its name in the config, or log in with `hf auth login`",
+    ),
+    ((RevisionNotFoundError,), "does not have the revision that the config asks for", "correct `revision`"),
+    (
+        (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError, ConnectionError),
+        "cannot be reached and is not in the local cache",
+        "check the network (HF_ENDPOINT, HF_HUB_OFFLINE), or use a local copy (`source: local` or `source: file`)",
+    ),
+    ((EntryNotFoundError, FileNotFoundError), "lacks a file that is needed ({reason})", "correct the file's name"),
+    ((HfHubHTTPError,), "answered with an error ({reason})", "try again later"),
+    ((HFValidationError,), "is not a valid name ({reason})", "write `owner/name`"),
+]
+
+
 @contextmanager
 def hub_errors(repo: str) -> Iterator[None]:
     """Turn the hub's errors into one `StudyError` sentence."""
-    remedy = ""
     try:
         yield
-        return
-    except GatedRepoError as error:
-        cause, problem = error, "is gated"
-        remedy = "accept its licence on the hub and log in with `hf auth login`"
-    except RepositoryNotFoundError as error:
-        cause, problem = error, "does not exist or is private"
-        remedy = "correct its name in the config, or log in with `hf auth login`"
-    except RevisionNotFoundError as error:
-        cause, problem = error, "does not have the revision that the config asks for"
-        remedy = "correct `revision` in the config"
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError, ConnectionError) as error:
-        cause, problem = error, "cannot be reached and is not in the local cache"
-        remedy = "check the network (and HF_ENDPOINT, HF_HUB_OFFLINE), or use a local copy (`source: local` or `file`)"
-    except (EntryNotFoundError, FileNotFoundError) as error:
-        cause, problem = error, f"lacks a file ({_reason(error)})"
-        remedy = "correct the file name in the config"
-    except HfHubHTTPError as error:
-        cause, problem = error, f"answered with an error ({_reason(error)})"
-        remedy = "try again later"
-    except HFValidationError as error:
-        cause, problem = error, f"is not a valid name ({_reason(error)})"
-        remedy = "write `owner/name`"
-    raise StudyError(f"Hugging Face repository {repo} {problem}; {remedy}") from cause
+    except Exception as error:
+        for types, problem, remedy in HUB_PROBLEMS:
+            if isinstance(error, types):
+                what = problem.format(reason=_reason(error))
+                raise StudyError(f"Hugging Face repository {repo} {what}; {remedy}") from error
+        raise
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
 
-from .attribution import PROMPT_KINDS
+from .config import PROMPT_KINDS
 from .statistics import AVERAGES, at_site, averages_by_site, best_site, percent_change
 
 DIVERGING = "RdBu_r"
@@ -22,7 +22,7 @@ LINEAR_BELOW = 10.0
 def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
     """Percent change over layer x magnitude: the mean over prompts, as in the paper, and the median below it.
 
-    The colour scale is centred at zero and ends at the 98th percentile, so that one extreme site does not bleach
+    The colour scale is centred at zero and ends at the 90th percentile, so that one extreme site does not bleach
     the rest; arrows on the bar say when values lie beyond it. A star marks the highest value.
     """
     sites = averages_by_site(cells)
@@ -30,7 +30,7 @@ def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
     figure = Figure(figsize=(max(6.5, 0.36 * shape[1] + 2.5), 2 * (0.34 * shape[0] + 1.5)), layout="constrained")
     for axes, average in zip(figure.subplots(2, 1), ("mean", "median"), strict=True):
         grid = sites[average].unstack("layer").sort_index(ascending=False)
-        limit = max(float(np.nanpercentile(grid.abs(), 98)), 1e-6)
+        limit = max(float(np.nanpercentile(grid.abs(), 90)), 1e-6)
         beyond = (grid > limit).any(axis=None), (grid < -limit).any(axis=None)
         extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get(beyond, "neither")
         sns.heatmap(
@@ -77,7 +77,8 @@ def comparison(sweeps: dict[str, pd.DataFrame], curated: str, title: str) -> Fig
     """Curated against random memories, prompt by prompt, at the curated memories' best sites (by mean and median)."""
     sites = averages_by_site(sweeps[curated])
     figure = Figure(figsize=(max(7.0, 2.6 * len(sweeps) + 2), 4.6), layout="constrained")
-    for axes, average in zip(figure.subplots(1, 2, sharey=True), ("mean", "median"), strict=True):
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, average in zip(panels, ("mean", "median"), strict=True):
         layer, magnitude = best_site(sites, average)
         here = {kind: at_site(cells, layer, magnitude) for kind, cells in sweeps.items()}
         swept = [cells.assign(memories=kind, change=percent_change) for kind, cells in here.items() if len(cells)]
@@ -88,12 +89,14 @@ def comparison(sweeps: dict[str, pd.DataFrame], curated: str, title: str) -> Fig
             legend=False, showmeans=True, meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "k"},
         )  # fmt: skip
         sns.stripplot(**style, color="0.25", size=3, alpha=0.6, jitter=0.2)
-        _percent_axis(axes)
         for position, kind in enumerate(here):
             if here[kind].empty:
                 axes.annotate("not swept\nat this site", (position, 0), ha="center", va="bottom", color="0.4")
         axes.set(xlabel="memories", ylabel=CHANGE)
         axes.set_title(f"best site by {AVERAGES[average]}:\nlayer {layer}, magnitude {magnitude:g}")
+    # On a bent axis seaborn would take means and quartiles of the bent values.
+    for axes in panels:
+        _percent_axis(axes)
     figure.suptitle(f"{title}\nbox: quartiles and median, diamond: mean, dot: prompt")
     return figure
 

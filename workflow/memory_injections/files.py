@@ -54,8 +54,10 @@ def job_log(path: str | Path) -> Iterator[None]:
     A `StudyError` ends the process with its one sentence, any other exception with its traceback; both with
     exit status 1.
     """
-    handlers = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True)
+    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()]
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True
+    )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.captureWarnings(True)
     try:

@@ -7,12 +7,15 @@ centred over the vocabulary, value biases folded into the output bias.
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Lens:
     W_O: Float[Tensor, "layer head d_head d_model"]
 
     @classmethod
-    def of(cls, bridge: TransformerBridge) -> "Lens":
+    def of(cls, bridge: "TransformerBridge") -> "Lens":
         """The lens of a bridge from `models.load_bridge`."""
         return cls(*(getattr(bridge, field.name).detach().float().contiguous() for field in fields(cls)))
 

@@ -27,7 +27,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 def vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:
     """The text of every token id that the model can say; ids beyond the tokenizer's are empty."""
-    return [tokenizer.decode([token]) for token in range(d_vocab)]
+    return [str(tokenizer.decode([token])) for token in range(d_vocab)]
 
 
 def load_causal_lm(folder: Path, device: torch.device | None = None) -> PreTrainedModel:
@@ -53,11 +53,11 @@ class Components:
 
     def __init__(self, model: PreTrainedModel) -> None:
         config = build_bridge_config_from_hf(
-            model.config, determine_architecture_from_hf_config(model.config), model.name_or_path, model.dtype
+            model.config, determine_architecture_from_hf_config(model.config), model.name_or_path or "", model.dtype
         )
         adapter = ArchitectureAdapterFactory.select_architecture_adapter(config)
-        blocks = adapter.get_component_mapping()["blocks"]
-        attention, unembed = blocks.submodules["attn"].name, adapter.get_component_mapping()["unembed"].name
-        self.blocks = list(model.get_submodule(blocks.name))
+        names = adapter.get_component_mapping()
+        self.blocks = list(model.get_submodule(str(names["blocks"].name)).children())
+        attention = str(names["blocks"].submodules["attn"].name)
         self.attention = [block.get_submodule(attention) for block in self.blocks]
-        self.unembed = model.get_submodule(unembed)
+        self.unembed = model.get_submodule(str(names["unembed"].name))

@@ -58,9 +58,9 @@ def verdict(table3: pd.DataFrame) -> list[str]:
             else "mean and median agree in sign"
         )
         sentences.append(
-            f"{row.model} on {row.dataset}, {row.encoding} encoding, best {row.best_by} at layer {row.layer} and magnitude "
-            f"{row.magnitude:g}: {row.n_improved} of {row.n_prompts} prompts improve ({share:.0f} %), mean {row.mean:+.1f} %, "
-            f"median {row.median:+.1f} %, ratio of means {row.ratio_of_means:+.1f} %; {spread}."
+            f"{row.model} on {row.dataset}, {row.encoding} encoding, best {row.best_by} at layer {row.layer} and "
+            f"magnitude {row.magnitude:g}: {row.n_improved} of {row.n_prompts} prompts improve ({share:.0f} %), "
+            f"mean {row.mean:+.1f} %, median {row.median:+.1f} %, ratio of means {row.ratio_of_means:+.1f} %; {spread}."
         )
     return sentences
 

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from . import encodings
-from .activations import ActivationCache, probability_and_rank
+from .cache import ActivationCache
 from .engine import CleanPass, InjectionEngine
 from .lens import Lens
+from .scoring import probability_and_rank
 from .tokens import check_context, length_batches, memory_ids, pad, prompt_ids
 
 MAX_TOKENS = {"cpu": 2048, "cuda": 16384}
@@ -101,7 +102,9 @@ def sweep(
             prompts = _Prompts.of([rows[index] for index in batch], [answers[index] for index in batch], engine)
             ids = [int(pairs["prompt_id"].iloc[index]) for index in batch]
             for layer in layers:
-                cells = pd.MultiIndex.from_product([ids, [layer], magnitudes], names=["prompt_id", "layer", "magnitude"])
+                cells = pd.MultiIndex.from_product(
+                    [ids, [layer], magnitudes], names=["prompt_id", "layer", "magnitude"]
+                )
                 table = cells.to_frame(index=False)
                 table["memory"] = [memory_of(*cell) for cell in cells]
                 tables.append(_inject(prompts, table, vectors, layer, len(magnitudes), budget))

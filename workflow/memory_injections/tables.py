@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from .activations import ActivationCache
-from .attribution import PROMPT_KINDS
-from .config import CURATED
+from .cache import ActivationCache
+from .config import CURATED, PROMPT_KINDS
 from .statistics import AVERAGES, at_site, averages_by_site, best_site, site_averages
 
 BEST_BY = ("mean", "median")

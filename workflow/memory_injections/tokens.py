@@ -15,8 +15,8 @@ from .files import logger
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The id of the BOS token, or of the EOS token in a tokenizer that has no BOS."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
+        if isinstance(token, int):
+            return token
     raise StudyError(f"the tokenizer of {tokenizer.name_or_path} has neither BOS nor EOS token; add one to it")
 
 
@@ -46,7 +46,7 @@ def first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     over. Raises `StudyError` if no token carries text.
     """
     for token in text_ids(tokenizer, f" {text}"):
-        if tokenizer.decode([token]).strip():
+        if str(tokenizer.decode([token])).strip():
             return token
     raise StudyError(f"the answer {text!r} has no token that carries text; give it a text that the tokenizer knows")
 

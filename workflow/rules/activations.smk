@@ -11,6 +11,8 @@ rule activations:
         "logs/shared/activations/{model}/{dataset}.{bos}.log",
     benchmark:
         "benchmarks/shared/activations/{model}/{dataset}.{bos}.tsv"
-    threads: half_the_cores()
+    conda:
+        "../envs/memory-injections.yaml"
+    threads: all_cores()
     script:
         "../scripts/activations.py"

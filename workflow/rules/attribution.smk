@@ -14,6 +14,8 @@ rule attribution:
         f"{LOGS}/attribution/{{model}}/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/attribution/{{model}}/{{dataset}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     threads: half_the_cores()
     params:
         top_k=STUDY.attribution.top_k,

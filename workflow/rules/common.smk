@@ -1,4 +1,5 @@
 # The study that the config describes, checked before anything runs, and the names that wildcards may take.
+import os
 import re
 
 from memory_injections.checks import check_local_files, model_files
@@ -11,11 +12,17 @@ try:
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
+# Jobs in an environment of their own find the library where the workflow lies.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])
+)
+
 RESULTS = f"results/{STUDY.study}"
 LOGS = f"logs/{STUDY.study}"
 BENCHMARKS = f"benchmarks/{STUDY.study}"
 SWEEPS = STUDY.sweeps()
 SWEEP_NAMES = [f"{memories}.{encoding}" for memories, encoding in SWEEPS]
+FIGURE = f"{RESULTS}/figures"
 BOS = "bos" if STUDY.attribution.bos else "no-bos"
 
 
@@ -39,11 +46,68 @@ def half_the_cores():
     return max(1, (workflow.cores or 1) // 2)
 
 
+def all_cores():
+    """A job that holds two copies of a model runs alone."""
+    return workflow.cores or 1
+
+
 def every_sweep(pattern):
     """A pattern of paths for every model, data set and sweep of the study."""
-    return expand(pattern, model=STUDY.models, dataset=STUDY.datasets, sweep=SWEEP_NAMES)
+    return expand(
+        pattern, model=STUDY.models, dataset=STUDY.datasets, sweep=SWEEP_NAMES
+    )
 
 
 def every_dataset(pattern, **wildcards):
     """A pattern of paths for every model and data set of the study."""
     return expand(pattern, model=STUDY.models, dataset=STUDY.datasets, **wildcards)
+
+
+def local_path(source):
+    """The file that a source reads on this machine: results depend on it."""
+    return [source.path] if source.source == "file" else []
+
+
+def local_model(wildcards):
+    """The files of a local model folder: results depend on them."""
+    source = STUDY.models[wildcards.model]
+    return model_files(source.path) if source.source == "local" else []
+
+
+def grid(wildcards):
+    """Layers and magnitudes of a sweep."""
+    chosen = STUDY.grid(wildcards.memories, wildcards.encoding)
+    return chosen.model_dump(exclude={"memories", "encodings"})
+
+
+def word_list(wildcards):
+    """The word list, for random memories."""
+    return [] if wildcards.memories == CURATED else rules.words.output
+
+
+def figure(name, caption, category, **labels):
+    """The PNG of a figure, annotated for `snakemake --report`."""
+    return report(
+        f"{FIGURE}/{name}.png",
+        category=category,
+        subcategory="{model}, {dataset}",
+        labels={**labels, "model": "{model}", "data": "{dataset}"},
+        caption=f"../report/{caption}.rst",
+    )
+
+
+def kinds_of_memory(wildcards):
+    """Every kind of memory that is swept in one encoding, curated first."""
+    return sorted(
+        (memories for memories, encoding in SWEEPS if encoding == wildcards.encoding),
+        key=CURATED.__ne__,
+    )
+
+
+def curated_and_random(wildcards):
+    """The sweeps that a comparison shows, in the order of `kinds_of_memory`."""
+    return expand(
+        rules.injections.output[0],
+        memories=kinds_of_memory(wildcards),
+        allow_missing=True,
+    )

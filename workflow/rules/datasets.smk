@@ -1,10 +1,6 @@
 # Prompt pairs and word lists, from any source, in one checked form.
 
 
-def local_path(source):
-    return [source.path] if source.source == "file" else []
-
-
 rule pairs:
     input:
         lambda wildcards: local_path(STUDY.datasets[wildcards.dataset]),
@@ -14,6 +10,8 @@ rule pairs:
         "logs/shared/datasets/{dataset}.log",
     benchmark:
         "benchmarks/shared/datasets/{dataset}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     params:
         source=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
     script:
@@ -31,6 +29,8 @@ if STUDY.words is not None:
             f"{LOGS}/words.log",
         benchmark:
             f"{BENCHMARKS}/words.tsv"
+        conda:
+            "../envs/memory-injections.yaml"
         params:
             source=STUDY.words.model_dump(),
         script:

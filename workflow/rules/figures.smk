@@ -1,27 +1,5 @@
 # Every figure as PNG and PDF; the PNGs appear in Snakemake's own report too.
 
-FIGURE = f"{RESULTS}/figures"
-
-
-def figure(name, caption, category, **labels):
-    """The PNG of a figure, annotated for `snakemake --report`."""
-    return report(
-        f"{FIGURE}/{name}.png",
-        category=category,
-        subcategory="{model}, {dataset}",
-        labels={**labels, "model": "{model}", "data": "{dataset}"},
-        caption=f"../report/{caption}.rst",
-    )
-
-
-def kinds_of_memory(wildcards):
-    """Every kind of memory that is swept in one encoding, curated first."""
-    return sorted((memories for memories, encoding in SWEEPS if encoding == wildcards.encoding), key=CURATED.__ne__)
-
-
-def curated_and_random(wildcards):
-    return expand(rules.injections.output[0], memories=kinds_of_memory(wildcards), allow_missing=True)
-
 
 rule change_figure:
     input:
@@ -40,6 +18,8 @@ rule change_figure:
         f"{LOGS}/figures/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     script:
         "../scripts/change_figure.py"
 
@@ -61,6 +41,8 @@ rule distribution_figure:
         f"{LOGS}/figures/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     script:
         "../scripts/distribution_figure.py"
 
@@ -81,6 +63,8 @@ rule comparison_figure:
         f"{LOGS}/figures/comparison.{{model}}.{{dataset}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/comparison.{{model}}.{{dataset}}.{{encoding}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     params:
         kinds=kinds_of_memory,
     script:
@@ -103,5 +87,7 @@ rule attribution_figure:
         f"{LOGS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.log",
     benchmark:
         f"{BENCHMARKS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     script:
         "../scripts/attribution_figure.py"

@@ -1,14 +1,6 @@
 # Every (prompt, layer, magnitude) of one kind of memory in one encoding.
 
 
-def grid(wildcards):
-    return STUDY.grid(wildcards.memories, wildcards.encoding).model_dump(include={"layers", "magnitudes"})
-
-
-def word_list(wildcards):
-    return [] if wildcards.memories == CURATED else rules.words.output
-
-
 rule injections:
     input:
         checkpoint=rules.model.output.checkpoint,
@@ -23,8 +15,10 @@ rule injections:
         f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
-    threads: half_the_cores()
     priority: 1
+    conda:
+        "../envs/memory-injections.yaml"
+    threads: half_the_cores()
     params:
         grid=grid,
         seed=lambda wildcards: None if wildcards.memories == CURATED else STUDY.seed,

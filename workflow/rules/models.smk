@@ -1,11 +1,6 @@
 # A model, from any source, as a folder in Hugging Face format, and the weights that read its residual stream.
 
 
-def local_model(wildcards):
-    source = STUDY.models[wildcards.model]
-    return model_files(source.path) if source.source == "local" else []
-
-
 rule model:
     input:
         local_model,
@@ -16,6 +11,8 @@ rule model:
         "logs/shared/models/{model}.log",
     benchmark:
         "benchmarks/shared/models/{model}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     params:
         source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
     script:
@@ -31,6 +28,8 @@ rule lens:
         "logs/shared/models/{model}.lens.log",
     benchmark:
         "benchmarks/shared/models/{model}.lens.tsv"
-    threads: half_the_cores()
+    conda:
+        "../envs/memory-injections.yaml"
+    threads: all_cores()
     script:
         "../scripts/lens.py"

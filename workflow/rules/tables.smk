@@ -15,6 +15,8 @@ rule table1:
         f"{LOGS}/tables/table1.log",
     benchmark:
         f"{BENCHMARKS}/tables/table1.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     params:
         of=every_dataset("{model}/{dataset}"),
     script:
@@ -37,6 +39,8 @@ rule table2:
         f"{LOGS}/tables/table2.log",
     benchmark:
         f"{BENCHMARKS}/tables/table2.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     params:
         of=every_dataset("{model}/{dataset}"),
     script:
@@ -57,6 +61,8 @@ rule table3:
         f"{LOGS}/tables/table3.log",
     benchmark:
         f"{BENCHMARKS}/tables/table3.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
     params:
         of=every_sweep("{model}/{dataset}/{sweep}"),
     script:

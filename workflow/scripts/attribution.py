@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from memory_injections.activations import ActivationCache
 from memory_injections.attribution import TARGETS_SCHEMA, TOP_SCHEMA, read_heads
+from memory_injections.cache import ActivationCache
 from memory_injections.files import job_log, whole_file
 from memory_injections.lens import Lens
 from memory_injections.models import load_tokenizer, pick_device, vocabulary

@@ -7,7 +7,9 @@ from memory_injections.files import job_log
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         names = snakemake.wildcards
-        sweeps = {kind: pd.read_parquet(path) for kind, path in zip(snakemake.params.kinds, snakemake.input, strict=True)}
+        sweeps = {
+            kind: pd.read_parquet(path) for kind, path in zip(snakemake.params.kinds, snakemake.input, strict=True)
+        }
         title = f"curated against random memories, {names.encoding}: {names.model} on {names.dataset}"
         figure = figures.comparison(sweeps, snakemake.params.kinds[0], title)
         figures.save(figure, *snakemake.output)

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from memory_injections.activations import ActivationCache
+from memory_injections.cache import ActivationCache
 from memory_injections.checkpoints import read_manifest
 from memory_injections.config import CURATED, InjectionGrid
 from memory_injections.engine import InjectionEngine

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
-from memory_injections.activations import ActivationCache
+from memory_injections.cache import ActivationCache
 from memory_injections.files import job_log, whole_file
 from memory_injections.tables import table1
 
