@@ -4,7 +4,7 @@ A head's output at the last position is multiplied by the unembedding, without t
 the highest logits are what the head says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -44,7 +44,7 @@ def read_heads(
     """Read every head of every prompt, a few prompts at a time; `vocabulary` is the text of each token id."""
     n_layers, n_heads = lens.W_O.shape[:2]
     step = max(1, MAX_HEADS // (n_layers * n_heads))
-    ids = pairs["prompt_id"].to_numpy()
+    ids = pairs["prompt_id"].tolist()
     for start in range(0, len(pairs), step):
         stop = min(start + step, len(pairs))
         targets = {name: cache.rows(f"{name}_id", start, stop) for name in ("answer", "memory")}
@@ -64,29 +64,31 @@ def _read(
     targets: dict[str, Int[Tensor, " prompt"]],
     lens: Lens,
     top_k: int,
-    prompt_ids: Int[Tensor, " prompt"],
+    prompt_ids: Sequence[int],
     kind: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     results = lens.head_results(z.to(lens.W_O.device))
     logits = lens.logits(results)
     top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
     index = _index(prompt_ids, kind, top.values.shape, "rank")
-    top_table = index.assign(token_id=top.indices.flatten().cpu(), logit=top.values.flatten().cpu())
+    top_table = index.assign(
+        token_id=top.indices.flatten().numpy(force=True), logit=top.values.flatten().numpy(force=True)
+    )
     tables = []
     for name, tokens in targets.items():
         token = tokens.to(logits.device)[:, None, None, None].expand(*logits.shape[:-1], 1)
         own = logits.gather(-1, token)
         table = _index(prompt_ids, kind, own.shape, "target").assign(
             target=name,
-            token_id=token.flatten().cpu(),
-            logit=own.flatten().cpu(),
-            rank=torch.count_nonzero(logits > own, dim=-1).flatten().cpu(),
+            token_id=token.flatten().numpy(force=True),
+            logit=own.flatten().numpy(force=True),
+            rank=torch.count_nonzero(logits > own, dim=-1).flatten().numpy(force=True),
         )
         tables.append(table)
     return top_table, pd.concat(tables, ignore_index=True)
 
 
-def _index(prompt_ids: Int[Tensor, " prompt"], kind: str, shape: torch.Size, last: str) -> pd.DataFrame:
+def _index(prompt_ids: Sequence[int], kind: str, shape: torch.Size, last: str) -> pd.DataFrame:
     n_prompts, n_layers, n_heads, n_last = shape
     index = pd.MultiIndex.from_product(
         [prompt_ids, [kind], range(n_layers), range(n_heads), range(n_last)],

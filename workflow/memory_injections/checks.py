@@ -1,8 +1,10 @@
 """Checks of what a study names on this machine, made before anything runs."""
 
+import csv
+import json
 from pathlib import Path
 
-from .config import FileDataset, LocalFile, LocalModel, Study
+from .config import CURATED, FileDataset, LocalFile, LocalModel, Study, column_name
 from .errors import StudyError
 
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
@@ -29,12 +31,40 @@ def check_local_files(study: Study) -> None:
     for model in study.models.values():
         if isinstance(model, LocalModel):
             check_model_folder(Path(model.path))
+            _check_layers(study, Path(model.path))
     files = {f"datasets.{name}": data.path for name, data in study.datasets.items() if isinstance(data, FileDataset)}
     if isinstance(study.words, LocalFile):
         files["words"] = study.words.path
     for key, path in files.items():
         if not Path(path).is_file():
             raise StudyError(f"config key {key}.path: file {path} does not exist; correct the path")
+    if isinstance(study.words, LocalFile):
+        _check_word_columns(study, Path(study.words.path))
+
+
+def _check_layers(study: Study, folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for key in ("num_hidden_layers", "n_layer", "num_layers"):
+        if key in config:
+            for grid in study.injection:
+                grid.layer_list(config[key])
+
+
+def _check_word_columns(study: Study, path: Path) -> None:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        columns = [column_name(heading) for heading in next(csv.reader(file), [])]
+    for memories, _ in study.sweeps():
+        if memories != CURATED:
+            check_column(memories, columns)
+
+
+def check_column(memories: str, columns: list[str]) -> None:
+    """Raise `StudyError` unless the word list has the column that a random memory names."""
+    if memories not in columns:
+        raise StudyError(
+            f"config key injection.memories: the word list has no column {memories!r}; "
+            f"allowed: {', '.join([CURATED, *columns])}"
+        )
 
 
 def model_files(folder: str) -> list[str]:

@@ -192,6 +192,11 @@ def _sweeps(grid: InjectionGrid) -> list[tuple[str, str]]:
     return [(memories, encoding) for memories in grid.memories for encoding in grid.encodings]
 
 
+def column_name(heading: str) -> str:
+    """`Top 5000 Words` -> `top_5000_words`, the form in which a config names a column of the word list."""
+    return re.sub(r"\W+", "_", heading.strip().lower())
+
+
 def parse_study(config: Mapping[str, Any]) -> Study:
     """The study that a config describes; raises `StudyError` naming the first key that is wrong."""
     try:

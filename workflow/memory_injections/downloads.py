@@ -5,6 +5,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,7 @@ import httpx
 import pandas as pd
 import pooch
 import requests
-from datasets import load_dataset
+from datasets import Features, Value, load_dataset
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
@@ -59,7 +60,11 @@ def download_url(url: str, expected_sha256: str, folder: Path) -> Path:
             f"cannot download {url} ({_reason(error)}) in {ATTEMPTS} attempts; check the address and the network, "
             "or give a local copy with `source: file`"
         ) from error
-    check_sha256(path, expected_sha256, url)
+    try:
+        check_sha256(path, expected_sha256, url)
+    except StudyError:
+        path.unlink()
+        raise
     return path
 
 
@@ -101,9 +106,12 @@ def download_model(repo: str, revision: str) -> Path:
 
 
 def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
-    """One CSV file of a data set repository on the hub, as text."""
+    """One CSV file of a data set repository on the hub, every column as text, as it stands in the file."""
+    load = partial(load_dataset, repo, data_files=file, revision=revision, split="train", keep_default_na=False)
     with hub_errors(repo):
-        rows = load_dataset(repo, data_files=file, revision=revision, split="train", dtype=str, keep_default_na=False)
+        names = load().column_names
+        # Guessed types would turn "007" into 7.
+        rows = load(features=Features({name: Value("string") for name in names}))
     return rows.to_pandas()
 
 

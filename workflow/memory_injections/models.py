@@ -32,7 +32,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:
 
 def load_causal_lm(folder: Path, device: torch.device | None = None) -> PreTrainedModel:
     """The plain Hugging Face model in float32 on `device`, in evaluation mode and without gradients."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return model.eval().requires_grad_(False).to(device or pick_device())
 
 

@@ -4,12 +4,13 @@ A prompt pair is an explicit prompt that names an entity, an obscure prompt that
 memory) and the answer that both ask for (paper, section 3.1).
 """
 
-import re
 from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
 
+from .checks import check_column
+from .config import column_name
 from .errors import StudyError
 
 AUTHORS_NAMES = {
@@ -20,10 +21,17 @@ AUTHORS_NAMES = {
     "explicit_entity": "memory",
 }
 TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
+
+
+def has_text(text: str) -> bool:
+    """Whether any character of a text can be seen."""
+    return any(character.isprintable() and not character.isspace() for character in text)
+
+
 PAIRS = pa.DataFrameSchema(
     {
         "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
-        **{name: pa.Column(str, pa.Check.str_matches(r"\S", name="not_empty")) for name in TEXT_COLUMNS},
+        **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in TEXT_COLUMNS},
     },
     strict=True,
 )
@@ -79,18 +87,10 @@ def read_words(path: Path) -> dict[str, list[str]]:
     return words
 
 
-def column_name(heading: str) -> str:
-    """`Top 5000 Words` -> `top_5000_words`, the form in which a config names a column of the word list."""
-    return re.sub(r"\W+", "_", heading.strip().lower())
-
-
 def words_of_column(path: Path, name: str) -> list[str]:
     """The words of one column; raises `StudyError` if the list has no such column."""
     words = read_words(path)
-    if name not in words:
-        raise StudyError(
-            f"config key injection.memories: the word list has no column {name!r}; allowed: curated, {', '.join(words)}"
-        )
+    check_column(name, list(words))
     return words[name]
 
 

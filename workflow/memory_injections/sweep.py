@@ -144,10 +144,10 @@ def _inject(
             prompts.tokens[prompt], prompts.lengths[prompt], layer, prompts.clean.resid_pre[layer, prompt], delta[rows]
         )
         results.append(probability_and_rank(logits, prompts.answers[prompt]))
-    p_injected, rank_injected = (torch.cat(parts).cpu() for parts in zip(*results, strict=True))
+    p_injected, rank_injected = (torch.cat(parts).numpy(force=True) for parts in zip(*results, strict=True))
     p_obscure, rank_obscure = probability_and_rank(prompts.clean.logits, prompts.answers)
-    cells["p_obscure"] = p_obscure[prompt_of_row].cpu()
+    cells["p_obscure"] = p_obscure[prompt_of_row].numpy(force=True)
     cells["p_injected"] = p_injected
-    cells["rank_obscure"] = rank_obscure[prompt_of_row].cpu()
+    cells["rank_obscure"] = rank_obscure[prompt_of_row].numpy(force=True)
     cells["rank_injected"] = rank_injected
     return cells

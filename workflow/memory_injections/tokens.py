@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .errors import StudyError
 from .files import logger
+from .prompts import has_text
 
 
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -45,7 +46,7 @@ def first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     Some tokenizers (Llama's) put a bare space token first, which would score every answer alike; it is passed
     over. Raises `StudyError` if no token carries text.
     """
-    for token in text_ids(tokenizer, f" {text}"):
+    for token in text_ids(tokenizer, f" {text}") if has_text(text) else []:
         if str(tokenizer.decode([token])).strip():
             return token
     raise StudyError(f"the answer {text!r} has no token that carries text; give it a text that the tokenizer knows")

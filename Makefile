@@ -1,0 +1,34 @@
+# `make study` runs the default study, `make test` everything that CI runs; both set up .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: study test schema
+
+study: .venv/study-installed
+	$(BIN)/snakemake --cores all
+	@echo
+	@echo "The report of the study: $(CURDIR)/results/demo/report.html"
+
+test: .venv/dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+	$(BIN)/pytest
+
+# The config's schema and key table, made from the config's model.
+schema: .venv/study-installed
+	$(BIN)/python -m memory_injections.schema
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/study-installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/dev-installed: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@

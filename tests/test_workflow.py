@@ -1,0 +1,198 @@
+"""The workflow as a user runs it: to the end, again, and wrongly."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import pandas as pd
+import pytest
+import yaml
+from conftest import PAIRS, ROOT, Run, tiny_study
+from memory_injections.sweep import draw_word
+
+GRIDS = [
+    {"magnitudes": [1, 4]},
+    {"encodings": ["layer"], "layers": [0, 2], "magnitudes": [2]},
+    {"memories": ["nouns", "adverbs"], "encodings": ["unembed", "layer"][:1], "layers": {"step": 2}, "magnitudes": [4]},
+    {"memories": ["verbs"], "encodings": ["layer"], "layers": [1], "magnitudes": [1]},
+]
+
+
+@pytest.fixture(scope="session")
+def study_folder(tiny_models: dict[str, Path], snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole tiny study, run to its report."""
+    folder = tmp_path_factory.mktemp("study")
+    done = snakemake(folder, tiny_study(tiny_models["llama"], injection=GRIDS))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_second_run_does_nothing(study_folder: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:
+    again = snakemake(study_folder, tiny_study(tiny_models["llama"], injection=GRIDS))
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stderr + again.stdout
+
+
+def test_cells(study_folder: Path) -> None:
+    injections = study_folder / "results/tiny/injections/tiny/pairs"
+    curated = pd.read_parquet(injections / "curated.unembed.parquet")
+    assert len(curated) == 4 * 3 * 2
+    assert not curated.isna().any(axis=None)
+    assert {"prompt_id", "layer", "magnitude", "memory", "p_explicit", "p_obscure", "p_injected", "rank_obscure",
+            "rank_injected"} <= set(curated)  # fmt: skip
+    assert curated["p_injected"].between(0, 1).all()
+    assert (curated.groupby("prompt_id")["p_obscure"].nunique() == 1).all()
+    nouns = pd.read_parquet(injections / "nouns.unembed.parquet")
+    words = pd.read_csv(ROOT / "resources" / "words.csv")["nouns"].dropna().tolist()
+    assert sorted(nouns["layer"].unique()) == [0, 2]
+    for cell in nouns.itertuples():
+        drawn = draw_word(words, 0, "nouns", cell.prompt_id, cell.layer, cell.magnitude)  # type: ignore[arg-type]
+        assert cell.memory == drawn
+    assert nouns["memory"].nunique() > 1
+
+
+def test_attribution(study_folder: Path) -> None:
+    folder = study_folder / "results/tiny/attribution/tiny"
+    top = pd.read_parquet(folder / "pairs.parquet")
+    assert len(top) == 4 * 2 * 3 * 4 * 5
+    assert list(top["rank"].unique()) == [0, 1, 2, 3, 4]
+    first = pd.read_parquet(folder / "pairs.targets.parquet").query("rank == 0")
+    head = ["prompt_id", "prompt_kind", "layer", "head"]
+    both = first.merge(top.query("rank == 0"), on=head)
+    assert (both["token_id_x"] == both["token_id_y"]).all()
+
+
+def test_tables(study_folder: Path) -> None:
+    tables = {path.stem: pd.read_csv(path) for path in (study_folder / "results/tiny/tables").glob("*.csv")}
+    assert set(tables) == {"table1", "table2", "table3"}
+    assert list(tables["table1"]["n_prompts"]) == [4, 4]
+    assert len(tables["table2"]) == 4
+    table3 = tables["table3"]
+    assert set(table3["memories"]) == {"curated", "nouns", "adverbs", "verbs"}
+    curated = table3[table3["memories"] == "curated"]
+    assert (curated["n_prompts"] == 4).all()
+    cells = pd.read_parquet(study_folder / "results/tiny/injections/tiny/pairs/curated.unembed.parquet")
+    best = curated.query("encoding == 'unembed' and best_by == 'mean'").iloc[0]
+    change = 100 * (cells["p_injected"] / cells["p_obscure"] - 1)
+    means = change.groupby([cells["layer"], cells["magnitude"]]).mean()
+    assert best["mean"] == pytest.approx(means.max(), rel=1e-4)
+    assert means.idxmax() == (best["layer"], best["magnitude"])
+
+
+def test_figures_show_something(study_folder: Path) -> None:
+    pngs = sorted((study_folder / "results/tiny/figures").glob("*.png"))
+    kinds = {path.name.split(".")[0] for path in pngs}
+    assert kinds == {"attribution", "change", "comparison", "distribution"}
+    for path in pngs:
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        assert matplotlib.image.imread(path)[..., :3].std() > 0.05
+
+
+def test_report_stands_alone(study_folder: Path) -> None:
+    page = (study_folder / "results/tiny/report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == len(list((study_folder / "results/tiny/figures").glob("*.png")))
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#|https://arxiv\.org)", page)
+    manifest = json.loads((study_folder / "results/shared/models/tiny/manifest.json").read_text())
+    assert manifest["files"]["model.safetensors"] in page
+    for heading in ("Data", "Attribution", "Injections", "Best sites", "Caveats", "How it was made"):
+        assert heading in page
+
+
+def test_snakemake_report(study_folder: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:
+    done = snakemake(study_folder, tiny_study(tiny_models["llama"], injection=GRIDS), "--report", "report.zip")
+    assert done.returncode == 0, done.stderr
+    assert (study_folder / "report.zip").stat().st_size > 100_000
+
+
+def write_pairs(folder: Path, change: Any) -> str:
+    table = pd.read_csv(PAIRS).head(3)
+    change(table).to_csv(folder / "bad.csv", index=False)
+    return str(folder / "bad.csv")
+
+
+def without_weights(folder: Path, model: Path) -> str:
+    shutil.copytree(model, folder / "empty", ignore=shutil.ignore_patterns("*.safetensors"))
+    return str(folder / "empty")
+
+
+def dataset(path: str) -> dict[str, Any]:
+    return {"datasets": {"pairs": {"source": "file", "path": path}}}
+
+
+BAD: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
+    "unknown key": (lambda folder, model: {"layers": "all"}, "config key layers is unknown"),
+    "encoding": (
+        lambda folder, model: {"injection": {"encodings": ["unmbed"]}},
+        "config key injection.encodings.0 is 'unmbed'; allowed: 'unembed', 'embed' or 'layer'",
+    ),
+    "layer": (
+        lambda folder, model: {"injection": {"layers": [3]}},
+        "layer 3, but the model has 3 layers; use layers 0",
+    ),
+    "memory": (
+        lambda folder, model: {"injection": {"memories": ["nuns"]}},
+        "no column 'nuns'; allowed: curated, nouns",
+    ),
+    "missing file": (lambda folder, model: dataset("no.csv"), "config key datasets.pairs.path: file no.csv does not"),
+    "missing column": (
+        lambda folder, model: dataset(write_pairs(folder, lambda table: table.drop(columns="answer"))),
+        "bad.csv has no column answer",
+    ),
+    "empty column": (
+        lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(memory=""))),
+        "bad.csv: column memory is empty in row 0",
+    ),
+    "answer without tokens": (
+        lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(answer="\u200b"))),
+        "bad.csv: column answer is empty in row 0",
+    ),
+    "no weights": (
+        lambda folder, model: {"models": {"tiny": {"source": "local", "path": without_weights(folder, model)}}},
+        "empty has no weights (model*.safetensors",
+    ),
+    "no model": (
+        lambda folder, model: {"models": {"tiny": {"source": "local", "path": "nowhere"}}},
+        "model folder nowhere does not exist",
+    ),
+    "checksum": (
+        lambda folder, model: {
+            "datasets": {"pairs": {"source": "url", "url": "http://127.0.0.1:9/pairs.csv", "sha256": 64 * "0"}}
+        },
+        "cannot download http://127.0.0.1:9/pairs.csv",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case: str, tmp_path: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:
+    change, sentence = BAD[case]
+    study = tiny_study(tiny_models["llama"], **change(tmp_path, tiny_models["llama"]))
+    memory = "nuns" if case == "memory" else "curated"
+    targets = ["results/shared/datasets/pairs.csv", f"results/tiny/injections/tiny/pairs/{memory}.unembed.parquet"]
+    done = snakemake(tmp_path, study, *targets)
+    assert done.returncode != 0
+    lines = [line for line in (done.stderr + done.stdout).splitlines() if sentence in line]
+    assert lines, done.stderr
+    assert not (tmp_path / targets[1]).exists()
+    if case not in ("layer", "memory"):
+        assert not (tmp_path / targets[0]).exists()
+    leftovers = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+    assert not leftovers
+
+
+def test_default_study_is_what_the_readme_says() -> None:
+    study = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    assert study["datasets"]["pairs"]["rows"] >= 40
+    assert study["injection"][0]["layers"] == "all"
+
+
+def test_conda_environment_pins_what_the_package_pins() -> None:
+    import tomllib
+
+    pinned = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    conda = yaml.safe_load((ROOT / "workflow/envs/memory-injections.yaml").read_text())["dependencies"]
+    assert conda[-1]["pip"] == [name for name in pinned if not name.startswith("pip")]
