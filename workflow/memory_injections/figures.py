@@ -22,7 +22,7 @@ LINEAR_BELOW = 10.0
 def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
     """Percent change over layer x magnitude: the mean over prompts, as in the paper, and the median below it.
 
-    The colour scale is centred at zero and ends at the 90th percentile, so that one extreme site does not bleach
+    The colour scale is centred at zero and ends at the 75th percentile, so that a few extreme sites do not bleach
     the rest; arrows on the bar say when values lie beyond it. A star marks the highest value.
     """
     sites = averages_by_site(cells)
@@ -30,7 +30,7 @@ def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
     figure = Figure(figsize=(max(6.5, 0.36 * shape[1] + 2.5), 2 * (0.34 * shape[0] + 1.5)), layout="constrained")
     for axes, average in zip(figure.subplots(2, 1), ("mean", "median"), strict=True):
         grid = sites[average].unstack("layer").sort_index(ascending=False)
-        limit = max(float(np.nanpercentile(grid.abs(), 90)), 1e-6)
+        limit = max(float(np.nanpercentile(grid.abs(), 75)), 1e-6)
         beyond = (grid > limit).any(axis=None), (grid < -limit).any(axis=None)
         extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get(beyond, "neither")
         sns.heatmap(

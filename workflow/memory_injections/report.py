@@ -12,6 +12,7 @@ import yaml
 
 from .statistics import AVERAGES
 
+SCALE = 0.56
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
 NAMES = {
     "dataset": "data",
@@ -24,6 +25,10 @@ NAMES = {
     "n_improved": "improved",
     "explicit_prompt": "explicit prompt",
     "obscure_prompt": "obscure prompt",
+    "says_explicit": "head says (explicit)",
+    "says_obscure": "head says (obscure)",
+    "answer_rank_explicit": "rank (explicit)",
+    "answer_rank_obscure": "rank (obscure)",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
 }
 FORMATS = {
@@ -38,6 +43,11 @@ FORMATS = {
 def data_uri(png: str | Path) -> str:
     """A PNG file as a `data:` address."""
     return f"data:image/png;base64,{base64.b64encode(Path(png).read_bytes()).decode()}"
+
+
+def shown_width(png: str | Path) -> int:
+    """Width in CSS pixels at which all figures show text of one size; the file's own is bytes 16 to 19."""
+    return round(SCALE * int.from_bytes(Path(png).read_bytes()[16:20], "big"))
 
 
 def number_text(column: str, value: Any) -> str:
@@ -77,7 +87,7 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"data_uri": data_uri}
+    environment.filters |= {"data_uri": data_uri, "shown_width": shown_width}
     return environment.get_template(template.name).render(
         config=config,
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),

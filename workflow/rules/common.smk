@@ -1,6 +1,6 @@
 # The study that the config describes, checked before anything runs, and the names that wildcards may take.
-import os
 import re
+from os import environ, pathsep
 
 from memory_injections.checks import check_local_files, model_files
 from memory_injections.config import CURATED, parse_study

@@ -7,6 +7,6 @@ from memory_injections.files import job_log
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         names = snakemake.wildcards
-        title = f"heads in vocabulary space, the {names.target}: {names.model} on {names.dataset}"
+        title = f"{names.model} on {names.dataset}, the {names.target} in every head's output"
         figure = figures.attribution_heat_map(pd.read_parquet(snakemake.input[0]), names.target, title)
         figures.save(figure, *snakemake.output)

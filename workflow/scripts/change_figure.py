@@ -7,6 +7,6 @@ from memory_injections.files import job_log
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         names = snakemake.wildcards
-        title = f"{names.memories} memories, {names.encoding}: {names.model} on {names.dataset}"
+        title = f"{names.model} on {names.dataset}, memories: {names.memories}, encoding: {names.encoding}"
         figure = figures.change_heat_map(pd.read_parquet(snakemake.input[0]), title)
         figures.save(figure, *snakemake.output)

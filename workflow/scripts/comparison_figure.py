@@ -10,6 +10,6 @@ if __name__ == "__main__":
         sweeps = {
             kind: pd.read_parquet(path) for kind, path in zip(snakemake.params.kinds, snakemake.input, strict=True)
         }
-        title = f"curated against random memories, {names.encoding}: {names.model} on {names.dataset}"
+        title = f"{names.model} on {names.dataset}, curated against random memories, encoding: {names.encoding}"
         figure = figures.comparison(sweeps, snakemake.params.kinds[0], title)
         figures.save(figure, *snakemake.output)
