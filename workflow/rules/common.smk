@@ -13,8 +13,8 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 # Jobs in an environment of their own find the library where the workflow lies.
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])
+environ["PYTHONPATH"] = pathsep.join(
+    filter(None, [workflow.basedir, environ.get("PYTHONPATH")])
 )
 
 RESULTS = f"results/{STUDY.study}"
