@@ -53,17 +53,14 @@ def _of_texts(
 ) -> dict[str, Tensor]:
     """The activations of texts, in their order, from batches of texts of one length."""
     lengths = [len(row) for row in rows]
-    parts: list[dict[str, Tensor]] = []
-    order: list[int] = []
+    whole = {"n_tokens": torch.tensor(lengths)}
     with tqdm(total=len(rows), desc=f"{kind} texts", unit="text") as progress:
         for batch in length_batches(lengths, MAX_TOKENS):
             tokens = torch.tensor([rows[index] for index in batch], device=bridge.cfg.device)
-            parts.append(_of_batch(bridge, tokens, answers[batch].to(tokens.device)))
-            order += batch
+            for name, values in _of_batch(bridge, tokens, answers[batch].to(tokens.device)).items():
+                whole.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))[batch] = values
             progress.update(len(batch))
-    back = torch.tensor(order).argsort()
-    joined = {name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}
-    return joined | {"n_tokens": torch.tensor(lengths)}
+    return whole
 
 
 def _of_batch(

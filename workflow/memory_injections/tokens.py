@@ -49,7 +49,7 @@ def first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     for token in text_ids(tokenizer, f" {text}") if has_text(text) else []:
         if str(tokenizer.decode([token])).strip():
             return token
-    raise StudyError(f"the answer {text!r} has no token that carries text; give it a text that the tokenizer knows")
+    raise StudyError(f"{text!r} has no token that carries text; give it a text that the tokenizer knows")
 
 
 def answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[int]:
@@ -59,7 +59,7 @@ def answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> li
         try:
             scored.append(first_token(tokenizer, answer))
         except StudyError as error:
-            raise StudyError(f"prompt pair {row}: {error}") from None
+            raise StudyError(f"prompt pair {row}: the answer {error}") from None
         passed_over += text_ids(tokenizer, f" {answer}")[0] != scored[-1]
     if passed_over:
         logger.warning("%d answers start with a bare space token; the token after it is scored", passed_over)
