@@ -45,6 +45,14 @@ def test_one_grid_and_a_list_of_grids() -> None:
         ({"models": {"a/b": MODELS["m"]}}, "use letters, digits"),
         ({"datasets": {"d": {"source": "url", "url": "https://x.org/a"}}}, "config key datasets.d.sha256 is missing"),
         ({"study": "shared"}, "choose another name"),
+        ({"study": 2024}, "config key study is 2024; give text (in quotes"),
+        ({"models": {}}, "config key models is empty; name at least one"),
+        ({"injection": {"memories": "curated"}}, "config key injection.memories is 'curated'; give a list"),
+        ({"attribution": None}, "config key attribution is None; give a mapping"),
+        (
+            {"models": {"a": MODELS["m"], "a.b": MODELS["m"]}, "datasets": {"b.c": DATA["d"], "c": DATA["d"]}},
+            "make one file name; rename one of them",
+        ),
         ({"attribution": {"top_k": 0}}, "config key attribution.top_k is 0"),
     ],
 )

@@ -10,6 +10,7 @@ from memory_injections.checkpoints import fetch
 from memory_injections.config import PypiModel
 from memory_injections.encodings import from_tokens
 from memory_injections.engine import InjectionEngine
+from memory_injections.errors import StudyError
 from memory_injections.lens import Lens
 from memory_injections.models import load_bridge, load_causal_lm, load_tokenizer
 from memory_injections.prompts import normalise_pairs, read_csv
@@ -81,6 +82,14 @@ def test_magnitude_zero_is_no_injection(model_folder: Path, pairs: pd.DataFrame)
     )
     assert (none["rank_injected"] == none["rank_obscure"]).all()
     assert (some["p_injected"] != some["p_obscure"]).any()
+
+
+def test_a_magnitude_that_overflows_is_refused(tiny_models: dict[str, Path], pairs: pd.DataFrame) -> None:
+    tokenizer, engine = load_tokenizer(tiny_models["llama"]), InjectionEngine(load_causal_lm(tiny_models["llama"], CPU))
+    vectors = MemoryVectors({"x": 0}, torch.full((1, 32), 1e6))
+    answers = answer_ids(tokenizer, list(pairs["answer"]))
+    with pytest.raises(StudyError, match=r"injection.magnitudes: magnitude 1e\+38 at layer 1 overflows float32"):
+        sweep(engine, tokenizer, pairs, answers, lambda *cell: "x", vectors, [1], [1.0, 1e38])
 
 
 def test_an_exception_leaves_no_hook_behind(model_folder: Path, pairs: pd.DataFrame) -> None:

@@ -29,6 +29,10 @@ def test_rows_limits_from_the_top() -> None:
         (pd.DataFrame([ROW]).drop(columns="answer"), "pairs.csv has no column answer"),
         (pd.DataFrame([ROW, ROW | {"memory": " "}]), r"pairs.csv: column memory is empty in row 1"),
         (pd.DataFrame(columns=TEXT_COLUMNS), "pairs.csv has no rows"),
+        (
+            pd.DataFrame([ROW | {"explicit_sentence": "x", "explicit_sent": "y"}]).drop(columns="explicit_prompt"),
+            "pairs.csv has two columns for explicit_prompt",
+        ),
     ],
 )
 def test_bad_tables(table: pd.DataFrame, sentence: str) -> None:
@@ -42,9 +46,19 @@ def test_word_columns(tmp_path: Path) -> None:
     assert read_words(path) == {"top_5000_words": ["the", "be"], "nouns": ["time", "year"]}
     with pytest.raises(StudyError, match=r"no column 'noun'; allowed: curated, top_5000_words, nouns"):
         words_of_column(path, "noun")
+    path.write_text("Nouns,nouns\ntime,day\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="two columns for nouns"):
+        read_words(path)
     path.write_text("nouns,verbs\ntime,\n", encoding="utf-8")
     with pytest.raises(StudyError, match="column verbs is empty"):
         read_words(path)
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2,3\n", b"a,b\n1,2,\n", b"a,b\n\xe9,2\n", b""])
+def test_a_csv_that_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.csv").write_bytes(content)
+    with pytest.raises(StudyError, match=r"bad.csv is not a CSV table in UTF-8 \(.*\); repair it"):
+        read_csv(tmp_path / "bad.csv")
 
 
 def test_own_pairs() -> None:

@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PAIRS, ROOT, Run, tiny_study
+from hub import serve
 from memory_injections.sweep import draw_word
 
 GRIDS = [
     {"magnitudes": [1, 4]},
     {"encodings": ["layer"], "layers": [0, 2], "magnitudes": [2]},
-    {"memories": ["nouns", "adverbs"], "encodings": ["unembed", "layer"][:1], "layers": {"step": 2}, "magnitudes": [4]},
-    {"memories": ["verbs"], "encodings": ["layer"], "layers": [1], "magnitudes": [1]},
+    {"memories": ["nouns", "adverbs"], "encodings": ["unembed"], "layers": {"step": 2}, "magnitudes": [4]},
+    {"memories": ["Verbs"], "encodings": ["layer", "embed"], "layers": [1], "magnitudes": [1]},
 ]
 
 
@@ -60,10 +61,13 @@ def test_attribution(study_folder: Path) -> None:
     top = pd.read_parquet(folder / "pairs.parquet")
     assert len(top) == 4 * 2 * 3 * 4 * 5
     assert list(top["rank"].unique()) == [0, 1, 2, 3, 4]
-    first = pd.read_parquet(folder / "pairs.targets.parquet").query("rank == 0")
-    head = ["prompt_id", "prompt_kind", "layer", "head"]
-    both = first.merge(top.query("rank == 0"), on=head)
+    targets = pd.read_parquet(study_folder / "results/tiny/attribution-targets/tiny/pairs.parquet")
+    assert len(targets) == 4 * 2 * 3 * 4 * 2
+    keys = ["prompt_id", "prompt_kind", "layer", "head", "rank"]
+    both = targets[targets["rank"] < 5].merge(top, on=keys)
+    assert len(both) == (targets["rank"] < 5).sum() > 0
     assert (both["token_id_x"] == both["token_id_y"]).all()
+    assert (both["logit_x"] == both["logit_y"]).all()
 
 
 def test_tables(study_folder: Path) -> None:
@@ -119,6 +123,14 @@ def without_weights(folder: Path, model: Path) -> str:
     return str(folder / "empty")
 
 
+def broken(folder: Path, model: Path, file: str) -> dict[str, Any]:
+    """A study whose model lacks the second half of one file."""
+    shutil.copytree(model, folder / "broken")
+    content = (model / file).read_bytes()
+    (folder / "broken" / file).write_bytes(content[: len(content) // 2])
+    return {"models": {"tiny": {"source": "local", "path": str(folder / "broken")}}}
+
+
 def dataset(path: str) -> dict[str, Any]:
     return {"datasets": {"pairs": {"source": "file", "path": path}}}
 
@@ -146,7 +158,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
         lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(memory=""))),
         "bad.csv: column memory is empty in row 0",
     ),
-    "answer without tokens": (
+    "answer without text": (
         lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(answer="\u200b"))),
         "bad.csv: column answer is empty in row 0",
     ),
@@ -154,17 +166,28 @@ BAD: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
         lambda folder, model: {"models": {"tiny": {"source": "local", "path": without_weights(folder, model)}}},
         "empty has no weights (model*.safetensors",
     ),
+    "damaged weights": (
+        lambda folder, model: broken(folder, model, "model.safetensors"),
+        "broken/model.safetensors are da",
+    ),
+    "damaged config": (
+        lambda folder, model: broken(folder, model, "config.json"),
+        "broken/config.json is not a JSON object",
+    ),
     "no model": (
         lambda folder, model: {"models": {"tiny": {"source": "local", "path": "nowhere"}}},
         "model folder nowhere does not exist",
     ),
-    "checksum": (
+    "no network": (
         lambda folder, model: {
             "datasets": {"pairs": {"source": "url", "url": "http://127.0.0.1:9/pairs.csv", "sha256": 64 * "0"}}
         },
         "cannot download http://127.0.0.1:9/pairs.csv",
     ),
 }
+
+
+BAD_DATA = {"missing column", "empty column", "answer without text", "no network"}
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -177,11 +200,43 @@ def test_bad_input(case: str, tmp_path: Path, tiny_models: dict[str, Path], snak
     assert done.returncode != 0
     lines = [line for line in (done.stderr + done.stdout).splitlines() if sentence in line]
     assert lines, done.stderr
+    assert "Traceback" not in done.stderr
     assert not (tmp_path / targets[1]).exists()
-    if case not in ("layer", "memory"):
+    if case in BAD_DATA:
         assert not (tmp_path / targets[0]).exists()
+    elif case == "damaged weights":
+        assert not list(tmp_path.glob("results/shared/models/tiny/*"))
+    else:
+        assert not (tmp_path / "results").exists()
     leftovers = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
     assert not leftovers
+
+
+@pytest.mark.parametrize("file", ["pairs.csv", "truncated.csv"])
+def test_wrong_checksum_and_truncated_download(
+    file: str, tmp_path: Path, tiny_models: dict[str, Path], snakemake: Run
+) -> None:
+    table = "results/shared/datasets/pairs.csv"
+    with serve(files={file: PAIRS.read_bytes()}) as hub:
+        source = {"source": "url", "url": f"{hub.url}/{file}", "sha256": 64 * "0"}
+        done = snakemake(tmp_path, tiny_study(tiny_models["llama"], datasets={"pairs": source}), table)
+    assert done.returncode != 0
+    problem = "but the config says 0000" if file == "pairs.csv" else "in 3 attempts; check the address"
+    assert problem in done.stderr
+    assert not list((tmp_path / "results").rglob("*.csv"))
+
+
+def test_changes_rerun_what_they_affect(study_folder: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:
+    def planned(**changes: Any) -> set[str]:
+        study = tiny_study(tiny_models["llama"], injection=GRIDS) | changes
+        done = snakemake(study_folder, study, "--dry-run")
+        assert done.returncode == 0, done.stderr
+        return set(re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.MULTILINE))
+
+    figures = {"change_figure", "distribution_figure", "comparison_figure"}
+    assert planned(seed=1) == {"injections", "table3", "report", "all"} | figures
+    assert planned(attribution={"top_k": 6}) == {"attribution", "attribution_figure", "table2", "report", "all"}
+    assert "model" not in planned(injection=[*GRIDS, {"encodings": ["embed"], "layers": [0]}])
 
 
 def test_default_study_is_what_the_readme_says() -> None:

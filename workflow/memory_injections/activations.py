@@ -43,7 +43,7 @@ def compute(
     }
     for kind, column in KINDS.items():
         rows = [prompt_ids(tokenizer, text, bos) for text in pairs[column]]
-        check_context(rows, bridge.cfg.n_ctx)
+        check_context(rows, column, bridge.cfg.n_ctx)
         cache |= {f"{kind}.{name}": values for name, values in _of_texts(bridge, rows, answers, kind).items()}
     return cache
 

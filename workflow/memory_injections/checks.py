@@ -43,16 +43,24 @@ def check_local_files(study: Study) -> None:
 
 
 def _check_layers(study: Study, folder: Path) -> None:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        config = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise StudyError(
+            f"file {folder / 'config.json'} is not a JSON object ({error}); save the model again"
+        ) from None
     for key in ("num_hidden_layers", "n_layer", "num_layers"):
-        if key in config:
+        if isinstance(config.get(key), int):
             for grid in study.injection:
                 grid.layer_list(config[key])
 
 
 def _check_word_columns(study: Study, path: Path) -> None:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        columns = [column_name(heading) for heading in next(csv.reader(file), [])]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            columns = [column_name(heading) for heading in next(csv.reader(file), [])]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(f"file {path} is not a CSV table in UTF-8 ({error}); repair it") from None
     for memories, _ in study.sweeps():
         if memories != CURATED:
             check_column(memories, columns)

@@ -16,7 +16,13 @@ def _path_safe(name: str) -> str:
     return name
 
 
+def column_name(heading: str) -> str:
+    """`Top 5000 Words` -> `top_5000_words`, the form in which a column of the word list becomes part of paths."""
+    return re.sub(r"\W+", "_", heading.strip().lower()).strip("_")
+
+
 Name = Annotated[str, AfterValidator(_path_safe)]
+MemoryKind = Annotated[str, Field(min_length=1), AfterValidator(column_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Encoding = Literal["unembed", "embed", "layer"]
 CURATED = "curated"
@@ -101,8 +107,8 @@ class LayerStep(_Section):
 class InjectionGrid(_Section):
     """A grid of injections: every memory kind x encoding x layer x magnitude, for every prompt pair."""
 
-    memories: tuple[Name, ...] = Field(
-        default=(CURATED,), min_length=1, description="`curated`, or columns of the word list in lower case"
+    memories: tuple[MemoryKind, ...] = Field(
+        default=(CURATED,), min_length=1, description="`curated`, or columns of the word list"
     )
     encodings: tuple[Encoding, ...] = Field(default=("unembed",), min_length=1, description="how a memory is encoded")
     layers: Literal["all"] | LayerStep | tuple[Annotated[int, Field(ge=0)], ...] = Field(
@@ -175,6 +181,12 @@ class Study(_Section):
         random = [memories for memories, _ in pairs if memories != CURATED]
         if random and self.words is None:
             raise ValueError(f"words: missing, but injection.memories asks for {random[0]}; give a word list")
+        paths: dict[str, tuple[str, str]] = {}
+        for model in self.models:
+            for dataset in self.datasets:
+                other = paths.setdefault(f"{model}.{dataset}", (model, dataset))
+                if other != (model, dataset):
+                    raise ValueError(f"models: {other} and {(model, dataset)} make one file name; rename one of them")
         if self.study == "shared":
             raise ValueError("study: `shared` is where studies keep what they share; choose another name")
         return self
@@ -190,11 +202,6 @@ class Study(_Section):
 
 def _sweeps(grid: InjectionGrid) -> list[tuple[str, str]]:
     return [(memories, encoding) for memories in grid.memories for encoding in grid.encodings]
-
-
-def column_name(heading: str) -> str:
-    """`Top 5000 Words` -> `top_5000_words`, the form in which a config names a column of the word list."""
-    return re.sub(r"\W+", "_", heading.strip().lower())
 
 
 def parse_study(config: Mapping[str, Any]) -> Study:
@@ -239,5 +246,10 @@ def _sentence(config: Mapping[str, Any], error: ValidationError) -> str:
         case "value_error":
             message = str(context["error"])
             return f"config key {key}: {message}" if key else f"config key {message}"
+        case "tuple_type" | "dict_type" | "model_type" | "model_attributes_type" | "string_type":
+            wanted = {"t": "a list", "s": "text (in quotes, if it looks like a number)"}.get(kind[0], "a mapping")
+            return f"config key {key} is {given!r}; give {wanted}"
+        case "too_short":
+            return f"config key {key} is empty; name at least one"
         case _:
             return f"config key {key} is {given!r}: {first['msg'][0].lower()}{first['msg'][1:]}"

@@ -14,7 +14,7 @@ import pandas as pd
 import pooch
 import requests
 from datasets import Features, Value, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -133,6 +133,7 @@ HUB_PROBLEMS: list[tuple[tuple[type[Exception], ...], str, str]] = [
         "check the network (HF_ENDPOINT, HF_HUB_OFFLINE), or use a local copy (`source: local` or `source: file`)",
     ),
     ((EntryNotFoundError, FileNotFoundError), "lacks a file that is needed ({reason})", "correct the file's name"),
+    ((DatasetGenerationError,), "has a file that is not a CSV table in UTF-8", "name another file or repair it"),
     ((HfHubHTTPError,), "answered with an error ({reason})", "try again later"),
     ((HFValidationError,), "is not a valid name ({reason})", "write `owner/name`"),
 ]

@@ -68,7 +68,7 @@ def distribution(cells: pd.DataFrame, title: str) -> Figure:
     for average, color, marker in (("median", colors[0], "o"), ("mean", colors[1], "D")):
         axes.plot(range(len(layers)), by_layer[average], color=color, marker=marker, markersize=4, label=average)
     _percent_axis(axes)
-    axes.legend(title="over prompts", loc="upper right")
+    axes.legend(title="over prompts", loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set(xlabel="layer", ylabel=CHANGE, title=f"{title}\none dot a prompt, magnitude {magnitude:g}")
     return figure
 

@@ -4,6 +4,7 @@ A prompt pair is an explicit prompt that names an entity, an obscure prompt that
 memory) and the answer that both ask for (paper, section 3.1).
 """
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -42,8 +43,11 @@ def read_csv(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise StudyError(f"file {path} does not exist; correct the path in the config")
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            # A row with more cells than the header is an error, not a shift of columns.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise StudyError(f"file {path} is not a CSV table in UTF-8 ({str(error).strip()}); repair it") from error
 
 
@@ -60,6 +64,9 @@ def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -
             f"{source} has no column {', '.join(missing)} (it has {', '.join(map(str, table.columns))}); "
             "name the columns as config/README.md says"
         )
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise StudyError(f"{source} has two columns for {twice[0]}; remove one of them")
     if table.empty:
         raise StudyError(f"{source} has no rows; give at least one prompt pair")
     table = table[TEXT_COLUMNS].head(rows)
@@ -83,6 +90,8 @@ def read_words(path: Path) -> dict[str, list[str]]:
         texts = [text.strip() for text in table[column] if text.strip()]
         if not texts:
             raise StudyError(f"word list {path}: column {column} is empty; add words or remove the column")
+        if column_name(column) in words:
+            raise StudyError(f"word list {path} has two columns for {column_name(column)}; rename one of them")
         words[column_name(column)] = list(dict.fromkeys(texts))
     return words
 

@@ -7,6 +7,8 @@ every site is described by four averages together.
 import numpy as np
 import pandas as pd
 
+from .errors import StudyError
+
 AVERAGES = {
     "mean": "mean",
     "mean_without_top": "mean without the top 1 %",
@@ -16,8 +18,9 @@ AVERAGES = {
 
 
 def percent_change(cells: pd.DataFrame) -> pd.Series:
-    """100 (p_injected - p_obscure) / p_obscure of every cell."""
-    return 100 * (cells["p_injected"] / cells["p_obscure"].astype("float64") - 1)
+    """100 (p_injected - p_obscure) / p_obscure of every cell; missing where p_obscure is zero in float32."""
+    before = cells["p_obscure"].astype("float64")
+    return 100 * (cells["p_injected"] / before.where(before > 0) - 1)
 
 
 def site_averages(cells: pd.DataFrame) -> pd.Series:
@@ -28,7 +31,7 @@ def site_averages(cells: pd.DataFrame) -> pd.Series:
     - median: of the per-prompt changes
     - ratio_of_means: change of the mean probability
     """
-    change = percent_change(cells).sort_values()
+    change = percent_change(cells).dropna().sort_values()
     kept = change.iloc[: len(change) * 99 // 100]
     means = cells[["p_obscure", "p_injected"]].astype("float64").mean()
     return pd.Series(
@@ -52,6 +55,8 @@ def averages_by_site(cells: pd.DataFrame) -> pd.DataFrame:
 
 def best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
     """The (layer, magnitude) with the highest value of one average."""
+    if sites[average].isna().all():
+        raise StudyError("every answer has probability zero before injection; check the answers of the data set")
     layer, magnitude = sites[average].idxmax()
     return int(layer), float(magnitude)
 

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from . import encodings
 from .cache import ActivationCache
 from .engine import CleanPass, InjectionEngine
+from .errors import StudyError
 from .lens import Lens
 from .scoring import probability_and_rank
 from .tokens import check_context, length_batches, memory_ids, pad, prompt_ids
@@ -93,7 +95,7 @@ def sweep(
     `memory_of(prompt_id, layer, magnitude)` names the memory of a cell; ranks count from 0.
     """
     rows = [prompt_ids(tokenizer, text) for text in pairs["obscure_prompt"]]
-    check_context(rows, getattr(engine.model.config, "max_position_embeddings", None))
+    check_context(rows, "obscure_prompt", getattr(engine.model.config, "max_position_embeddings", None))
     lengths = [len(row) for row in rows]
     budget = MAX_TOKENS[engine.device.type]
     tables = []
@@ -145,6 +147,11 @@ def _inject(
         )
         results.append(probability_and_rank(logits, prompts.answers[prompt]))
     p_injected, rank_injected = (torch.cat(parts).numpy(force=True) for parts in zip(*results, strict=True))
+    if not np.isfinite(p_injected).all():
+        worst = cells["magnitude"][~np.isfinite(p_injected)].iloc[0]
+        raise StudyError(
+            f"config key injection.magnitudes: magnitude {worst:g} at layer {layer} overflows float32; use smaller ones"
+        )
     p_obscure, rank_obscure = probability_and_rank(prompts.clean.logits, prompts.answers)
     cells["p_obscure"] = p_obscure[prompt_of_row].numpy(force=True)
     cells["p_injected"] = p_injected

@@ -73,19 +73,25 @@ def table3(sweeps: dict[tuple[str, str], Path]) -> pd.DataFrame:
     `sweeps` gives the cells of each (memory kind, encoding) of one model and data set. The best site is the one
     with the highest mean percent change (the paper's choice), and beside it the one with the highest median.
     Columns: encoding, best_by, layer, magnitude, memories, the four averages in percent, n_improved, n_prompts.
-    The numbers of a random memory whose grid lacks the site are missing.
+    The numbers of a random memory whose grid lacks the site are missing; in an encoding that no curated memory
+    has, each random memory stands at its own best site.
     """
     rows = []
     for (memories, encoding), path in sweeps.items():
-        if memories != CURATED:
+        curated = (CURATED, encoding) in sweeps
+        if memories != CURATED and curated:
             continue
         cells = pd.read_parquet(path)
         sites = averages_by_site(cells)
-        others = {other: pd.read_parquet(p) for (other, e), p in sweeps.items() if e == encoding and other != CURATED}
+        others = {
+            other: pd.read_parquet(of)
+            for (other, e), of in sweeps.items()
+            if curated and e == encoding and other != CURATED
+        }
         for best_by in BEST_BY:
             layer, magnitude = best_site(sites, best_by)
             site = {"encoding": encoding, "best_by": best_by, "layer": layer, "magnitude": magnitude}
-            for kind, table in {CURATED: cells, **others}.items():
+            for kind, table in {memories: cells, **others}.items():
                 here = at_site(table, layer, magnitude)
                 numbers = dict.fromkeys(NUMBERS) if here.empty else site_averages(here).to_dict()
                 rows.append({**site, "memories": kind, **numbers})

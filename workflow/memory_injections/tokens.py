@@ -93,8 +93,10 @@ def length_batches(lengths: Sequence[int], max_tokens: int, max_padding: float =
     return batches
 
 
-def check_context(rows: Sequence[Sequence[int]], n_ctx: int | None) -> None:
-    """Raise `StudyError` if a prompt is longer than the model's context."""
+def check_context(rows: Sequence[Sequence[int]], column: str, n_ctx: int | None) -> None:
+    """Raise `StudyError` if a text of a column is longer than the model's context."""
     for index, row in enumerate(rows):
         if n_ctx is not None and len(row) > n_ctx:
-            raise StudyError(f"prompt pair {index} has {len(row)} tokens, but the model takes {n_ctx}; shorten it")
+            raise StudyError(
+                f"prompt pair {index}: {column} has {len(row)} tokens, but the model takes {n_ctx}; shorten it"
+            )

@@ -9,7 +9,7 @@ rule attribution:
         activations=f"results/shared/activations/{{model}}/{{dataset}}.{BOS}.safetensors",
     output:
         top=f"{RESULTS}/attribution/{{model}}/{{dataset}}.parquet",
-        targets=f"{RESULTS}/attribution/{{model}}/{{dataset}}.targets.parquet",
+        targets=f"{RESULTS}/attribution-targets/{{model}}/{{dataset}}.parquet",
     log:
         f"{LOGS}/attribution/{{model}}/{{dataset}}.log",
     benchmark:

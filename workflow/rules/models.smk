@@ -8,9 +8,9 @@ rule model:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),
         manifest="results/shared/models/{model}/manifest.json",
     log:
-        "logs/shared/models/{model}.log",
+        "logs/shared/models/{model}/model.log",
     benchmark:
-        "benchmarks/shared/models/{model}.tsv"
+        "benchmarks/shared/models/{model}/model.tsv"
     conda:
         "../envs/memory-injections.yaml"
     params:
@@ -25,9 +25,9 @@ rule lens:
     output:
         "results/shared/models/{model}/lens.safetensors",
     log:
-        "logs/shared/models/{model}.lens.log",
+        "logs/shared/models/{model}/lens.log",
     benchmark:
-        "benchmarks/shared/models/{model}.lens.tsv"
+        "benchmarks/shared/models/{model}/lens.tsv"
     conda:
         "../envs/memory-injections.yaml"
     threads: all_cores()

@@ -16,7 +16,9 @@ if __name__ == "__main__":
             config=snakemake.params.config,
             manifests={Path(path).parent.name: read_manifest(path) for path in inputs.manifests},
             pairs={Path(path).name.removesuffix(".csv"): read_pairs(Path(path)) for path in inputs.pairs},
-            tables={Path(path).stem: pd.read_csv(path) for path in inputs.tables},
+            tables={
+                Path(path).stem: pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in inputs.tables
+            },
             figures={name: inputs[name] for name in ("attribution", "change", "distribution", "comparison")},
         )
         with whole_file(Path(snakemake.output[0])) as path:
