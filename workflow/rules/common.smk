@@ -43,12 +43,12 @@ wildcard_constraints:
 
 def half_the_cores():
     """Two heavy jobs side by side use a machine better than one after the other: loading is single-threaded."""
-    return max(1, (workflow.cores or 1) // 2)
+    return max(1, all_cores() // 2)
 
 
 def all_cores():
     """A job that holds two copies of a model runs alone."""
-    return workflow.cores or 1
+    return workflow.resource_settings.cores or 1
 
 
 def every_sweep(pattern):
