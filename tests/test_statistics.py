@@ -53,3 +53,11 @@ def test_comparison_draws_true_means_in_both_panels() -> None:
         diamonds = [line for line in axes.lines if line.get_marker() == "D"]
         values = [float(np.asarray(line.get_ydata())[0]) for line in diamonds]
         assert values == pytest.approx([3333.333, 3333.333], rel=1e-4)
+
+
+def test_no_prompt_falls_off_the_axis() -> None:
+    table = cells([0.1, 0.1, 0.1, 0.1], [0.0001, 0.1, 0.2, 30.0])
+    for axes in comparison({"curated": table, "nouns": table}, "curated", "title").axes:
+        low, high = axes.get_ylim()
+        changes = [-99.9, 29900.0]
+        assert low < changes[0] < changes[1] < high

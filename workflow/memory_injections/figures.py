@@ -50,6 +50,8 @@ def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
 def _percent_axis(axes: Axes) -> None:
     """A symmetric logarithmic axis: changes run from -100 % to many thousands."""
     axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
+    axes.autoscale(axis="y")
+    axes.margins(y=0.08)
     axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR_BELOW))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+,.0f} %" if value else "0"))
     axes.axhline(0, color="0.4", linewidth=1)

@@ -1,6 +1,12 @@
 # One self-contained page that tells the study in order.
 
-CURATED_ENCODINGS = [encoding for memories, encoding in SWEEPS if memories == CURATED]
+# Encodings in which there are random memories to compare the curated ones with.
+COMPARED = [
+    encoding
+    for memories, encoding in SWEEPS
+    if memories == CURATED
+    and any(other != CURATED and e == encoding for other, e in SWEEPS)
+]
 
 
 rule report:
@@ -15,9 +21,7 @@ rule report:
         distribution=every_sweep(
             f"{FIGURE}/distribution.{{model}}.{{dataset}}.{{sweep}}.png"
         ),
-        comparison=every_dataset(
-            rules.comparison_figure.output.png, encoding=CURATED_ENCODINGS
-        ),
+        comparison=every_dataset(rules.comparison_figure.output.png, encoding=COMPARED),
         template=workflow.source_path("../report/report.html.j2"),
     output:
         f"{RESULTS}/report.html",
