@@ -89,10 +89,9 @@ def _read(
 
 
 def _index(prompt_ids: Sequence[int], kind: str, shape: torch.Size, last: str) -> pd.DataFrame:
-    n_prompts, n_layers, n_heads, n_last = shape
+    _, n_layers, n_heads, n_last = shape
     index = pd.MultiIndex.from_product(
         [prompt_ids, [kind], range(n_layers), range(n_heads), range(n_last)],
         names=["prompt_id", "prompt_kind", "layer", "head", last],
     )
-    assert len(index) == n_prompts * n_layers * n_heads * n_last
     return index.to_frame(index=False)
