@@ -2,23 +2,26 @@
 
 from pathlib import Path
 
+import accelerate
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import CONFIGS, PAIRS, ROOT
 from memory_injections.checkpoints import fetch
 from memory_injections.config import PypiModel
-from memory_injections.encodings import from_tokens
 from memory_injections.engine import InjectionEngine
 from memory_injections.errors import StudyError
 from memory_injections.lens import Lens
+from memory_injections.memories import FROM_TOKENS, MemoryEncoder
 from memory_injections.models import load_bridge, load_causal_lm, load_tokenizer
 from memory_injections.prompts import normalise_pairs, read_csv
-from memory_injections.sweep import MemoryVectors, memory_vectors, sweep
-from memory_injections.tokens import answer_ids, memory_ids, pad, prompt_ids
+from memory_injections.sweep import CellComputer, Prompt
+from memory_injections.tokens import first_token, memory_ids, pad, prompt_ids
+from transformers import PreTrainedTokenizerBase
 from yaml import safe_load
 
-CPU = torch.device("cpu")
+CPU = [torch.device("cpu")]
 
 
 @pytest.fixture(scope="session")
@@ -36,68 +39,169 @@ def model_folder(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -
     return request.getfixturevalue("smollm2") if request.param == "smollm2" else tiny_models[request.param]
 
 
+class Model:
+    """A model in both forms, with what turns texts into cells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer, self.bridge = load_tokenizer(folder), load_bridge(folder, CPU)
+        self.lens, self.engine = Lens.of(self.bridge), InjectionEngine(load_causal_lm(folder, CPU))
+        self.computer = self.computer_of(self.engine)
+
+    def computer_of(self, engine: InjectionEngine) -> CellComputer:
+        return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.lens))
+
+    def slow_log_probs(self, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
+        """One full forward pass of one prompt, with TransformerLens' own hook, on processed weights."""
+        with torch.inference_mode():
+            logits = self.bridge.run_with_hooks(
+                torch.tensor([ids]), fwd_hooks=[(f"blocks.{layer}.hook_attn_out", lambda out, hook: out + vector)]
+            )
+        return logits[0, -1].log_softmax(-1)
+
+    def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
+        if encoding != "layer":
+            return FROM_TOKENS[encoding](self.lens, memory_ids(self.tokenizer, memory))
+        with torch.inference_mode():
+            _, cache = self.bridge.run_with_cache(torch.tensor([prompt_ids(self.tokenizer, memory)]))
+        return cache[f"blocks.{layer}.hook_attn_out"][0, -1]
+
+
+@pytest.fixture(scope="session")
+def model(model_folder: Path) -> Model:
+    return Model(model_folder)
+
+
 @pytest.fixture(scope="session")
 def pairs() -> pd.DataFrame:
-    return normalise_pairs(read_csv(PAIRS), "own", rows=5)
+    """Prompt pairs of many lengths."""
+    table = normalise_pairs(read_csv(PAIRS), "own")
+    return table.iloc[np.argsort(table["obscure_prompt"].str.len().to_numpy())[[0, 9, 20, 30, 45, 60, 71]]]
 
 
-def slow_logits(bridge, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
-    """One full forward pass of one prompt, with TransformerLens' own hook."""
-    with torch.inference_mode():
-        logits = bridge.run_with_hooks(
-            torch.tensor([ids]), fwd_hooks=[(f"blocks.{layer}.hook_attn_out", lambda out, hook: out + vector)]
-        )
-    return logits[0, -1].log_softmax(-1)
+def prompts_of(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
+    return {
+        str(row.prompt_id): Prompt(prompt_ids(tokenizer, row.obscure_prompt), first_token(tokenizer, row.answer))  # type: ignore[arg-type]
+        for row in pairs.itertuples()
+    }
 
 
-def test_batched_and_resumed_equals_full_passes_one_by_one(model_folder: Path, pairs: pd.DataFrame) -> None:
-    tokenizer, bridge = load_tokenizer(model_folder), load_bridge(model_folder, CPU)
-    engine, lens = InjectionEngine(load_causal_lm(model_folder, CPU)), Lens.of(bridge)
-    rows = [prompt_ids(tokenizer, text) for text in pairs["obscure_prompt"]]
-    assert len({len(row) for row in rows}) > 1
-    vectors = from_tokens(lens, "unembed", [memory_ids(tokenizer, memory) for memory in pairs["memory"]])
-    vectors /= vectors.norm(dim=1, keepdim=True)
-    tokens, lengths = pad(rows, CPU)
-    clean = engine.clean(tokens, lengths)
-    for layer in {0, 1, engine.n_layers // 2, engine.n_layers - 1}:
-        fast = engine.injected(tokens, lengths, layer, clean.resid_pre[layer], 2 * vectors).log_softmax(-1)
-        for row, ids in enumerate(rows):
-            slow = slow_logits(bridge, ids, layer, 2 * vectors[row])
-            torch.testing.assert_close(fast[row], slow, rtol=1e-4, atol=2e-4)
-            assert (fast[row] - clean.logits[row].log_softmax(-1)).abs().max() > 1e-3
-
-
-def test_magnitude_zero_is_no_injection(model_folder: Path, pairs: pd.DataFrame) -> None:
-    tokenizer = load_tokenizer(model_folder)
-    engine = InjectionEngine(load_causal_lm(model_folder, CPU))
-    vectors = MemoryVectors({memory: 0 for memory in pairs["memory"]}, torch.ones(1, engine.model.config.hidden_size))
-    memory_of = dict(zip(pairs["prompt_id"], pairs["memory"], strict=True))
-    cells = sweep(
-        engine, tokenizer, pairs, answer_ids(tokenizer, list(pairs["answer"])),
-        lambda prompt_id, layer, magnitude: memory_of[prompt_id], vectors, [0, engine.n_layers - 1], [0.0, 0.5],
-    )  # fmt: skip
-    none, some = cells[cells["magnitude"] == 0], cells[cells["magnitude"] == 0.5]
-    torch.testing.assert_close(
-        torch.tensor(none["p_injected"].to_numpy()), torch.tensor(none["p_obscure"].to_numpy()), rtol=1e-5, atol=0
+def grid(pairs: pd.DataFrame, layers: list[int], magnitudes: list[float], encodings: list[str]) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product(
+        [pairs["prompt_id"].astype(str), encodings, layers, magnitudes],
+        names=["prompt", "encoding", "layer", "magnitude"],
     )
+    memory = dict(zip(pairs["prompt_id"].astype(str), pairs["memory"], strict=True))
+    return index.to_frame(index=False).assign(memory=lambda cells: cells["prompt"].map(memory))
+
+
+def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
+    prompts = prompts_of(pairs, model.tokenizer)
+    assert len({len(prompt.tokens) for prompt in prompts.values()}) > 4
+    layers = sorted({0, 1, model.engine.n_layers // 2, model.engine.n_layers - 1})
+    scale = 2 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
+    cells = grid(pairs, layers, [0.0, scale, -3 * scale], ["unembed", "embed", "layer"])
+    found = pd.concat(model.computer.compute(cells.sample(frac=0.4, random_state=0), prompts))
+    assert len(found) == round(0.4 * len(cells))
+    moved = 0
+    for cell in found.sample(20, random_state=0).itertuples():
+        ids, answer = prompts[cell.prompt].tokens, prompts[cell.prompt].answer
+        clean = model.slow_log_probs(list(ids), cell.layer, torch.zeros(()))
+        vector = model.slow_vector(cell.encoding, cell.memory, cell.layer)
+        slow = model.slow_log_probs(list(ids), cell.layer, cell.magnitude * vector)
+        assert cell.logp_obscure == pytest.approx(clean[answer].item(), abs=2e-4)
+        assert cell.logp_injected == pytest.approx(slow[answer].item(), abs=2e-4)
+        assert cell.p_injected == pytest.approx(slow[answer].exp().item(), rel=3e-4)
+        kl = torch.nn.functional.kl_div(slow.double(), clean.double(), log_target=True, reduction="sum").item()
+        assert cell.kl == pytest.approx(kl, rel=1e-2, abs=1e-5)
+        best = slow.topk(2).values
+        assert slow[cell.top_token_id].item() == pytest.approx(best[0].item(), abs=1e-3)
+        beaten_by = (slow > slow[answer] + 1e-4).sum().item(), (slow > slow[answer] - 1e-4).sum().item()
+        assert beaten_by[0] <= cell.rank_injected <= beaten_by[1]
+        moved += abs(cell.logp_injected - cell.logp_obscure) > 1e-3
+    assert moved > 5
+
+
+def test_magnitude_zero_is_no_injection(model: Model, pairs: pd.DataFrame) -> None:
+    prompts = prompts_of(pairs, model.tokenizer)
+    cells = grid(pairs, [0, model.engine.n_layers - 1], [0.0, 0.5], ["unembed"])
+    found = pd.concat(model.computer.compute(cells, prompts))
+    none, some = found[found["magnitude"] == 0], found[found["magnitude"] == 0.5]
+    np.testing.assert_allclose(none["p_injected"], none["p_obscure"], rtol=2e-5)
     assert (none["rank_injected"] == none["rank_obscure"]).all()
-    assert (some["p_injected"] != some["p_obscure"]).any()
+    assert none["kl"].abs().max() < 1e-5
+    assert (some["kl"] > 0).all()
+
+
+def test_a_batch_of_many_lengths_is_the_same_as_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
+    rows = [list(prompt.tokens) for prompt in prompts_of(pairs, model.tokenizer).values()]
+    vector = torch.randn(len(rows), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
+    layer = model.engine.n_layers // 2
+    together = model.engine.clean(*pad(rows, CPU[0]))
+    logits = model.engine.injected(together, layer, torch.arange(len(rows)), vector)
+    for row, ids in enumerate(rows):
+        alone = model.engine.clean(*pad([ids], CPU[0]))
+        torch.testing.assert_close(together.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
+        one = model.engine.injected(alone, layer, torch.tensor([0]), vector[[row]])
+        torch.testing.assert_close(logits[row], one[0], rtol=1e-4, atol=1e-4)
+
+
+def test_a_cell_does_not_depend_on_its_batch(model: Model, pairs: pd.DataFrame) -> None:
+    prompts = prompts_of(pairs, model.tokenizer)
+    cells = grid(pairs, [0, model.engine.n_layers - 1], [0.5, 1.0, 2.0], ["unembed"])
+    together = pd.concat(model.computer.compute(cells, prompts)).sort_index()
+    few = model.computer_of(model.engine)
+    few.batches.max_tokens = 40
+    apart = pd.concat(few.compute(cells, prompts)).sort_index()
+    columns = ["p_obscure", "p_injected"]
+    np.testing.assert_allclose(apart[columns], together[columns], rtol=1e-6)
+
+
+def test_blocks_below_the_injection_and_its_own_attention_do_not_run(model: Model, pairs: pd.DataFrame) -> None:
+    rows = [list(prompt.tokens) for prompt in prompts_of(pairs, model.tokenizer).values()]
+    engine, layer = model.engine, model.engine.n_layers - 2
+    clean = engine.clean(*pad(rows, CPU[0]))
+    seen: list[tuple[str, int, torch.Size]] = []
+
+    def record(kind: str, index: int):
+        return lambda module, args, output: seen.append(
+            (kind, index, (output[0] if isinstance(output, tuple) else output).shape)
+        )
+
+    writers = engine.components.last_writers
+    projections = [(block, "norm", i) for i, block in enumerate(engine.components.blocks)]
+    leaves = [(next(m for m in b.modules() if "norm" in type(m).__name__.lower()), k, i) for b, k, i in projections]
+    leaves += [(attention, "attention", i) for i, attention in enumerate(engine.components.attention)]
+    leaves += [(writer, "writer", i) for i, writer in enumerate(writers)] + [(engine.components.unembed, "unembed", 0)]
+    inner = [m for m in engine.components.attention[layer].modules() if isinstance(m, torch.nn.Linear)]
+    leaves += [(module, "own attention", i) for i, module in enumerate(inner)]
+    hooks = [module.register_forward_hook(record(kind, index)) for module, kind, index in leaves]
+    try:
+        engine.injected(clean, layer, torch.arange(len(rows)), torch.zeros(len(rows), model.lens.W_U.shape[0]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    ran = {(kind, index) for kind, index, _ in seen}
+    assert {index for kind, index in ran if kind == "norm"} == {layer, layer + 1}
+    assert not [index for kind, index in ran if kind == "own attention"]
+    assert {index for kind, index in ran if kind == "writer"} == {0, 1}
+    assert all(shape[1] == 1 for kind, _, shape in seen if kind in ("writer", "unembed"))
 
 
 def test_a_magnitude_that_overflows_is_refused(tiny_models: dict[str, Path], pairs: pd.DataFrame) -> None:
-    tokenizer, engine = load_tokenizer(tiny_models["llama"]), InjectionEngine(load_causal_lm(tiny_models["llama"], CPU))
-    vectors = MemoryVectors({"x": 0}, torch.full((1, 32), 1e6))
-    answers = answer_ids(tokenizer, list(pairs["answer"]))
-    with pytest.raises(StudyError, match=r"injection.magnitudes: magnitude 1e\+38 at layer 1 overflows float32"):
-        sweep(engine, tokenizer, pairs, answers, lambda *cell: "x", vectors, [1], [1.0, 1e38])
+    model = Model(tiny_models["llama"])
+    cells = grid(pairs, [1], [1.0, 1e39], ["unembed"])
+    with pytest.raises(StudyError, match=r"injection.magnitudes: magnitude 1e\+39 at layer 1 overflows float32"):
+        list(model.computer.compute(cells, prompts_of(pairs, model.tokenizer)))
 
 
-def test_an_exception_leaves_no_hook_behind(model_folder: Path, pairs: pd.DataFrame) -> None:
-    engine = InjectionEngine(load_causal_lm(model_folder, CPU))
-    tokens, lengths = pad([[1, 2, 3], [4, 5, 6]], CPU)
+def test_an_exception_leaves_no_hook_behind(model: Model) -> None:
+    engine = model.engine
+    tokens, lengths = pad([[1, 2, 3], [4, 5, 6]], CPU[0])
     clean = engine.clean(tokens, lengths)
     with pytest.raises(RuntimeError):
-        engine.injected(tokens, lengths, 1, clean.resid_pre[1], torch.zeros(2, 7))
+        engine.injected(clean, 1, torch.tensor([0, 1]), torch.zeros(2, 7))
+    with pytest.raises(IndexError):
+        engine.injected(clean, 1, torch.tensor([0, 9]), torch.zeros(2, 7))
     with pytest.raises(IndexError):
         engine.clean(tokens, torch.tensor([99, 99]))
     for module in engine.model.modules():
@@ -107,15 +211,87 @@ def test_an_exception_leaves_no_hook_behind(model_folder: Path, pairs: pd.DataFr
     torch.testing.assert_close(engine.clean(tokens, lengths).logits, clean.logits)
 
 
-def test_layer_encoding_is_the_attention_output_at_the_memorys_last_token(model_folder: Path) -> None:
-    tokenizer, bridge = load_tokenizer(model_folder), load_bridge(model_folder, CPU)
-    engine = InjectionEngine(load_causal_lm(model_folder, CPU))
-    vectors = memory_vectors("layer", ["Peru", "Machu Picchu"], engine, tokenizer, Lens.of(bridge))
-    ids = prompt_ids(tokenizer, "Machu Picchu")
-    with torch.inference_mode():
-        _, cache = bridge.run_with_cache(torch.tensor([ids]))
-    expected = cache["blocks.1.hook_attn_out"][0, -1]
-    found = vectors.at(1, ["Machu Picchu"])[0]
-    if str(bridge.cfg.normalization_type).startswith("LN"):  # the bridge's output is centred, which has no effect there
-        found = found - found.mean()
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+def test_layer_encoding_is_the_attention_output_at_the_memorys_last_token(model: Model) -> None:
+    layers = [0, 1, model.engine.n_layers - 1]
+    vectors = model.computer.encoder.encode([("layer", "Peru"), ("layer", "Machu Picchu"), ("embed", "Peru")], layers)
+    for layer in layers:
+        expected = model.slow_vector("layer", "Machu Picchu", layer)
+        found = vectors.at(layer)[vectors.row_of["layer", "Machu Picchu"]]
+        if str(model.bridge.cfg.normalization_type).startswith("LN"):  # the bridge centres it, which has no effect
+            found = found - found.mean()
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_bfloat16_is_near_float32(model: Model, model_folder: Path, pairs: pd.DataFrame) -> None:
+    half = model.computer_of(InjectionEngine(load_causal_lm(model_folder, CPU, "bfloat16")))
+    prompts = prompts_of(pairs, model.tokenizer)
+    scale = 1 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
+    cells = grid(pairs, [1, model.engine.n_layers - 1], [scale, 3 * scale], ["unembed"])
+    exact, rough = (pd.concat(computer.compute(cells, prompts)).sort_index() for computer in (model.computer, half))
+    difference = (exact["logp_injected"] - rough["logp_injected"]).abs()
+    assert 1e-6 < difference.max() < 0.3
+    assert difference.median() < 0.1
+
+
+class OneAtATime(InjectionEngine):
+    """An engine whose memory holds three cells, or two prompts."""
+
+    def clean(self, tokens, lengths, layers=None):  # type: ignore[no-untyped-def]
+        self._allocate(len(tokens), 2)
+        return super().clean(tokens, lengths, layers)
+
+    def injected(self, clean, layer, prompts, vectors):  # type: ignore[no-untyped-def]
+        self._allocate(len(prompts), 3)
+        return super().injected(clean, layer, prompts, vectors)
+
+    def _allocate(self, rows: int, limit: int) -> None:
+        if rows > limit:
+            raise torch.OutOfMemoryError("out of memory")
+
+
+def test_out_of_memory_halves_the_batch_and_says_so(
+    tiny_models: dict[str, Path], pairs: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Model(tiny_models["gpt2"])
+    prompts = prompts_of(pairs, model.tokenizer)
+    cells = grid(pairs, [0, 1], [1.0, 2.0, 3.0, 4.0], ["unembed"])
+    small = model.computer_of(OneAtATime(model.engine.model))
+    found = pd.concat(small.compute(cells, prompts)).sort_index()
+    expected = pd.concat(model.computer.compute(cells, prompts)).sort_index()
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+    assert "out of memory with" in caplog.text
+    assert "going on with" in caplog.text
+
+
+def test_a_cell_that_never_fits_is_one_clear_sentence(tiny_models: dict[str, Path], pairs: pd.DataFrame) -> None:
+    class Full(OneAtATime):
+        def _allocate(self, rows: int, limit: int) -> None:
+            raise torch.OutOfMemoryError("out of memory")
+
+    model = Model(tiny_models["gpt2"])
+    computer = model.computer_of(Full(model.engine.model))
+    with pytest.raises(StudyError, match=r"a single prompt of .* tokens does not fit into the memory of cpu"):
+        list(computer.compute(grid(pairs, [0], [1.0], ["unembed"]), prompts_of(pairs, model.tokenizer)))
+
+
+@pytest.fixture
+def spread_llama(tiny_models: dict[str, Path], tmp_path: Path) -> InjectionEngine:
+    """A model under a device map: the first blocks lie on disk and are brought in when they run."""
+    model = load_causal_lm(tiny_models["llama"], CPU)
+    places = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
+    places |= {"model.layers.0": "disk", "model.layers.1": "disk", "model.layers.2": "cpu"}
+    return InjectionEngine(accelerate.dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path))
+
+
+def test_a_model_under_a_device_map(
+    spread_llama: InjectionEngine, tiny_models: dict[str, Path], pairs: pd.DataFrame
+) -> None:
+    model = Model(tiny_models["llama"])
+    prompts = prompts_of(pairs, model.tokenizer)
+    cells = grid(pairs, [0, 1, 2], [1.0, 2.0], ["unembed"])
+    forwards = [vars(block).get("forward") for block in spread_llama.components.blocks]
+    assert any(forwards)
+    found = pd.concat(model.computer_of(spread_llama).compute(cells, prompts)).sort_index()
+    expected = pd.concat(model.computer.compute(cells, prompts)).sort_index()
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+    assert [vars(block).get("forward") for block in spread_llama.components.blocks] == forwards

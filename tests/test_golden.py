@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SHARED, Run
-from memory_injections.encodings import unembed
 from memory_injections.engine import InjectionEngine
 from memory_injections.lens import Lens
+from memory_injections.memories import unembed
 from memory_injections.models import load_causal_lm, load_tokenizer
 from memory_injections.scoring import probability_and_rank
 from memory_injections.tokens import first_token, memory_ids, pad, prompt_ids
@@ -92,14 +92,14 @@ def test_heads(golden: Path, golden_results: Path) -> None:
 def test_random_words(golden: Path, golden_results: Path) -> None:
     cells = pd.read_csv(golden / "random.csv")
     texts = pd.read_csv(golden_results / "shared/datasets/hand.csv")
-    tokenizer, engine = load_tokenizer(golden), InjectionEngine(load_causal_lm(golden, CPU))
+    tokenizer, engine = load_tokenizer(golden), InjectionEngine(load_causal_lm(golden, [CPU]))
     lens = Lens.load(golden_results / "shared/models/tiny-gpt2/lens.safetensors", CPU)
     for (layer, magnitude), group in cells.groupby(["layer", "tweak"]):
         rows = [prompt_ids(tokenizer, texts["obscure_prompt"][row]) for row in group["row"]]
         tokens, lengths = pad(rows, CPU)
         answers = torch.tensor([first_token(tokenizer, texts["answer"][row]) for row in group["row"]])
         vectors = torch.stack([unembed(lens, memory_ids(tokenizer, word)) for word in group["word"]])
-        resid_pre = engine.clean(tokens, lengths).resid_pre[int(layer)]
-        logits = engine.injected(tokens, lengths, int(layer), resid_pre, float(magnitude) * vectors)
+        clean = engine.clean(tokens, lengths)
+        logits = engine.injected(clean, int(layer), torch.arange(len(rows)), float(magnitude) * vectors)
         np.testing.assert_allclose(probability_and_rank(logits, answers)[0], group["answer_prob_edit"], rtol=TOLERANCE)
     assert len(cells)

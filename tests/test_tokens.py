@@ -1,11 +1,16 @@
 """Tokenising by the study's conventions."""
 
+import pandas as pd
 import pytest
 import torch
 from memory_injections.errors import StudyError
 from memory_injections.tokens import answer_ids, first_token, length_batches, memory_ids, pad, prompt_ids
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
+
+
+def pairs_with(*answers: str) -> pd.DataFrame:
+    return pd.DataFrame({"prompt_id": range(len(answers)), "answer": answers})
 
 
 @pytest.fixture
@@ -38,13 +43,13 @@ def test_a_bare_space_token_is_passed_over(
     llama_like: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert llama_like(" Paris", add_special_tokens=False)["input_ids"] == [1, 2]
-    assert answer_ids(llama_like, ["Paris"]) == [2]
+    assert answer_ids(llama_like, pairs_with("Paris")) == [2]
     assert "start with a bare space token" in caplog.text
 
 
 def test_an_answer_without_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(StudyError, match=r"prompt pair 1: the answer '\\u2003\\n' has no token that carries text"):
-        answer_ids(tokenizer, ["Lima", "\u2003\n"])
+        answer_ids(tokenizer, pairs_with("Lima", "\u2003\n"))
     with pytest.raises(StudyError, match="has no tokens"):
         memory_ids(tokenizer, "")
 
@@ -54,10 +59,10 @@ def test_pad_and_batches() -> None:
     assert tokens.tolist() == [[5, 0], [6, 7]]
     assert lengths.tolist() == [1, 2]
     sizes = [9, 3, 9, 10, 3, 30]
-    batches = length_batches(sizes, max_tokens=20, max_padding=0.1)
+    batches = length_batches(sizes, max_tokens=20, multiple_of=4)
     assert sorted(index for batch in batches for index in batch) == list(range(6))
     for batch in batches:
-        longest = max(sizes[index] for index in batch)
-        assert len(batch) == 1 or len(batch) * longest <= 20
-        assert sum(sizes[index] for index in batch) >= 0.9 * len(batch) * longest
+        rounded = {-(-sizes[index] // 4) * 4 for index in batch}
+        assert len(rounded) == 1
+        assert len(batch) == 1 or len(batch) * rounded.pop() <= 20
     assert [len({sizes[i] for i in batch}) for batch in length_batches(sizes, 1000)] == [1, 1, 1, 1]

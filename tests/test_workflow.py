@@ -16,7 +16,7 @@ import pytest
 import yaml
 from conftest import PAIRS, ROOT, Run, tiny_study
 from hub import serve
-from memory_injections.sweep import draw_word
+from memory_injections.cells import draw_word
 
 GRIDS = [
     {"magnitudes": [1, 4]},
@@ -242,7 +242,7 @@ def test_changes_rerun_what_they_affect(study_folder: Path, tiny_models: dict[st
         return set(re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.MULTILINE))
 
     figures = {"change_figure", "distribution_figure", "comparison_figure"}
-    assert planned(seed=1) == {"injections", "table3", "report", "all"} | figures
+    assert planned(seed=1) == {"cells", "injections", "table3", "report", "all"} | figures
     assert planned(attribution={"top_k": 6}) == {"attribution", "attribution_figure", "table2", "report", "all"}
     assert "model" not in planned(injection=[*GRIDS, {"encodings": ["embed"], "layers": [0]}])
 

@@ -13,14 +13,11 @@ probable token. Everything is in the coordinates of the processed weights (see `
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import save_file
 from torch import Tensor
-from tqdm import tqdm
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
@@ -35,31 +32,32 @@ MAX_TOKENS = 1024
 def compute(
     bridge: TransformerBridge, tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame, bos: bool
 ) -> dict[str, Tensor]:
-    """The tensors of the activation cache, on the CPU in float32; raises `StudyError` for a text without tokens."""
-    answers = torch.tensor(answer_ids(tokenizer, list(pairs["answer"])))
+    """The tensors of the activation cache for some prompt pairs, on the CPU in float32.
+
+    Raises `StudyError` for a text without tokens or one that is too long.
+    """
+    answers = torch.tensor(answer_ids(tokenizer, pairs))
     cache = {
         "answer_id": answers,
         "memory_id": torch.tensor([first_token(tokenizer, memory) for memory in pairs["memory"]]),
     }
     for kind, column in KINDS.items():
         rows = [prompt_ids(tokenizer, text, bos) for text in pairs[column]]
-        check_context(rows, column, bridge.cfg.n_ctx)
-        cache |= {f"{kind}.{name}": values for name, values in _of_texts(bridge, rows, answers, kind).items()}
+        check_context(rows, pairs["prompt_id"], column, bridge.cfg.n_ctx)
+        cache |= {f"{kind}.{name}": values for name, values in _of_texts(bridge, rows, answers).items()}
     return cache
 
 
 def _of_texts(
-    bridge: TransformerBridge, rows: Sequence[Sequence[int]], answers: Int[Tensor, " text"], kind: str
+    bridge: TransformerBridge, rows: Sequence[Sequence[int]], answers: Int[Tensor, " text"]
 ) -> dict[str, Tensor]:
     """The activations of texts, in their order, from batches of texts of one length."""
     lengths = [len(row) for row in rows]
     whole = {"n_tokens": torch.tensor(lengths)}
-    with tqdm(total=len(rows), desc=f"{kind} texts", unit="text") as progress:
-        for batch in length_batches(lengths, MAX_TOKENS):
-            tokens = torch.tensor([rows[index] for index in batch], device=bridge.cfg.device)
-            for name, values in _of_batch(bridge, tokens, answers[batch].to(tokens.device)).items():
-                whole.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))[batch] = values
-            progress.update(len(batch))
+    for batch in length_batches(lengths, MAX_TOKENS):
+        tokens = torch.tensor([rows[index] for index in batch], device=bridge.cfg.device)
+        for name, values in _of_batch(bridge, tokens, answers[batch].to(tokens.device)).items():
+            whole.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))[batch] = values
     return whole
 
 
@@ -83,8 +81,3 @@ def _of_batch(
         "p_answer": p_answer.cpu(),
         "rank_answer": rank_answer.cpu(),
     }
-
-
-def save(cache: dict[str, Tensor], path: Path) -> None:
-    """Write the tensors of `compute` as one safetensors file."""
-    save_file({name: values.contiguous() for name, values in cache.items()}, path)

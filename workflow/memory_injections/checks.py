@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from .config import CURATED, FileDataset, LocalFile, LocalModel, Study, column_name
@@ -53,6 +54,14 @@ def _check_layers(study: Study, folder: Path) -> None:
         if isinstance(config.get(key), int):
             for grid in study.injection:
                 grid.layer_list(config[key])
+
+
+def check_known_models(study: Study, manifests: Iterable[Path]) -> None:
+    """Raise `StudyError` for a layer that a model does not have whose manifest an earlier run left."""
+    for manifest in manifests:
+        if manifest.is_file():
+            for grid in study.injection:
+                grid.layer_list(json.loads(manifest.read_text(encoding="utf-8"))["n_layers"])
 
 
 def _check_word_columns(study: Study, path: Path) -> None:

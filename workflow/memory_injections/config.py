@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import StudyError
+from .precision import Precision
 
 
 def _path_safe(name: str) -> str:
@@ -164,6 +165,10 @@ class Study(_Section):
     words: Words | None = Field(default=None, description="word list, a column a part of speech, for random memories")
     injection: tuple[InjectionGrid, ...] = Field(
         default=(InjectionGrid(),), min_length=1, description="a grid of injections, or a list of grids"
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
 

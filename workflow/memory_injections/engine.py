@@ -1,12 +1,14 @@
 """Forward passes that start at any block and inject a memory there (paper, section 3.3).
 
-Hugging Face's own forward runs, whatever the architecture; the blocks below the injected layer are skipped by
-handing on the residual stream that the clean pass left, and a hook adds the memory to one attention output.
+Hugging Face's own forward runs, whatever the architecture. What an injection cannot change is handed on from the
+clean pass instead of computed: every block below the injected layer, and the attention of that layer itself. The
+last block's output matrices and the unembedding see each prompt's last position only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -15,26 +17,29 @@ from transformers import PreTrainedModel
 
 from .models import Components
 
+# Matrix products of a few rows take other paths than larger ones and round otherwise: smaller batches are filled up,
+# so that a cell's numbers do not depend on the cells that happen to be computed with it.
+MIN_ROWS = 16
+
 
 @dataclass(frozen=True)
 class CleanPass:
-    """What one pass without injection leaves behind for a batch of prompts.
+    """What one pass without injection leaves behind for a batch of prompts, for injections to start from.
 
-    `resid_pre` is the residual stream before every block, `attn_out` every attention output at the last
-    position, `logits` those of the last position.
+    `resid_pre` and `attn_out` hold, for each layer that was asked for, the residual stream before its block and
+    the output of its attention [batch, pos, d_model]; of the last layer's attention only the last position is
+    kept. `logits` are those of the last position, in float32.
     """
 
-    resid_pre: Float[Tensor, "layer batch pos d_model"]
-    attn_out: Float[Tensor, "layer batch d_model"]
+    tokens: Int[Tensor, "batch pos"]
+    lengths: Int[Tensor, " batch"]
+    resid_pre: dict[int, Float[Tensor, "batch pos d_model"]]
+    attn_out: dict[int, Float[Tensor, "batch pos d_model"]]
     logits: Float[Tensor, "batch vocab"]
 
-
-def _first(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return output[0] if isinstance(output, tuple) else output
-
-
-def _replace_first(output: Tensor | tuple[Tensor, ...], new: Tensor) -> Tensor | tuple[Tensor, ...]:
-    return (new, *output[1:]) if isinstance(output, tuple) else new
+    def last_attn_out(self) -> Float[Tensor, "batch layer d_model"]:
+        """Every layer's attention output at the last position, in float32."""
+        return torch.stack([_at_last(out, self.lengths).float() for out in self.attn_out.values()], dim=1)
 
 
 class InjectionEngine:
@@ -48,7 +53,7 @@ class InjectionEngine:
         self.model = model
         self.components = Components(model)
         self.device = model.device
-        self._block_returns_tuple: list[bool] = []
+        self._n_outputs: dict[nn.Module, int] = {}
 
     @property
     def n_layers(self) -> int:
@@ -56,85 +61,129 @@ class InjectionEngine:
         return len(self.components.blocks)
 
     @torch.inference_mode()
-    def clean(self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]) -> CleanPass:
-        """Run the prompts without injection, keeping what later passes can start from."""
-        resid_pre: list[Tensor] = []
-        attn_out: list[Tensor] = []
-        returns_tuple: list[bool] = []
+    def clean(
+        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
+    ) -> CleanPass:
+        """Run the prompts without injection, keeping what injections into `layers` (all by default) start from."""
+        n_prompts, filled = len(tokens), _filled(len(tokens), tokens.device)
+        resid_pre: dict[int, Tensor] = {}
+        attn_out: dict[int, Tensor] = {}
         with ExitStack() as stack:
-            for block, attention in zip(self.components.blocks, self.components.attention, strict=True):
-                hook = block.register_forward_pre_hook(lambda _, args: resid_pre.append(args[0]))
-                stack.callback(hook.remove)
-                hook = block.register_forward_hook(lambda _, __, out: returns_tuple.append(isinstance(out, tuple)))
-                stack.callback(hook.remove)
-                hook = attention.register_forward_hook(
-                    lambda _, __, out: attn_out.append(_at_last(_first(out), lengths))
-                )
-                stack.callback(hook.remove)
-            logits = self._last_logits(tokens, lengths)
-        self._block_returns_tuple = returns_tuple
-        return CleanPass(torch.stack(resid_pre), torch.stack(attn_out), logits)
+            for layer, (block, attention) in enumerate(
+                zip(self.components.blocks, self.components.attention, strict=True)
+            ):
+                stack.callback(block.register_forward_hook(self._count_outputs).remove)
+                stack.callback(attention.register_forward_hook(self._count_outputs).remove)
+                if layers is None or layer in layers:
+                    stack.callback(block.register_forward_pre_hook(_keep_input(resid_pre, layer)).remove)
+                    stack.callback(attention.register_forward_hook(_keep_output(attn_out, layer)).remove)
+            logits = self._last_logits(tokens[filled], lengths[filled])[:n_prompts]
+        for kept in (resid_pre, attn_out):
+            kept.update({layer: values[:n_prompts] for layer, values in kept.items()})
+        return CleanPass(tokens, lengths, resid_pre, attn_out, logits)
 
     @torch.inference_mode()
     def injected(
         self,
-        tokens: Int[Tensor, "batch pos"],
-        lengths: Int[Tensor, " batch"],
+        clean: CleanPass,
         layer: int,
-        resid_pre: Float[Tensor, "batch pos d_model"],
-        vectors: Float[Tensor, "batch d_model"],
-    ) -> Float[Tensor, "batch vocab"]:
+        prompts: Int[Tensor, " cell"],
+        vectors: Float[Tensor, "cell d_model"],
+    ) -> Float[Tensor, "cell vocab"]:
         """Logits at the last position after `attn_out[layer] += vectors` at every position, BOS included.
 
-        `resid_pre` is the clean residual stream before block `layer` (`CleanPass.resid_pre[layer]`, a row for
-        each row of `tokens`), so blocks before `layer` do not run.
+        A cell is the injection of one vector into one prompt; `prompts` says which row of `clean` it is.
         """
-        with self._resume(layer, resid_pre), self._add_to_attention(layer, vectors):
-            return self._last_logits(tokens, lengths)
+        n_cells, filled = len(prompts), _filled(len(prompts), prompts.device)
+        prompts, vectors = prompts[filled], _rows(vectors, filled)
+        resid_pre, attn_out = (_rows(kept[layer], prompts) for kept in (clean.resid_pre, clean.attn_out))
+        injected = attn_out + vectors.to(attn_out)[:, None]
+        with ExitStack() as stack:
+            for block in self.components.blocks[:layer]:
+                stack.enter_context(_forward_replaced(block, self._hand_on(block, resid_pre)))
+            attention = self.components.attention[layer]
+            stack.enter_context(_forward_replaced(attention, self._hand_on(attention, injected)))
+            return self._last_logits(_rows(clean.tokens, prompts), _rows(clean.lengths, prompts))[:n_cells]
 
     def _last_logits(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch vocab"]:
-        """The model's logits at each row's last position; no other position is unembedded."""
-        select = self.components.unembed.register_forward_pre_hook(
-            lambda _, args: (_at_last(args[0], lengths)[:, None], *args[1:])
-        )
-        try:
+        """The model's logits at each row's last position, in float32; nothing else reaches the unembedding.
+
+        What the last block's attention and MLP write is computed at the last position alone and broadcast over
+        the others, which nobody reads.
+        """
+
+        def select(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            return (_at_last(args[0], lengths)[:, None], *args[1:])
+
+        unembed = self.components.unembed
+        with ExitStack() as stack:
+            for module in (*self.components.last_writers, unembed):
+                stack.callback(module.register_forward_pre_hook(select).remove)
+            if unembed.weight.dtype != torch.float32:
+                stack.enter_context(_forward_replaced(unembed, lambda hidden: _float32_product(unembed, hidden)))
             return self.model(input_ids=tokens, use_cache=False).logits[:, 0].float()
-        finally:
-            select.remove()
 
-    @contextmanager
-    def _resume(self, layer: int, resid_pre: Float[Tensor, "batch pos d_model"]) -> Iterator[None]:
-        """Skip the blocks before `layer`: they hand on `resid_pre` instead of computing."""
-        skipped = self.components.blocks[:layer]
-        if layer and not self._block_returns_tuple:
-            raise RuntimeError("run clean() before resuming at a later block")
+    def _count_outputs(self, module: nn.Module, _: Any, output: Any) -> None:
+        self._n_outputs[module] = len(output) if isinstance(output, tuple) else 0
 
-        def hand_on(returns_tuple: bool) -> nn.Module:
-            output = (resid_pre, None) if returns_tuple else resid_pre
-            return lambda *args, **kwargs: output  # type: ignore[return-value]
+    def _hand_on(self, module: nn.Module, value: Tensor) -> Callable[..., Any]:
+        """A forward that hands on `value` in the form in which the module gave its output in the clean pass."""
+        n_outputs = self._n_outputs[module]
+        output = (value, *[None] * (n_outputs - 1)) if n_outputs else value
+        return lambda *args, **kwargs: output
 
-        try:
-            for index, block in enumerate(skipped):
-                block.forward = hand_on(self._block_returns_tuple[index])
-            yield
-        finally:
-            for block in skipped:
-                block.__dict__.pop("forward", None)
 
-    @contextmanager
-    def _add_to_attention(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> Iterator[None]:
-        hook = self.components.attention[layer].register_forward_hook(
-            lambda _, __, out: _replace_first(out, _first(out) + vectors[:, None])
-        )
-        try:
-            yield
-        finally:
-            hook.remove()
+def _keep_input(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
+    def hook(_: nn.Module, args: tuple[Any, ...]) -> None:
+        kept[layer] = args[0]
+
+    return hook
+
+
+def _keep_output(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
+    def hook(_: nn.Module, __: Any, output: Any) -> None:
+        kept[layer] = output[0] if isinstance(output, tuple) else output
+
+    return hook
+
+
+@contextmanager
+def _forward_replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give a module another forward for a while; one set on the module itself, by a device map, comes back after."""
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+        if before is not None:
+            module.forward = before
+
+
+def _filled(n_rows: int, device: torch.device) -> Int[Tensor, " row"]:
+    """Every row once, and again from the first until there are `MIN_ROWS`."""
+    return torch.arange(max(n_rows, MIN_ROWS), device=device) % n_rows
+
+
+def _rows(values: Tensor, index: Int[Tensor, " cell"]) -> Tensor:
+    return values[index.to(values.device)]
 
 
 def _at_last(
     values: Float[Tensor, "batch pos d_model"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch d_model"]:
-    return values[torch.arange(len(values), device=values.device), lengths - 1]
+    if values.shape[1] == 1:
+        return values[:, 0]
+    return values[torch.arange(len(values), device=values.device), lengths.to(values.device) - 1]
+
+
+def _float32_product(
+    unembed: nn.Linear, hidden: Float[Tensor, "batch pos d_model"]
+) -> Float[Tensor, "batch pos vocab"]:
+    """The unembedding of a model in a lower precision, summed and kept in float32: logits are not rounded."""
+    weight, bias = unembed.weight.T, unembed.bias
+    flat = hidden.flatten(0, 1)
+    logits = torch.mm(flat, weight, out_dtype=torch.float32) if flat.is_cuda else flat.float() @ weight.float()
+    return (logits if bias is None else logits + bias.float()).unflatten(0, hidden.shape[:2])

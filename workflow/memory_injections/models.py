@@ -5,19 +5,21 @@ where memories get their coordinates. The *causal LM* (plain Hugging Face blocks
 many injected forward passes run; TransformerLens' architecture adapters say where its parts are.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.activations import GELUTanh, NewGELUActivation
 
-
-def pick_device() -> torch.device:
-    """The first CUDA device that this process may use, else the CPU."""
-    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+from .precision import Precision
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -30,34 +32,81 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:
     return [str(tokenizer.decode([token])) for token in range(d_vocab)]
 
 
-def load_causal_lm(folder: Path, device: torch.device | None = None) -> PreTrainedModel:
-    """The plain Hugging Face model in float32 on `device`, in evaluation mode and without gradients."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    return model.eval().requires_grad_(False).to(device or pick_device())
+def model_bytes(folder: Path, precision: Precision = "float32") -> int:
+    """How much memory a model's weights take."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
+    return model.num_parameters() * (2 if precision == "bfloat16" else 4)
 
 
-def load_bridge(folder: Path, device: torch.device | None = None) -> TransformerBridge:
+def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Precision = "float32") -> PreTrainedModel:
+    """The plain Hugging Face model in evaluation mode and without gradients, on one device or spread over several.
+
+    `float32` is exact; `tf32` rounds the factors of matrix products to 10 bits of mantissa (on GPUs that can, for
+    the whole process); `bfloat16` holds weights and activations in that type.
+    """
+    placement = _placement(devices)
+    device = placement.pop("device", None)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=set_precision(precision), **placement)
+    return with_fused_activations((model.to(device) if device else model).eval().requires_grad_(False))
+
+
+def set_precision(precision: Precision) -> torch.dtype:
+    """Set how this process multiplies matrices in float32, and return the type that a model's weights are held in."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    return torch.bfloat16 if precision == "bfloat16" else torch.float32
+
+
+def _placement(devices: Sequence[torch.device]) -> dict[str, Any]:
+    """One device, or a device map that spreads the blocks over several GPUs."""
+    if len(devices) == 1:
+        return {"device": devices[0]}
+    memory = {device.index: torch.cuda.mem_get_info(device)[0] for device in devices}
+    return {"device_map": "balanced", "max_memory": memory}
+
+
+def with_fused_activations(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model, with the activation of GPT-2 and its kin as one kernel instead of eight."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, GELUTanh())
+    return model
+
+
+def load_bridge(folder: Path, devices: Sequence[torch.device]) -> TransformerBridge:
     """The model as a `TransformerBridge` with `HookedTransformer`'s default weight processing, in float32.
 
     LayerNorm gains are folded into the following weights, weights that write to the residual stream and the
     unembedding are centred, and value biases are folded into the output bias: the coordinates in which the
     paper's memories and head outputs are defined (section 3).
     """
-    bridge = TransformerBridge.boot_transformers(str(folder), device=device or pick_device(), dtype=torch.float32)
+    bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **_placement(devices))
     bridge.enable_compatibility_mode(disable_warnings=True)
     return bridge.eval()
 
 
 class Components:
-    """Where the parts of a plain Hugging Face model are, as TransformerLens' architecture adapter has it."""
+    """Where the parts of a plain Hugging Face model are, as TransformerLens' architecture adapter has it.
+
+    `last_writers` are the modules of the last block that write into its residual stream: its attention's output
+    matrix and its MLP.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         config = build_bridge_config_from_hf(
             model.config, determine_architecture_from_hf_config(model.config), model.name_or_path or "", model.dtype
         )
-        adapter = ArchitectureAdapterFactory.select_architecture_adapter(config)
-        names = adapter.get_component_mapping()
-        self.blocks = list(model.get_submodule(str(names["blocks"].name)).children())
-        attention = str(names["blocks"].submodules["attn"].name)
-        self.attention = [block.get_submodule(attention) for block in self.blocks]
-        self.unembed = model.get_submodule(str(names["unembed"].name))
+        names = ArchitectureAdapterFactory.select_architecture_adapter(config).get_component_mapping()
+        block, attention = names["blocks"], names["blocks"].submodules["attn"]
+        self.blocks = list(model.get_submodule(str(block.name)).children())
+        self.attention = [_part(parent, attention) for parent in self.blocks]
+        self.last_writers = [
+            _part(self.attention[-1], attention.submodules["o"]),
+            _part(self.blocks[-1], block.submodules["mlp"]),
+        ]
+        self.unembed = cast(nn.Linear, _part(model, names["unembed"]))
+
+
+def _part(parent: nn.Module, component: GeneralizedComponent) -> nn.Module:
+    return parent.get_submodule(str(component.name))

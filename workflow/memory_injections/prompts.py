@@ -5,6 +5,7 @@ memory) and the answer that both ask for (paper, section 3.1).
 """
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pandera.pandas as pa
 from .checks import check_column
 from .config import column_name
 from .errors import StudyError
+from .text import has_text
 
 AUTHORS_NAMES = {
     "explicit_sentence": "explicit_prompt",
@@ -22,11 +24,6 @@ AUTHORS_NAMES = {
     "explicit_entity": "memory",
 }
 TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
-
-
-def has_text(text: str) -> bool:
-    """Whether any character of a text can be seen."""
-    return any(character.isprintable() and not character.isspace() for character in text)
 
 
 PAIRS = pa.DataFrameSchema(
@@ -106,3 +103,10 @@ def words_of_column(path: Path, name: str) -> list[str]:
 def read_pairs(path: Path) -> pd.DataFrame:
     """A table of prompt pairs that `normalise_pairs` made and a job wrote."""
     return read_csv(path).astype({"prompt_id": "int64"})
+
+
+def iterate_pairs(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """The same table, so many rows at a time."""
+    with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=rows) as chunks:
+        for chunk in chunks:
+            yield chunk.astype({"prompt_id": "int64"}).reset_index(drop=True)

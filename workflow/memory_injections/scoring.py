@@ -1,4 +1,4 @@
-"""How an answer is scored."""
+"""How the next-token distribution at a prompt's last position is scored."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +9,19 @@ def probability_and_rank(
     logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Probability (softmax in float32) and rank (number of tokens with a higher logit) of one token a row."""
-    logits = logits.float()
-    own = logits.gather(1, token[:, None])
-    return (own[:, 0] - logits.logsumexp(dim=1)).exp(), torch.count_nonzero(logits > own, dim=1)
+    scores = answer_scores(logits.float().log_softmax(dim=1), token)
+    return scores["p"], scores["rank"]
+
+
+def answer_scores(log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> dict[str, Tensor]:
+    """Probability `p`, log-probability `logp` (nats) and `rank` of one token a row, each [batch]."""
+    own = log_probs.gather(1, token[:, None])
+    return {"p": own[:, 0].exp(), "logp": own[:, 0], "rank": torch.count_nonzero(log_probs > own, dim=1)}
+
+
+def kl_divergence(
+    clean: Float[Tensor, "batch d_vocab"], injected: Float[Tensor, "batch d_vocab"]
+) -> Float[Tensor, " batch"]:
+    """KL(clean || injected) in nats, from log-probabilities: what the injection did to the whole distribution."""
+    # Rounding makes the divergence of two equal distributions a little more or less than zero.
+    return (clean.exp() * (clean - injected)).sum(dim=1).clamp_min(0)

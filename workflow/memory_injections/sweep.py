@@ -1,160 +1,197 @@
-"""The injection sweep: every (prompt, layer, magnitude) of one kind of memory in one encoding.
+"""Computing cells: clean passes, batches of injections, scores.
 
-A *cell* is one prompt with one memory injected into one layer at one magnitude (paper, sections 3.3 and 4).
+Prompts of like length go through the model together; all injections into one layer of them, whatever the
+magnitude, memory or encoding, fill the batches.
 """
 
-import hashlib
-from collections.abc import Callable, Sequence
+import gc
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
-from . import encodings
-from .cache import ActivationCache
-from .engine import CleanPass, InjectionEngine
+from .engine import InjectionEngine
 from .errors import StudyError
-from .lens import Lens
-from .scoring import probability_and_rank
-from .tokens import check_context, length_batches, memory_ids, pad, prompt_ids
+from .memories import MemoryEncoder, MemoryVectors
+from .scoring import answer_scores, kl_divergence
+from .tokens import length_batches, pad
 
-MAX_TOKENS = {"cpu": 2048, "cuda": 16384}
-MAX_PADDING = 0.1
+# Beyond so many tokens at once a CPU's caches, or a GPU's multiprocessors, have nothing left to gain.
+MAX_TOKENS = {"cpu": 2048, "cuda": 32768}
+# Prompts are padded to a multiple of so many positions, which is a matter of the prompt alone: what is computed for a
+# cell does not depend on its neighbours. A CPU's kernels want even addresses, a GPU wants fewer and larger batches.
+MULTIPLE_OF = {"cpu": 2, "cuda": 4}
+# Batches whose scores are still on the device: enough to keep a GPU busy, few enough to lose little.
+IN_FLIGHT = 2
 
-MemoryOfCell = Callable[[int, int, float], str]
+logger = logging.getLogger(__name__)
 
-
-def draw_word(words: Sequence[str], seed: int, column: str, prompt_id: int, layer: int, magnitude: float) -> str:
-    """The random memory of a cell: it depends on the seed and on this cell alone, not on the rest of the grid."""
-    cell = f"{seed}|{column}|{prompt_id}|{layer}|{float(magnitude)!r}"
-    return words[int.from_bytes(hashlib.sha256(cell.encode()).digest()[:8], "big") % len(words)]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class MemoryVectors:
-    """The vectors of the memories of a sweep, one a text, or one a text and layer for the `layer` encoding."""
+class Prompt:
+    """An obscure prompt's token ids and its answer's first token."""
 
-    row_of: dict[str, int]
-    vectors: Float[Tensor, "memory d_model"] | Float[Tensor, "memory layer d_model"]
-
-    def at(self, layer: int, memories: Sequence[str]) -> Float[Tensor, "cell d_model"]:
-        """The vector of each memory for an injection at this layer."""
-        rows = self.vectors[[self.row_of[memory] for memory in memories]]
-        return rows if rows.ndim == 2 else rows[:, layer]
+    tokens: Sequence[int]
+    answer: int
 
 
-def memory_vectors(
-    encoding: str,
-    memories: Sequence[str],
-    engine: InjectionEngine,
-    tokenizer: PreTrainedTokenizerBase,
-    lens: Lens,
-) -> MemoryVectors:
-    """Encode each distinct memory once; raises `StudyError` for a memory without tokens.
+class Batches:
+    """How many tokens go through the model at once: as many as pay, and half as many whenever memory runs out."""
 
-    `layer` is the attention output of every layer at the last token of the memory's text, run by itself with BOS.
-    """
-    distinct = list(dict.fromkeys(memories))
-    if encoding == "layer":
-        vectors = torch.cat([_attention_outputs(engine, tokenizer, text) for text in distinct])
-    else:
-        vectors = encodings.from_tokens(lens, encoding, [memory_ids(tokenizer, text) for text in distinct])
-    return MemoryVectors({text: row for row, text in enumerate(distinct)}, vectors.to(engine.device))
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.max_tokens = MAX_TOKENS[device.type]
+
+    def attempt(self, rows: int, positions: int, work: Callable[[], Result]) -> Result | None:
+        """The result of `work` on a batch, or None if it ran out of memory: try again with a smaller batch.
+
+        Raises `StudyError` if the batch was a single row.
+        """
+        try:
+            return work()
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        # Only here, behind the handler, does nothing hold the batch any more.
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows == 1:
+            raise StudyError(
+                f"a single prompt of {positions} tokens does not fit into the memory of {self.device}; "
+                "use precision: bfloat16, more GPUs, or a smaller model"
+            )
+        self.max_tokens = rows * positions // 2
+        logger.warning("out of memory with %d tokens at once; going on with %d", rows * positions, self.max_tokens)
+        return None
 
 
-def _attention_outputs(
-    engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase, text: str
-) -> Float[Tensor, "1 layer d_model"]:
-    return engine.clean(*pad([prompt_ids(tokenizer, text)], engine.device)).attn_out.transpose(0, 1)
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def cached_vectors(cache: ActivationCache, pairs: pd.DataFrame, device: torch.device) -> MemoryVectors:
-    """The `layer` encoding of the curated memories, out of the activation cache."""
-    rows = {text: row for row, text in enumerate(pairs["memory"])}
-    return MemoryVectors(rows, cache["memory.attn_out"].to(device))
+class CellComputer:
+    """Computes cells of one model."""
 
+    def __init__(self, engine: InjectionEngine, encoder: MemoryEncoder) -> None:
+        self.engine, self.encoder = engine, encoder
+        self.batches = Batches(engine.device)
 
-def sweep(
-    engine: InjectionEngine,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: pd.DataFrame,
-    answers: Sequence[int],
-    memory_of: MemoryOfCell,
-    vectors: MemoryVectors,
-    layers: Sequence[int],
-    magnitudes: Sequence[float],
-) -> pd.DataFrame:
-    """All cells of the grid, sorted by prompt, layer and magnitude.
+    def compute(self, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> Iterator[pd.DataFrame]:
+        """Yield the cells with their scores, a batch at a time, in the order in which they are done.
 
-    Columns: prompt_id, layer, magnitude, memory, p_obscure, p_injected, rank_obscure, rank_injected.
-    `memory_of(prompt_id, layer, magnitude)` names the memory of a cell; ranks count from 0.
-    """
-    rows = [prompt_ids(tokenizer, text) for text in pairs["obscure_prompt"]]
-    check_context(rows, "obscure_prompt", getattr(engine.model.config, "max_position_embeddings", None))
-    lengths = [len(row) for row in rows]
-    budget = MAX_TOKENS[engine.device.type]
-    tables = []
-    with tqdm(total=len(pairs) * len(layers) * len(magnitudes), desc="injections", unit="cell") as progress:
-        for batch in length_batches(lengths, max(budget // len(magnitudes), 1), MAX_PADDING):
-            prompts = _Prompts.of([rows[index] for index in batch], [answers[index] for index in batch], engine)
-            ids = [int(pairs["prompt_id"].iloc[index]) for index in batch]
-            for layer in layers:
-                cells = pd.MultiIndex.from_product(
-                    [ids, [layer], magnitudes], names=["prompt_id", "layer", "magnitude"]
+        `cells` has the columns prompt (a key of `prompts`), encoding, memory, layer and magnitude. The scores are
+        p, logp (nats) and rank of the answer, before (`_obscure`) and after (`_injected`); kl, which is
+        KL(clean || injected) of the next token in nats; and top_token_id, the most probable token after. Ranks
+        count from 0. Raises `StudyError` where an injection overflows the model's arithmetic.
+        """
+        layers = sorted(cells["layer"].unique().tolist())
+        pairs = list(zip(cells["encoding"], cells["memory"], strict=True))
+        vectors = self.encoder.encode(pairs, layers)
+        cells = cells.assign(vector=[vectors.row_of[pair] for pair in pairs])
+        by_prompt = dict(iter(cells.groupby("prompt", sort=False)))
+        waiting = sorted(by_prompt, key=lambda name: len(prompts[name].tokens))
+        multiple_of = MULTIPLE_OF[self.engine.device.type]
+        per_layer = math.ceil(len(cells) / len(waiting) / len(layers))
+        while waiting:
+            lengths = [len(prompts[name].tokens) for name in waiting]
+            names = waiting[: len(length_batches(lengths, self.batches.max_tokens // per_layer, multiple_of)[0])]
+            prepare = partial(_Group, self.engine, pd.concat([by_prompt[name] for name in names]), prompts)
+            group = self.batches.attempt(len(names), lengths[len(names) - 1], prepare)
+            if group is not None:
+                waiting = waiting[len(names) :]
+                yield from self._inject(group, vectors)
+
+    def _inject(self, group: "_Group", vectors: MemoryVectors) -> Iterator[pd.DataFrame]:
+        """All cells of a group of prompts, layer by layer."""
+        in_flight: deque[_Scored] = deque()
+        for layer, start, stop in group.layers:
+            while start < stop:
+                n_batches = math.ceil((stop - start) * group.positions / self.batches.max_tokens)
+                rows = slice(start, start + math.ceil((stop - start) / n_batches))
+                scored = self.batches.attempt(
+                    rows.stop - rows.start, group.positions, partial(group.scored, layer, rows, vectors.at(layer))
                 )
-                table = cells.to_frame(index=False)
-                table["memory"] = [memory_of(*cell) for cell in cells]
-                tables.append(_inject(prompts, table, vectors, layer, len(magnitudes), budget))
-                progress.update(len(table))
-    return pd.concat(tables).sort_values(["prompt_id", "layer", "magnitude"], ignore_index=True)
+                if scored is not None:
+                    start = rows.stop
+                    in_flight.append(scored)
+                if len(in_flight) > IN_FLIGHT:
+                    yield in_flight.popleft().table()
+        while in_flight:
+            yield in_flight.popleft().table()
 
 
-@dataclass(frozen=True)
-class _Prompts:
-    """A batch of obscure prompts after their clean pass."""
+class _Group:
+    """Prompts of like length after their clean pass, and the cells to compute for them, layer by layer.
 
-    engine: InjectionEngine
-    tokens: Tensor
-    lengths: Tensor
-    answers: Tensor
-    clean: CleanPass
+    Everything that the injections need lies on the device beforehand, because a copy would wait for the work that
+    is under way there.
+    """
 
-    @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], answers: Sequence[int], engine: InjectionEngine) -> "_Prompts":
-        tokens, lengths = pad(rows, engine.device)
-        answer = torch.tensor(answers, device=engine.device)
-        return cls(engine, tokens, lengths, answer, engine.clean(tokens, lengths))
+    def __init__(self, engine: InjectionEngine, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> None:
+        self.engine = engine
+        self.cells = cells.sort_values("layer", kind="stable")
+        ends = self.cells["layer"].value_counts(sort=False).cumsum()
+        self.layers = list(zip(ends.index.tolist(), [0, *ends.tolist()[:-1]], ends.tolist(), strict=True))
+        codes, names = pd.factorize(self.cells["prompt"])
+        tokens, lengths = pad([prompts[name].tokens for name in names], engine.device, MULTIPLE_OF[engine.device.type])
+        self.positions = tokens.shape[1]
+        self.clean = engine.clean(tokens, lengths, [layer for layer, _, _ in self.layers])
+        self.answers = self._on_device(np.array([prompts[name].answer for name in names]))
+        self.log_probs = self.clean.logits.log_softmax(dim=1)
+        self.obscure = answer_scores(self.log_probs, self.answers)
+        self.prompt = self._on_device(codes)
+        self.vector = self._on_device(self.cells["vector"].to_numpy())
+        self.magnitude = self._on_device(self.cells["magnitude"].to_numpy()).float()
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        return torch.tensor(values, device=self.engine.device)
+
+    def scored(self, layer: int, rows: slice, vectors: Float[Tensor, "memory d_model"]) -> "_Scored":
+        """Some of the cells of one layer with their scores, perhaps still under way."""
+        prompt = self.prompt[rows]
+        deltas = self.magnitude[rows, None] * vectors[self.vector[rows]]
+        log_probs = self.engine.injected(self.clean, layer, prompt, deltas).log_softmax(dim=1)
+        scores = {
+            **{f"{name}_obscure": values[prompt] for name, values in self.obscure.items()},
+            **{f"{name}_injected": values for name, values in answer_scores(log_probs, self.answers[prompt]).items()},
+            "kl": kl_divergence(self.log_probs[prompt], log_probs),
+            "top_token_id": log_probs.argmax(dim=1),
+        }
+        return _Scored(self.cells.iloc[rows], scores, self.engine.model.dtype)
 
 
-def _inject(
-    prompts: _Prompts, cells: pd.DataFrame, vectors: MemoryVectors, layer: int, n_magnitudes: int, budget: int
-) -> pd.DataFrame:
-    """The cells of a batch of prompts at one layer: one row a prompt and magnitude, magnitudes fastest."""
-    engine = prompts.engine
-    prompt_of_row = torch.arange(len(prompts.answers), device=engine.device).repeat_interleave(n_magnitudes)
-    magnitude = torch.tensor(cells["magnitude"].to_numpy(), dtype=torch.float32, device=engine.device)
-    delta = magnitude[:, None] * vectors.at(layer, list(cells["memory"]))
-    results = []
-    for rows in torch.arange(len(cells), device=engine.device).split(max(1, budget // prompts.tokens.shape[1])):
-        prompt = prompt_of_row[rows]
-        logits = engine.injected(
-            prompts.tokens[prompt], prompts.lengths[prompt], layer, prompts.clean.resid_pre[layer, prompt], delta[rows]
-        )
-        results.append(probability_and_rank(logits, prompts.answers[prompt]))
-    p_injected, rank_injected = (torch.cat(parts).numpy(force=True) for parts in zip(*results, strict=True))
-    if not np.isfinite(p_injected).all():
-        worst = cells["magnitude"][~np.isfinite(p_injected)].iloc[0]
-        raise StudyError(
-            f"config key injection.magnitudes: magnitude {worst:g} at layer {layer} overflows float32; use smaller ones"
-        )
-    p_obscure, rank_obscure = probability_and_rank(prompts.clean.logits, prompts.answers)
-    cells["p_obscure"] = p_obscure[prompt_of_row].numpy(force=True)
-    cells["p_injected"] = p_injected
-    cells["rank_obscure"] = rank_obscure[prompt_of_row].numpy(force=True)
-    cells["rank_injected"] = rank_injected
-    return cells
+class _Scored:
+    """Cells whose scores are on their way from the device."""
+
+    def __init__(self, cells: pd.DataFrame, scores: dict[str, Tensor], dtype: torch.dtype) -> None:
+        self.cells, self.dtype = cells, dtype
+        self.scores = {name: values.to("cpu", non_blocking=True) for name, values in scores.items()}
+        self.arrived = torch.cuda.Event() if scores["kl"].is_cuda else None
+        if self.arrived:
+            self.arrived.record()
+
+    def table(self) -> pd.DataFrame:
+        """The cells with their scores; raises `StudyError` if an injection overflowed."""
+        if self.arrived:
+            self.arrived.synchronize()
+        found = {name: values.numpy() for name, values in self.scores.items()}
+        overflow = ~np.isfinite(found["logp_injected"])
+        if overflow.any():
+            worst = self.cells[overflow].iloc[0]
+            raise StudyError(
+                f"config key injection.magnitudes: magnitude {worst['magnitude']:g} at layer {worst['layer']} "
+                f"overflows {str(self.dtype).removeprefix('torch.')}; use smaller ones"
+            )
+        return self.cells.drop(columns="vector").assign(**found)

@@ -1,16 +1,19 @@
 """Texts to token ids, by the study's conventions (paper, section 3; the authors' code)."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from .errors import StudyError
-from .files import logger
-from .prompts import has_text
+from .text import has_text
+
+logger = logging.getLogger(__name__)
 
 
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -52,51 +55,57 @@ def first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     raise StudyError(f"{text!r} has no token that carries text; give it a text that the tokenizer knows")
 
 
-def answer_ids(tokenizer: PreTrainedTokenizerBase, answers: Sequence[str]) -> list[int]:
-    """`first_token` of every answer; warns where it is not the very first token."""
+def answer_ids(tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame) -> list[int]:
+    """`first_token` of every prompt pair's answer; warns where it is not the very first token."""
     scored, passed_over = [], 0
-    for row, answer in enumerate(answers):
+    for prompt_id, answer in zip(pairs["prompt_id"], pairs["answer"], strict=True):
         try:
             scored.append(first_token(tokenizer, answer))
         except StudyError as error:
-            raise StudyError(f"prompt pair {row}: the answer {error}") from None
+            raise StudyError(f"prompt pair {prompt_id}: the answer {error}") from None
         passed_over += text_ids(tokenizer, f" {answer}")[0] != scored[-1]
     if passed_over:
         logger.warning("%d answers start with a bare space token; the token after it is scored", passed_over)
     return scored
 
 
-def pad(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, " batch"]]:
-    """Token rows as one tensor, padded on the right, with their lengths.
+def pad(
+    rows: Sequence[Sequence[int]], device: torch.device, multiple_of: int = 1
+) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, " batch"]]:
+    """Token rows as one tensor, padded on the right to a multiple of a length, with their lengths.
 
     The padding needs no mask in a causal model as long as nothing is read behind a row's last token.
     """
     lengths = torch.tensor([len(row) for row in rows])
-    tokens = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
+    tokens = torch.zeros(len(rows), _round_up(int(lengths.max()), multiple_of), dtype=torch.long)
     for index, row in enumerate(rows):
         tokens[index, : len(row)] = torch.tensor(row)
     return tokens.to(device), lengths.to(device)
 
 
-def length_batches(lengths: Sequence[int], max_tokens: int, max_padding: float = 0.0) -> list[list[int]]:
-    """Indices of rows in batches of similar length: at most `max_tokens` tokens, at most this share of padding."""
+def length_batches(lengths: Sequence[int], max_tokens: int, multiple_of: int = 1) -> list[list[int]]:
+    """Indices of rows in batches of one length, rounded up to a multiple, with at most `max_tokens` tokens.
+
+    A single row may have more.
+    """
     batches: list[list[int]] = []
-    total = 0
     for index in np.argsort(lengths, kind="stable").tolist():
-        longest, size = lengths[index], len(batches[-1]) + 1 if batches else 1
-        fits = longest * size <= max_tokens and total + longest >= (1 - max_padding) * longest * size
-        if not batches or not fits:
+        length = _round_up(lengths[index], multiple_of)
+        same = batches and _round_up(lengths[batches[-1][0]], multiple_of) == length
+        if not same or length * (len(batches[-1]) + 1) > max_tokens:
             batches.append([])
-            total = 0
         batches[-1].append(index)
-        total += longest
     return batches
 
 
-def check_context(rows: Sequence[Sequence[int]], column: str, n_ctx: int | None) -> None:
+def _round_up(length: int, multiple_of: int) -> int:
+    return -(-length // multiple_of) * multiple_of
+
+
+def check_context(rows: Sequence[Sequence[int]], prompt_ids: Iterable[int], column: str, n_ctx: int | None) -> None:
     """Raise `StudyError` if a text of a column is longer than the model's context."""
-    for index, row in enumerate(rows):
+    for prompt_id, row in zip(prompt_ids, rows, strict=True):
         if n_ctx is not None and len(row) > n_ctx:
             raise StudyError(
-                f"prompt pair {index}: {column} has {len(row)} tokens, but the model takes {n_ctx}; shorten it"
+                f"prompt pair {prompt_id}: {column} has {len(row)} tokens, but the model takes {n_ctx}; shorten it"
             )

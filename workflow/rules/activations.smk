@@ -13,6 +13,8 @@ rule activations:
         "benchmarks/shared/activations/{model}/{dataset}.{bos}.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: all_cores()
+    threads: cores_of_a_model()
+    resources:
+        gpu=1,
     script:
         "../scripts/activations.py"

@@ -16,7 +16,9 @@ rule attribution:
         f"{BENCHMARKS}/attribution/{{model}}/{{dataset}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: half_the_cores()
+    threads: cores_of_a_model()
+    resources:
+        gpu=1,
     params:
         top_k=STUDY.attribution.top_k,
     script:

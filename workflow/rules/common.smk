@@ -1,14 +1,22 @@
 # The study that the config describes, checked before anything runs, and the names that wildcards may take.
 import re
 from os import environ, pathsep
+from pathlib import Path
 
-from memory_injections.checks import check_local_files, model_files
+from memory_injections.checks import check_known_models, check_local_files, model_files
 from memory_injections.config import CURATED, parse_study
 from memory_injections.errors import StudyError
 
 try:
     STUDY = parse_study(config)
     check_local_files(STUDY)
+    check_known_models(
+        STUDY,
+        [
+            Path(f"results/shared/models/{model}/manifest.json")
+            for model in STUDY.models
+        ],
+    )
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -22,6 +30,15 @@ LOGS = f"logs/{STUDY.study}"
 BENCHMARKS = f"benchmarks/{STUDY.study}"
 SWEEPS = STUDY.sweeps()
 SWEEP_NAMES = [f"{memories}.{encoding}" for memories, encoding in SWEEPS]
+SWEEP_GRIDS = [
+    (
+        memories,
+        encoding,
+        STUDY.grid(memories, encoding).model_dump(exclude={"memories", "encodings"}),
+    )
+    for memories, encoding in SWEEPS
+]
+RANDOM_MEMORIES = any(memories != CURATED for memories, _ in SWEEPS)
 FIGURE = f"{RESULTS}/figures"
 BOS = "bos" if STUDY.attribution.bos else "no-bos"
 
@@ -41,14 +58,11 @@ wildcard_constraints:
     target="answer|memory",
 
 
-def half_the_cores():
-    """Two heavy jobs side by side use a machine better than one after the other: loading is single-threaded."""
-    return max(1, all_cores() // 2)
-
-
-def all_cores():
-    """A job that holds two copies of a model runs alone."""
-    return workflow.resource_settings.cores or 1
+def cores_of_a_model():
+    """All cores for one job with a model at a time, or a share of them for each GPU."""
+    settings = workflow.resource_settings
+    gpus = settings.resources["gpu"].value if "gpu" in settings.resources else 1
+    return max(1, (settings.cores or 1) // max(1, gpus))
 
 
 def every_sweep(pattern):
@@ -72,17 +86,6 @@ def local_model(wildcards):
     """The files of a local model folder: results depend on them."""
     source = STUDY.models[wildcards.model]
     return model_files(source.path) if source.source == "local" else []
-
-
-def grid(wildcards):
-    """Layers and magnitudes of a sweep."""
-    chosen = STUDY.grid(wildcards.memories, wildcards.encoding)
-    return chosen.model_dump(exclude={"memories", "encodings"})
-
-
-def word_list(wildcards):
-    """The word list, for random memories."""
-    return [] if wildcards.memories == CURATED else rules.words.output
 
 
 def figure(name, caption, category, **labels):

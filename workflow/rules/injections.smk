@@ -1,26 +1,45 @@
-# Every (prompt, layer, magnitude) of one kind of memory in one encoding.
+# Every (prompt, layer, magnitude) of every kind of memory in every encoding.
 
 
-rule injections:
+rule cells:
     input:
         checkpoint=rules.model.output.checkpoint,
         manifest=rules.model.output.manifest,
         lens=rules.lens.output[0],
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
-        words=word_list,
+        words=rules.words.output if RANDOM_MEMORIES else [],
+    output:
+        f"{RESULTS}/cells/{{model}}/{{dataset}}.parquet",
+    log:
+        f"{LOGS}/cells/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/cells/{{model}}/{{dataset}}.tsv"
+    priority: 1
+    conda:
+        "../envs/memory-injections.yaml"
+    threads: cores_of_a_model()
+    resources:
+        gpu=1,
+    params:
+        sweeps=SWEEP_GRIDS,
+        seed=STUDY.seed if RANDOM_MEMORIES else None,
+        precision=STUDY.precision,
+        store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",
+    script:
+        "../scripts/cells.py"
+
+
+rule injections:
+    input:
+        rules.cells.output,
     output:
         f"{RESULTS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     log:
         f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
-    priority: 1
     conda:
         "../envs/memory-injections.yaml"
-    threads: half_the_cores()
-    params:
-        grid=grid,
-        seed=lambda wildcards: None if wildcards.memories == CURATED else STUDY.seed,
     script:
         "../scripts/injections.py"

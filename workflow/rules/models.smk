@@ -30,6 +30,6 @@ rule lens:
         "benchmarks/shared/models/{model}/lens.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: all_cores()
+    threads: cores_of_a_model()
     script:
         "../scripts/lens.py"

@@ -3,20 +3,29 @@
 from pathlib import Path
 
 import torch
-from memory_injections import activations
+from memory_injections.activations import compute
+from memory_injections.cache import ActivationCacheWriter
+from memory_injections.devices import devices_for
 from memory_injections.files import job_log, whole_file
-from memory_injections.models import load_bridge, load_tokenizer
-from memory_injections.prompts import read_pairs
+from memory_injections.models import load_bridge, load_tokenizer, model_bytes
+from memory_injections.prompts import iterate_pairs
+from tqdm import tqdm
+
+PAIRS_AT_ONCE = 100
 
 if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     with job_log(snakemake.log[0]):
-        checkpoint = Path(snakemake.input.checkpoint)
-        cache = activations.compute(
-            load_bridge(checkpoint),
-            load_tokenizer(checkpoint),
-            read_pairs(Path(snakemake.input.pairs)),
-            bos=snakemake.wildcards.bos == "bos",
-        )
-        with whole_file(Path(snakemake.output[0])) as path:
-            activations.save(cache, path)
+        checkpoint, pairs = Path(snakemake.input.checkpoint), Path(snakemake.input.pairs)
+        n_pairs = sum(len(chunk) for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE))
+        with (
+            # Weight processing holds the weights twice for a while.
+            devices_for(2 * model_bytes(checkpoint)) as devices,
+            whole_file(Path(snakemake.output[0])) as path,
+            ActivationCacheWriter(path, n_pairs) as writer,
+            tqdm(total=n_pairs, desc="activations", unit="prompt pair") as progress,
+        ):
+            bridge, tokenizer = load_bridge(checkpoint, devices), load_tokenizer(checkpoint)
+            for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE):
+                writer.write(compute(bridge, tokenizer, chunk, bos=snakemake.wildcards.bos == "bos"))
+                progress.update(len(chunk))

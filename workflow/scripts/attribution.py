@@ -8,16 +8,18 @@ import pyarrow.parquet as pq
 import torch
 from memory_injections.attribution import TARGETS_SCHEMA, TOP_SCHEMA, read_heads
 from memory_injections.cache import ActivationCache
+from memory_injections.devices import devices_for
 from memory_injections.files import job_log, whole_file
 from memory_injections.lens import Lens
-from memory_injections.models import load_tokenizer, pick_device, vocabulary
+from memory_injections.models import load_tokenizer, vocabulary
 from memory_injections.prompts import read_pairs
 from tqdm import tqdm
 
 if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     with job_log(snakemake.log[0]), ExitStack() as stack:
-        lens = Lens.load(snakemake.input.lens, pick_device())
+        devices = stack.enter_context(devices_for(Path(snakemake.input.lens).stat().st_size))
+        lens = Lens.load(snakemake.input.lens, devices[0])
         pairs = read_pairs(Path(snakemake.input.pairs))
         words = vocabulary(load_tokenizer(Path(snakemake.input.checkpoint)), lens.W_U.shape[1])
         paths = [stack.enter_context(whole_file(Path(path))) for path in snakemake.output]

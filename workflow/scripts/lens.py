@@ -10,6 +10,6 @@ from memory_injections.models import load_bridge
 if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)
     with job_log(snakemake.log[0]):
-        lens = Lens.of(load_bridge(Path(snakemake.input.checkpoint)))
+        lens = Lens.of(load_bridge(Path(snakemake.input.checkpoint), [torch.device("cpu")]))
         with whole_file(Path(snakemake.output[0])) as path:
             lens.save(path)

@@ -1,0 +1,228 @@
+"""How fast cells are computed here, beside a plain loop and beside what the machine can multiply.
+
+    python -m memory_injections.benchmark --models gpt2 gpt2-large smollm2 --precisions float32
+
+Models have the real sizes and random weights; prompts are real. One row a model and precision:
+
+- `reference`: cells/s of one prompt, one cell at a time, full forward passes with TransformerLens hooks
+- `engine`: cells/s of `sweep.CellComputer`, clean passes, scores and copies included; `ratio` to the reference
+- `TFLOP/s`: arithmetic of the engine's matrix products and fused attention, as `torch.utils.flop_counter` counts it
+- `products`: TFLOP/s of large matrix products in the same precision, before and after the engine's run; `share` of it
+- `in products`: share of the engine's time that goes into matrix products, from a profile
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from yaml import safe_load
+
+from .checkpoints import fetch
+from .config import PypiModel
+from .engine import InjectionEngine
+from .lens import Lens
+from .memories import MemoryEncoder
+from .models import load_tokenizer, set_precision, with_fused_activations
+from .precision import Precision
+from .prompts import normalise_pairs, read_csv
+from .sweep import CellComputer, Prompt
+from .tokens import first_token, prompt_ids
+
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "gpt2": GPT2Config(),
+    "gpt2-large": GPT2Config(n_layer=36, n_head=20, n_embd=1280),
+    "smollm2": LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+    ),
+}
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+
+
+def product_rate(device: torch.device, dtype: torch.dtype, seconds: float = 2.0) -> float:
+    """FLOP/s of large square matrix products."""
+    n = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    return 2 * n**3 * _per_second(lambda: a @ b, device, seconds)
+
+
+def _per_second(work: Callable[[], object], device: torch.device, seconds: float) -> float:
+    work()
+    _wait(device)
+    start, times = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        for _ in range(4):
+            work()
+        _wait(device)
+        times += 4
+    return times / (time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def grid(prompts: Sequence[str], memories: Sequence[str], layers: Sequence[int], magnitudes: int) -> pd.DataFrame:
+    """Curated cells of some prompts: every layer x magnitudes 1, 2, ..."""
+    index = pd.MultiIndex.from_product(
+        [prompts, layers, [float(t) for t in range(1, magnitudes + 1)]], names=["prompt", "layer", "magnitude"]
+    )
+    memory = dict(zip(prompts, memories, strict=True))
+    return index.to_frame(index=False).assign(encoding="unembed", memory=lambda cells: cells["prompt"].map(memory))
+
+
+def reference_rate(
+    model: PreTrainedModel, cells: pd.DataFrame, prompts: dict[str, Prompt], vector: torch.Tensor
+) -> float:
+    """Cells/s of a plain loop over a few cells. The model is not fit for anything else afterwards."""
+    bridge = TransformerBridge.boot_transformers("reference", hf_model=model, tokenizer=tokenizer)
+
+    def run(cell: pd.Series) -> float:
+        prompt = prompts[cell["prompt"]]
+        hook = (f"blocks.{cell['layer']}.hook_attn_out", lambda out, hook: out + cell["magnitude"] * vector)
+        logits = bridge.run_with_hooks(torch.tensor([prompt.tokens], device=vector.device), fwd_hooks=[hook])
+        return logits[0, -1].float().softmax(-1)[prompt.answer].item()
+
+    rows = [cells.iloc[index] for index in range(0, len(cells), max(1, len(cells) // 8))]
+    with torch.inference_mode():
+        run(rows[0])
+        start = time.perf_counter()
+        for row in rows:
+            run(row)
+    return len(rows) / (time.perf_counter() - start)
+
+
+def measure(
+    name: str, precision: Precision, cells: pd.DataFrame, prompts: dict[str, Prompt], tokenizer: PreTrainedTokenizerBase
+) -> tuple[dict[str, object], str]:
+    """One row of the benchmark's table, and where the engine's time went."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = set_precision(precision)
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(CONFIGS[name], dtype=dtype)
+    model = with_fused_activations(model.eval().requires_grad_(False))
+    unembed = model.get_output_embeddings().weight.float()
+    lens = Lens(unembed, unembed.T, unembed[:, 0], unembed[None, None])
+    injection_engine = InjectionEngine(model)
+    computer = CellComputer(injection_engine, MemoryEncoder(injection_engine, tokenizer, lens))
+
+    def run(some: pd.DataFrame) -> None:
+        for _ in computer.compute(some, prompts):
+            pass
+
+    with FlopCounterMode(display=False) as counter:
+        run(cells)
+    before = product_rate(device, dtype)
+    start = time.perf_counter()
+    run(cells)
+    seconds = time.perf_counter() - start
+    products = (before + product_rate(device, dtype)) / 2
+    few = cells[cells["prompt"].isin(cells["prompt"].unique()[:8])]
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities) as profiled:
+        run(few)
+    engine, flops = len(cells) / seconds, counter.get_total_flops() / seconds
+    vector = computer.encoder.encode([("unembed", cells["memory"].iloc[0])], [0]).at(0)[0].to(dtype)
+    reference = reference_rate(model, tokenizer, cells, prompts, vector)
+    row = {
+        "model": name,
+        "precision": precision,
+        "cells": len(cells),
+        "reference": round(reference, 2),
+        "engine": round(engine, 1),
+        "ratio": round(engine / reference, 1),
+        "TFLOP/s": round(flops / 1e12, 3),
+        "products": round(products / 1e12, 3),
+        "share": f"{flops / products:.0%}",
+        "in products": f"{_share_of_products(profiled, device):.0%}",
+    }
+    return row, f"{name}, {precision}\n{_table(profiled, device)}"
+
+
+def _self_time(device: torch.device) -> str:
+    return "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+
+
+def _share_of_products(profiled: profile, device: torch.device) -> float:
+    times = {event.key: getattr(event, _self_time(device)) for event in profiled.key_averages()}
+    return sum(times.get(name, 0) for name in PRODUCTS) / sum(
+        spent for name, spent in times.items() if name.startswith("aten::")
+    )
+
+
+def _table(profiled: profile, device: torch.device) -> str:
+    return profiled.key_averages().table(sort_by=_self_time(device), row_limit=12, max_name_column_width=48)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the benchmark's table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--precisions", nargs="+", choices=["float32", "tf32", "bfloat16"], default=["float32"])
+    parser.add_argument("--pairs", type=Path, default=Path("resources/prompt_pairs.csv"), help="prompt pairs to use")
+    parser.add_argument("--prompts", type=int, default=12, help="how many of them")
+    parser.add_argument("--layers", type=int, default=6, help="how many layers, evenly spread; 0 for all")
+    parser.add_argument("--magnitudes", type=int, default=15, help="how many magnitudes")
+    parser.add_argument("--threads", type=int, help="CPU threads; all by default")
+    parser.add_argument("--tokenizer", type=Path, help="a model folder; the default study's tokenizer by default")
+    parser.add_argument("--profile", action="store_true", help="print the operations that take longest")
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    logging.disable(logging.WARNING)
+    pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
+    tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else _default_tokenizer()
+    keys = [str(prompt_id) for prompt_id in pairs["prompt_id"]]
+    prompts = {
+        key: Prompt(prompt_ids(tokenizer, text), first_token(tokenizer, answer))
+        for key, text, answer in zip(keys, pairs["obscure_prompt"], pairs["answer"], strict=True)
+    }
+    rows, profiles = [], []
+    for name in options.models:
+        n_layers = CONFIGS[name].num_hidden_layers
+        layers = range(0, n_layers, max(1, n_layers // options.layers) if options.layers else 1)
+        cells = grid(keys, list(pairs["memory"]), list(layers), options.magnitudes)
+        for precision in options.precisions:
+            row, profiled = measure(name, precision, cells, prompts, tokenizer)
+            rows.append(row)
+            profiles.append(profiled)
+            print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"\n{machine}, torch {torch.__version__}\n\n{pd.DataFrame(rows).to_string(index=False)}")
+    if options.profile:
+        print("\n\n".join(["", *profiles]))
+
+
+def _default_tokenizer() -> PreTrainedTokenizerBase:
+    entry = safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))["models"]["smollm2-135m"]
+    with tempfile.TemporaryDirectory() as folder:
+        fetch(PypiModel(**entry), Path(folder))
+        return load_tokenizer(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""One model on one data set: which cells are asked for, which are known, and computing the rest."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from .cache import ActivationCache
+from .cells import KEY, SCORES, Sweep, plan
+from .digest import code_digest
+from .prompts import iterate_pairs
+from .store import CellStore
+from .sweep import CellComputer, Prompt
+from .tokens import prompt_ids
+
+# Cells that are planned, looked up and written together: what a job holds in memory does not depend on the study.
+CELLS_AT_ONCE = 100_000
+PROMPTS_AT_ONCE = 1000
+LIBRARIES = ("torch", "transformers", "transformer_lens", "tokenizers")
+
+logger = logging.getLogger(__name__)
+
+
+def context(manifest: Mapping[str, Any], precision: str, device_type: str) -> dict[str, Any]:
+    """Everything that all cells of a model depend on: its files, the precision, the code and the libraries."""
+    return {
+        "files": manifest["files"],
+        "precision": precision,
+        "device": device_type,
+        "code": code_digest("sweep"),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+@dataclass
+class Experiment:
+    """All sweeps of one model over one data set."""
+
+    sweeps: Sequence[Sweep]
+    words: Mapping[str, Sequence[str]]
+    seed: int
+    pairs: Path
+    cache: ActivationCache
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: Sequence[str]
+    n_known: int = 0
+    n_computed: int = 0
+
+    def run(self, computer: CellComputer, store: CellStore) -> Iterator[pd.DataFrame]:
+        """Yield all cells, some prompts at a time, in the columns of `cells.SCHEMA`; known ones are not computed."""
+        per_prompt = sum(sweep.cells_per_prompt for sweep in self.sweeps)
+        rows = min(PROMPTS_AT_ONCE, max(1, CELLS_AT_ONCE // per_prompt))
+        start = 0
+        with tqdm(total=self.cache.n_prompts * per_prompt, desc="injections", unit="cell") as progress:
+            for pairs in iterate_pairs(self.pairs, rows):
+                answers, p_explicit = (
+                    self.cache.rows(name, start, start + len(pairs)).numpy()
+                    for name in ("answer_id", "explicit.p_answer")
+                )
+                start += len(pairs)
+                cells = plan(pairs, self.sweeps, self.words, self.seed)
+                scores = self._scores(cells, pairs.assign(answer_id=answers), computer, store, progress)
+                cells = cells.merge(scores, on=KEY, how="left", validate="many_to_one")
+                cells["p_explicit"] = cells["prompt_id"].map(pd.Series(p_explicit, index=pairs["prompt_id"]))
+                cells["top_token"] = [self.vocabulary[token] for token in cells["top_token_id"]]
+                yield cells
+        logger.info("%d cells: %d known, %d computed", self.n_known + self.n_computed, self.n_known, self.n_computed)
+
+    def _scores(
+        self, cells: pd.DataFrame, pairs: pd.DataFrame, computer: CellComputer, store: CellStore, progress: tqdm
+    ) -> pd.DataFrame:
+        """The scores of each distinct cell, by `KEY`: known ones from the store, the others computed and stored."""
+        wanted = cells[KEY].drop_duplicates()
+        known = wanted.merge(store.known(set(wanted["prompt"])), on=KEY)
+        found = wanted.merge(known[KEY], on=KEY, how="left", indicator=True)["_merge"] == "both"
+        missing = wanted[~found.to_numpy()]
+        self.n_known += len(known)
+        progress.update(len(cells) - len(missing))
+        computed = []
+        for scored in computer.compute(missing, self._prompts(missing, cells, pairs)) if len(missing) else []:
+            store.add(scored)
+            computed.append(scored)
+            self.n_computed += len(scored)
+            progress.update(len(scored))
+        return pd.concat([known, *computed])[[*KEY, *SCORES]]
+
+    def _prompts(self, missing: pd.DataFrame, cells: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Prompt]:
+        """Tokens and answer of each prompt that has cells to compute, by its key."""
+        ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[missing["prompt"].unique()]
+        rows = pairs.set_index("prompt_id").loc[ids.to_numpy()]
+        texts = zip(ids.index, rows["obscure_prompt"], rows["answer_id"], strict=True)
+        return {key: Prompt(prompt_ids(self.tokenizer, text), int(answer)) for key, text, answer in texts}

@@ -1,0 +1,88 @@
+"""Finished cells, kept as they come: an interrupted sweep goes on where it was, an extended one computes what is new.
+
+A store is a folder of small Parquet files, each written whole, so neither `kill -9` nor a power loss costs more
+than the cells of the last half minute. Cells are found again by what they depend on (`cells.KEY`); everything that
+all cells of a store depend on (weights, precision, code, library versions) names the folder.
+"""
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .cells import KEY, STORE_SCHEMA
+from .files import logger, whole_file
+
+
+class CellStore:
+    """The finished cells of one model, one data set and one `context`; flushes what is left when its block ends."""
+
+    def __init__(self, folder: Path, context: Mapping[str, Any], flush_seconds: float = 30.0) -> None:
+        text = json.dumps(context, indent=1, sort_keys=True)
+        self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*.tmp"):
+            leftover.unlink()
+        with whole_file(self.folder / "context.json") as path:
+            path.write_text(text, encoding="utf-8")
+        self._flush_seconds = flush_seconds
+        self._waiting: list[pd.DataFrame] = []
+        self._last_flush = time.monotonic()
+        self._parts_of: dict[str, list[Path]] = {}
+        for part in sorted(self.folder.glob("*.parquet")):
+            self._register(part)
+
+    def __enter__(self) -> "CellStore":
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.flush()
+
+    def known(self, prompts: Collection[str]) -> pd.DataFrame:
+        """The finished cells of some prompts, in the columns of `STORE_SCHEMA`, each once."""
+        parts = {part: None for prompt in prompts for part in self._parts_of.get(prompt, [])}
+        tables = [pq.read_table(part, filters=[("prompt", "in", set(prompts))]) for part in parts]
+        tables.append(STORE_SCHEMA.empty_table())
+        cells = pa.concat_tables([table.cast(_PLAIN) for table in tables]).to_pandas()
+        return cells.drop_duplicates(KEY, ignore_index=True)
+
+    def add(self, cells: pd.DataFrame) -> None:
+        """Keep finished cells; they are on disk half a minute later at the latest."""
+        self._waiting.append(cells)
+        if time.monotonic() - self._last_flush >= self._flush_seconds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits to disk."""
+        self._last_flush = time.monotonic()
+        if self._waiting:
+            table = pa.Table.from_pandas(pd.concat(self._waiting), STORE_SCHEMA, preserve_index=False)
+            self._waiting = []
+            part = self.folder / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.parquet"
+            with whole_file(part) as path:
+                pq.write_table(table, path)
+            self._register(part)
+
+    def _register(self, part: Path) -> None:
+        try:
+            prompts = pc.unique(pq.read_table(part, columns=["prompt"])["prompt"]).to_pylist()
+        except (pa.ArrowInvalid, OSError) as error:
+            logger.warning("%s is damaged (%s): its cells are computed again", part, error)
+            part.unlink()
+            return
+        for prompt in prompts:
+            self._parts_of.setdefault(prompt, []).append(part)
+
+
+_PLAIN = pa.schema(
+    [pa.field(field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type) for field in STORE_SCHEMA]
+)
