@@ -1,8 +1,8 @@
-# `make study` runs the default study, `make test` everything that CI runs; both set up .venv first.
+# `make study` runs the default study, `make test` everything that CI runs, `make bench` the benchmark; all set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: study test schema
+.PHONY: study test bench schema
 
 study: .venv/study-installed
 	$(BIN)/snakemake --cores all
@@ -16,6 +16,10 @@ test: .venv/dev-installed
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 	$(BIN)/pytest
+
+# How fast the injections are computed, beside a plain loop and beside what the machine can multiply.
+bench: .venv/study-installed
+	$(BIN)/python -m memory_injections.benchmark $(BENCH)
 
 # The config's schema and key table, made from the config's model.
 schema: .venv/study-installed
