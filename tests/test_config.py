@@ -1,9 +1,11 @@
 """What a config may say, and how it is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from memory_injections import schema
+from memory_injections.checks import check_known_models
 from memory_injections.config import LayerStep, Study, parse_study
 from memory_injections.errors import StudyError
 
@@ -80,3 +82,20 @@ def test_schema_and_readme_are_made_from_the_model() -> None:
     readme = schema.README.read_text(encoding="utf-8")
     assert readme == schema.readme_with_keys(readme), "run `make schema`"
     assert set(Study.model_fields) <= set(readme.replace("`", " ").split())
+
+
+def test_a_layer_that_a_known_model_does_not_have_is_refused_beforehand(tmp_path: Path) -> None:
+    study = parse_study(MINIMAL | {"injection": {"layers": [3]}})
+    manifest = tmp_path / "manifest.json"
+    check_known_models(study, [manifest])
+    manifest.write_text('{"n_layers": 4}')
+    check_known_models(study, [manifest])
+    manifest.write_text('{"n_layers": 3}')
+    with pytest.raises(StudyError, match="asks for layer 3, but the model has 3 layers; use layers 0 to 2"):
+        check_known_models(study, [manifest])
+
+
+def test_precision() -> None:
+    assert parse_study(MINIMAL).precision == "float32"
+    with pytest.raises(StudyError, match="config key precision is 'fp16'; allowed: 'float32', 'tf32' or 'bfloat16'"):
+        parse_study(MINIMAL | {"precision": "fp16"})

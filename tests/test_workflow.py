@@ -247,6 +247,31 @@ def test_changes_rerun_what_they_affect(study_folder: Path, tiny_models: dict[st
     assert "model" not in planned(injection=[*GRIDS, {"encodings": ["embed"], "layers": [0]}])
 
 
+def test_more_magnitudes_compute_only_their_cells(tiny_models: dict[str, Path], tmp_path: Path, snakemake: Run) -> None:
+    target = "results/tiny/injections/tiny/pairs/curated.unembed.parquet"
+    counts = []
+    for n_magnitudes, precision in ((10, "float32"), (15, "float32"), (15, "bfloat16")):
+        injection = {"magnitudes": list(range(1, n_magnitudes + 1))}
+        study = tiny_study(tiny_models["llama"], injection=injection, precision=precision)
+        done = snakemake(tmp_path, study, target)
+        assert done.returncode == 0, done.stderr
+        assert len(pd.read_parquet(tmp_path / target)) == 4 * 3 * n_magnitudes
+        log = (tmp_path / "logs/tiny/cells/tiny/pairs.log").read_text()
+        counts.append(re.findall(r"(\d+) known, (\d+) computed", log))
+    assert counts == [[("0", "120")], [("120", "60")], [("0", "180")]]
+
+
+def test_cores_are_shared_out_among_gpus(study_folder: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:
+    def threads(*arguments: str) -> list[str]:
+        study = tiny_study(tiny_models["llama"], injection=GRIDS)
+        done = snakemake(study_folder, study, "--dry-run", "--forcerun", "cells", "--cores", "8", *arguments)
+        plan = done.stdout + done.stderr
+        return re.findall(r"threads: (\d+)", plan[plan.index("rule cells:") :].split("\n\n")[0])
+
+    assert threads() == ["8"]
+    assert threads("--resources", "gpu=2") == ["4"]
+
+
 def test_default_study_is_what_the_readme_says() -> None:
     study = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     assert study["datasets"]["pairs"]["rows"] >= 40

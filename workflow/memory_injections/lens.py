@@ -47,4 +47,6 @@ class Lens:
 
     def logits(self, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
         """Vectors of the residual stream in vocabulary space: W_U and b_U, no final norm (paper, section 3.2)."""
-        return vectors @ self.W_U + self.b_U
+        # One product of two matrices: with more dimensions, torch would multiply slice by slice.
+        logits = torch.addmm(self.b_U, vectors.flatten(0, -2), self.W_U)
+        return logits.unflatten(0, vectors.shape[:-1])

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,7 +38,7 @@ class CellStore:
         self._flush_seconds = flush_seconds
         self._waiting: list[pd.DataFrame] = []
         self._last_flush = time.monotonic()
-        self._parts_of: dict[str, list[Path]] = {}
+        self._prompts_in: dict[Path, np.ndarray] = {}
         for part in sorted(self.folder.glob("*.parquet")):
             self._register(part)
 
@@ -49,7 +50,7 @@ class CellStore:
 
     def known(self, prompts: Collection[str]) -> pd.DataFrame:
         """The finished cells of some prompts, in the columns of `STORE_SCHEMA`, each once."""
-        parts = {part: None for prompt in prompts for part in self._parts_of.get(prompt, [])}
+        parts = [part for part, held in self._prompts_in.items() if np.isin(_numbers(prompts), held).any()]
         tables = [pq.read_table(part, filters=[("prompt", "in", set(prompts))]) for part in parts]
         tables.append(STORE_SCHEMA.empty_table())
         cells = pa.concat_tables([table.cast(_PLAIN) for table in tables]).to_pandas()
@@ -78,9 +79,13 @@ class CellStore:
         except (pa.ArrowInvalid, OSError) as error:
             logger.warning("%s is damaged (%s): its cells are computed again", part, error)
             part.unlink()
-            return
-        for prompt in prompts:
-            self._parts_of.setdefault(prompt, []).append(part)
+        else:
+            self._prompts_in[part] = _numbers(prompts)
+
+
+def _numbers(prompts: Collection[str]) -> np.ndarray:
+    """Eight bytes that stand for each prompt: which parts may hold it is all that a store keeps in memory."""
+    return np.array([int(prompt[:16], 16) for prompt in prompts], dtype=np.uint64)
 
 
 _PLAIN = pa.schema(
