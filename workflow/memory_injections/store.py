@@ -23,6 +23,9 @@ import pyarrow.parquet as pq
 from .cells import KEY, STORE_SCHEMA
 from .files import logger, whole_file
 
+# Cells that wait for the disk at most: a fast GPU computes more in half a minute than memory should hold.
+MAX_WAITING = 50_000
+
 
 class CellStore:
     """The finished cells of one model, one data set and one `context`; flushes what is left when its block ends."""
@@ -59,7 +62,8 @@ class CellStore:
     def add(self, cells: pd.DataFrame) -> None:
         """Keep finished cells; they are on disk half a minute later at the latest."""
         self._waiting.append(cells)
-        if time.monotonic() - self._last_flush >= self._flush_seconds:
+        is_due = time.monotonic() - self._last_flush >= self._flush_seconds
+        if is_due or sum(map(len, self._waiting)) >= MAX_WAITING:
             self.flush()
 
     def flush(self) -> None:
