@@ -16,8 +16,9 @@ import argparse
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import torch
@@ -34,8 +35,9 @@ from transformers import (
 )
 from yaml import safe_load
 
+from .cells import Sweep, plan, prompt_key
 from .checkpoints import fetch
-from .config import PypiModel
+from .config import CURATED, PypiModel
 from .engine import InjectionEngine
 from .lens import Lens
 from .memories import MemoryEncoder
@@ -84,15 +86,6 @@ def _per_second(work: Callable[[], object], device: torch.device, seconds: float
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def grid(prompts: Sequence[str], memories: Sequence[str], layers: Sequence[int], magnitudes: int) -> pd.DataFrame:
-    """Curated cells of some prompts: every layer x magnitudes 1, 2, ..."""
-    index = pd.MultiIndex.from_product(
-        [prompts, layers, [float(t) for t in range(1, magnitudes + 1)]], names=["prompt", "layer", "magnitude"]
-    )
-    memory = dict(zip(prompts, memories, strict=True))
-    return index.to_frame(index=False).assign(encoding="unembed", memory=lambda cells: cells["prompt"].map(memory))
 
 
 def reference_rates(
@@ -201,7 +194,7 @@ def _table(profiled: profile, device: torch.device) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
-    parser.add_argument("--precisions", nargs="+", choices=["float32", "tf32", "bfloat16"], default=["float32"])
+    parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
     parser.add_argument("--pairs", type=Path, default=Path("resources/prompt_pairs.csv"), help="prompt pairs to use")
     parser.add_argument("--prompts", type=int, default=16, help="how many of them")
     parser.add_argument("--layers", type=int, default=3, help="how many layers, evenly spread; 0 for all")
@@ -226,17 +219,17 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     logging.disable(logging.WARNING)
     pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
     tokenizer = load_tokenizer(folder)
-    keys = [str(prompt_id) for prompt_id in pairs["prompt_id"]]
     prompts = {
-        key: Prompt(prompt_ids(tokenizer, text), first_token(tokenizer, answer))
-        for key, text, answer in zip(keys, pairs["obscure_prompt"], pairs["answer"], strict=True)
+        prompt_key(text, answer): Prompt(prompt_ids(tokenizer, text), first_token(tokenizer, answer))
+        for text, answer in zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
     }
+    magnitudes = [float(t) for t in range(1, options.magnitudes + 1)]
     rows, profiles = [], []
     for name in options.models:
         n_layers = CONFIGS[name].num_hidden_layers
         n_swept = options.layers or n_layers
         layers = [(2 * index + 1) * n_layers // (2 * n_swept) for index in range(n_swept)]
-        cells = grid(keys, list(pairs["memory"]), layers, options.magnitudes)
+        cells = plan(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
         for precision in options.precisions:
             row, profiled = measure(name, precision, cells, prompts, tokenizer)
             rows.append(row)
