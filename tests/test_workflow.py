@@ -105,6 +105,7 @@ def test_report_stands_alone(study_folder: Path) -> None:
     assert not re.findall(r"(?:src|href)=\"(?!data:|#|https://arxiv\.org)", page)
     manifest = json.loads((study_folder / "results/shared/models/tiny/manifest.json").read_text())
     assert manifest["files"]["model.safetensors"] in page
+    assert "attribution in float32, injections in float32" in page
     for heading in ("Data", "Attribution", "Injections", "Best sites", "Caveats", "How it was made"):
         assert heading in page
 
