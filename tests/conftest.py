@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
+from memory_injections.prompts import normalise_pairs, read_csv
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -115,3 +118,10 @@ def tiny_study(model: Path, **changes: Any) -> dict[str, Any]:
         "attribution": {"top_k": 5},
     }
     return study | changes
+
+
+@pytest.fixture(scope="session")
+def pairs() -> pd.DataFrame:
+    """Prompt pairs of many lengths."""
+    table = normalise_pairs(read_csv(PAIRS), "own")
+    return table.iloc[np.argsort(table["obscure_prompt"].str.len().to_numpy())[[0, 9, 20, 30, 45, 60, 71]]]

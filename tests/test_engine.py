@@ -7,21 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIGS, PAIRS, ROOT
+from conftest import CONFIGS, ROOT
 from memory_injections.checkpoints import fetch
 from memory_injections.config import PypiModel
 from memory_injections.engine import InjectionEngine
 from memory_injections.errors import StudyError
-from memory_injections.lens import Lens
-from memory_injections.memories import FROM_TOKENS, MemoryEncoder
-from memory_injections.models import load_bridge, load_causal_lm, load_tokenizer
-from memory_injections.prompts import normalise_pairs, read_csv
-from memory_injections.sweep import CellComputer, Prompt
-from memory_injections.tokens import first_token, memory_ids, pad, prompt_ids
-from transformers import PreTrainedTokenizerBase
+from memory_injections.models import load_causal_lm
+from memory_injections.tokens import pad
+from slow_path import CPU, Model, grid, prompts_of
 from yaml import safe_load
-
-CPU = [torch.device("cpu")]
 
 
 @pytest.fixture(scope="session")
@@ -39,59 +33,9 @@ def model_folder(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -
     return request.getfixturevalue("smollm2") if request.param == "smollm2" else tiny_models[request.param]
 
 
-class Model:
-    """A model in both forms, with what turns texts into cells."""
-
-    def __init__(self, folder: Path) -> None:
-        self.tokenizer, self.bridge = load_tokenizer(folder), load_bridge(folder, CPU)
-        self.lens, self.engine = Lens.of(self.bridge), InjectionEngine(load_causal_lm(folder, CPU))
-        self.computer = self.computer_of(self.engine)
-
-    def computer_of(self, engine: InjectionEngine) -> CellComputer:
-        return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.lens))
-
-    def slow_log_probs(self, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
-        """One full forward pass of one prompt, with TransformerLens' own hook, on processed weights."""
-        with torch.inference_mode():
-            logits = self.bridge.run_with_hooks(
-                torch.tensor([ids]), fwd_hooks=[(f"blocks.{layer}.hook_attn_out", lambda out, hook: out + vector)]
-            )
-        return logits[0, -1].log_softmax(-1)
-
-    def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
-        if encoding != "layer":
-            return FROM_TOKENS[encoding](self.lens, memory_ids(self.tokenizer, memory))
-        with torch.inference_mode():
-            _, cache = self.bridge.run_with_cache(torch.tensor([prompt_ids(self.tokenizer, memory)]))
-        return cache[f"blocks.{layer}.hook_attn_out"][0, -1]
-
-
 @pytest.fixture(scope="session")
 def model(model_folder: Path) -> Model:
     return Model(model_folder)
-
-
-@pytest.fixture(scope="session")
-def pairs() -> pd.DataFrame:
-    """Prompt pairs of many lengths."""
-    table = normalise_pairs(read_csv(PAIRS), "own")
-    return table.iloc[np.argsort(table["obscure_prompt"].str.len().to_numpy())[[0, 9, 20, 30, 45, 60, 71]]]
-
-
-def prompts_of(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
-    return {
-        str(row.prompt_id): Prompt(prompt_ids(tokenizer, row.obscure_prompt), first_token(tokenizer, row.answer))  # type: ignore[arg-type]
-        for row in pairs.itertuples()
-    }
-
-
-def grid(pairs: pd.DataFrame, layers: list[int], magnitudes: list[float], encodings: list[str]) -> pd.DataFrame:
-    index = pd.MultiIndex.from_product(
-        [pairs["prompt_id"].astype(str), encodings, layers, magnitudes],
-        names=["prompt", "encoding", "layer", "magnitude"],
-    )
-    memory = dict(zip(pairs["prompt_id"].astype(str), pairs["memory"], strict=True))
-    return index.to_frame(index=False).assign(memory=lambda cells: cells["prompt"].map(memory))
 
 
 def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
@@ -137,11 +81,11 @@ def test_a_batch_of_many_lengths_is_the_same_as_one_by_one(model: Model, pairs: 
     vector = torch.randn(len(rows), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
     layer = model.engine.n_layers // 2
     together = model.engine.clean(*pad(rows, CPU[0]))
-    logits = model.engine.injected(together, layer, torch.arange(len(rows)), vector)
+    logits = model.engine.injected(together, [layer] * len(rows), torch.arange(len(rows)), vector)
     for row, ids in enumerate(rows):
         alone = model.engine.clean(*pad([ids], CPU[0]))
         torch.testing.assert_close(together.logits[row], alone.logits[0], rtol=1e-4, atol=1e-4)
-        one = model.engine.injected(alone, layer, torch.tensor([0]), vector[[row]])
+        one = model.engine.injected(alone, [layer], torch.tensor([0]), vector[[row]])
         torch.testing.assert_close(logits[row], one[0], rtol=1e-4, atol=1e-4)
 
 
@@ -176,7 +120,9 @@ def test_blocks_below_the_injection_and_its_own_attention_do_not_run(model: Mode
     leaves += [(module, "own attention", i) for i, module in enumerate(inner)]
     hooks = [module.register_forward_hook(record(kind, index)) for module, kind, index in leaves]
     try:
-        engine.injected(clean, layer, torch.arange(len(rows)), torch.zeros(len(rows), model.lens.W_U.shape[0]))
+        engine.injected(
+            clean, [layer] * len(rows), torch.arange(len(rows)), torch.zeros(len(rows), model.lens.W_U.shape[0])
+        )
     finally:
         for hook in hooks:
             hook.remove()
@@ -185,6 +131,36 @@ def test_blocks_below_the_injection_and_its_own_attention_do_not_run(model: Mode
     assert not [index for kind, index in ran if kind == "own attention"]
     assert {index for kind, index in ran if kind == "writer"} == {0, 1}
     assert all(shape[1] == 1 for kind, _, shape in seen if kind in ("writer", "unembed"))
+
+
+def test_in_a_batch_of_many_layers_each_cell_joins_at_its_own(model: Model, pairs: pd.DataFrame) -> None:
+    rows = [list(prompt.tokens) for prompt in prompts_of(pairs, model.tokenizer).values()]
+    engine, last = model.engine, model.engine.n_layers - 1
+    clean = engine.clean(*pad(rows, CPU[0]))
+    layers = [0] * 20 + [1] * 3 + [last] * 5
+    prompts = torch.arange(len(layers)) % len(rows)
+    vectors = torch.randn(len(layers), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
+    watched = {f"block {layer}": block for layer, block in enumerate(engine.components.blocks)}
+    watched["output matrix of the last attention"] = engine.components.last_writers[0]
+    n_rows: dict[str, int] = {}
+
+    def count(name: str):
+        return lambda module, args, output: n_rows.update(
+            {name: len(output[0] if isinstance(output, tuple) else output)}
+        )
+
+    hooks = [module.register_forward_hook(count(name)) for name, module in watched.items()]
+    try:
+        together = engine.injected(clean, layers, prompts, vectors)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    expected = {f"block {layer}": 20 + 3 * (layer > 0) + 5 * (layer == last) for layer in range(last + 1)}
+    assert n_rows == {**expected, "output matrix of the last attention": 23}
+    for layer in (0, 1, last):
+        own = [index for index, other in enumerate(layers) if other == layer]
+        alone = engine.injected(clean, [layer] * len(own), prompts[own], vectors[own])
+        torch.testing.assert_close(together[own], alone, rtol=1e-5, atol=1e-5)
 
 
 def test_a_magnitude_that_overflows_is_refused(tiny_models: dict[str, Path], pairs: pd.DataFrame) -> None:
@@ -199,9 +175,9 @@ def test_an_exception_leaves_no_hook_behind(model: Model) -> None:
     tokens, lengths = pad([[1, 2, 3], [4, 5, 6]], CPU[0])
     clean = engine.clean(tokens, lengths)
     with pytest.raises(RuntimeError):
-        engine.injected(clean, 1, torch.tensor([0, 1]), torch.zeros(2, 7))
+        engine.injected(clean, [1, 1], torch.tensor([0, 1]), torch.zeros(2, 7))
     with pytest.raises(IndexError):
-        engine.injected(clean, 1, torch.tensor([0, 9]), torch.zeros(2, 7))
+        engine.injected(clean, [1, 1], torch.tensor([0, 9]), torch.zeros(2, 7))
     with pytest.raises(IndexError):
         engine.clean(tokens, torch.tensor([99, 99]))
     for module in engine.model.modules():
@@ -216,7 +192,7 @@ def test_layer_encoding_is_the_attention_output_at_the_memorys_last_token(model:
     vectors = model.computer.encoder.encode([("layer", "Peru"), ("layer", "Machu Picchu"), ("embed", "Peru")], layers)
     for layer in layers:
         expected = model.slow_vector("layer", "Machu Picchu", layer)
-        found = vectors.at(layer)[vectors.row_of["layer", "Machu Picchu"]]
+        found = vectors.vectors[vectors.rows(np.array([1]), np.array([layer]))[0]]
         if str(model.bridge.cfg.normalization_type).startswith("LN"):  # the bridge centres it, which has no effect
             found = found - found.mean()
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
@@ -242,9 +218,9 @@ class OneAtATime(InjectionEngine):
         self._allocate(len(tokens), 2)
         return super().clean(tokens, lengths, layers)
 
-    def injected(self, clean, layer, prompts, vectors):  # type: ignore[no-untyped-def]
+    def injected(self, clean, layers, prompts, vectors):  # type: ignore[no-untyped-def]
         self._allocate(len(prompts), 3)
-        return super().injected(clean, layer, prompts, vectors)
+        return super().injected(clean, layers, prompts, vectors)
 
     def _allocate(self, rows: int, limit: int) -> None:
         if rows > limit:

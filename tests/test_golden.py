@@ -100,6 +100,6 @@ def test_random_words(golden: Path, golden_results: Path) -> None:
         answers = torch.tensor([first_token(tokenizer, texts["answer"][row]) for row in group["row"]])
         vectors = torch.stack([unembed(lens, memory_ids(tokenizer, word)) for word in group["word"]])
         clean = engine.clean(tokens, lengths)
-        logits = engine.injected(clean, int(layer), torch.arange(len(rows)), float(magnitude) * vectors)
+        logits = engine.injected(clean, [int(layer)] * len(rows), torch.arange(len(rows)), float(magnitude) * vectors)
         np.testing.assert_allclose(probability_and_rank(logits, answers)[0], group["answer_prob_edit"], rtol=TOLERANCE)
     assert len(cells)

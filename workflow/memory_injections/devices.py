@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from .errors import StudyError
 from .files import logger
@@ -76,3 +77,8 @@ def devices_for(model_bytes: int) -> Iterator[list[torch.device]]:
         torch.cuda.set_device(held[0])
         logger.info("computing on %s", ", ".join(f"GPU {index} ({gpus[index].name})" for index in held))
         yield [torch.device("cuda", index) for index in held]
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device, without waiting for the work that is under way there."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)

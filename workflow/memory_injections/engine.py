@@ -1,10 +1,12 @@
 """Forward passes that start at any block and inject a memory there (paper, section 3.3).
 
-Hugging Face's own forward runs, whatever the architecture. What an injection cannot change is handed on from the
-clean pass instead of computed: every block below the injected layer, and the attention of that layer itself. The
-last block's output matrices and the unembedding see each prompt's last position only.
+Hugging Face's own forward runs, whatever the architecture. What an injection cannot change comes from the clean
+pass instead of being computed: every block below the injected layer, and the attention of that layer itself. A batch
+may hold injections into many layers: each of its rows joins at its own layer. The last block's output matrices and
+the unembedding see each prompt's last position only.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from .models import Components
@@ -20,6 +23,8 @@ from .models import Components
 # Matrix products of a few rows take other paths than larger ones and round otherwise: smaller batches are filled up,
 # so that a cell's numbers do not depend on the cells that happen to be computed with it.
 MIN_ROWS = 16
+# Without cuDNN's attention, which plans every new shape of a batch for longer than it then takes to compute.
+ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
 
 
 @dataclass(frozen=True)
@@ -86,24 +91,39 @@ class InjectionEngine:
     def injected(
         self,
         clean: CleanPass,
-        layer: int,
+        layers: Sequence[int],
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
     ) -> Float[Tensor, "cell vocab"]:
-        """Logits at the last position after `attn_out[layer] += vectors` at every position, BOS included.
+        """Logits at the last position after `attn_out[layer] += vector` at every position, BOS included.
 
-        A cell is the injection of one vector into one prompt; `prompts` says which row of `clean` it is.
+        A cell is the injection of one vector into one layer of one prompt; `prompts` says which row of `clean` it
+        is, and `layers` come in ascending order, because a cell's row joins the others at its layer.
         """
-        n_cells, filled = len(prompts), _filled(len(prompts), prompts.device)
+        n_filling = max(0, MIN_ROWS - layers.count(layers[0]))
+        filled = torch.arange(-n_filling, len(prompts), device=prompts.device).clamp(min=0)
         prompts, vectors = prompts[filled], _rows(vectors, filled)
-        resid_pre, attn_out = (_rows(kept[layer], prompts) for kept in (clean.resid_pre, clean.attn_out))
-        injected = attn_out + vectors.to(attn_out)[:, None]
         with ExitStack() as stack:
-            for block in self.components.blocks[:layer]:
-                stack.enter_context(_forward_replaced(block, self._hand_on(block, resid_pre)))
-            attention = self.components.attention[layer]
-            stack.enter_context(_forward_replaced(attention, self._hand_on(attention, injected)))
-            return self._last_logits(_rows(clean.tokens, prompts), _rows(clean.lengths, prompts))[:n_cells]
+            start = 0
+            for layer, block in enumerate(self.components.blocks):
+                stop = n_filling + bisect_right(layers, layer) if layer >= layers[0] else 0
+                if not stop:
+                    stack.enter_context(_forward_replaced(block, self._hand_on(block, None)))
+                elif stop > start:
+                    joining = _Joining(clean, layer, start, prompts[start:stop], vectors[start:stop])
+                    self._join(stack, joining, block, self.components.attention[layer])
+                start = stop
+            # One row stands for all: positions and masks are the same for every row.
+            return self._last_logits(clean.tokens[:1], _rows(clean.lengths, prompts))[n_filling:]
+
+    def _join(self, stack: ExitStack, joining: "_Joining", block: nn.Module, attention: nn.Module) -> None:
+        """Let rows join before a block, whose attention they do not go through."""
+        stack.callback(block.register_forward_pre_hook(joining.block_input).remove)
+        if joining.start:
+            stack.callback(attention.register_forward_pre_hook(joining.attention_input, with_kwargs=True).remove)
+            stack.callback(attention.register_forward_hook(joining.attention_output).remove)
+        else:
+            stack.enter_context(_forward_replaced(attention, self._hand_on(attention, joining.injected())))
 
     def _last_logits(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
@@ -115,10 +135,10 @@ class InjectionEngine:
         """
 
         def select(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (_at_last(args[0], lengths)[:, None], *args[1:])
+            return (_at_last(args[0], lengths[: len(args[0])])[:, None], *args[1:])
 
         unembed = self.components.unembed
-        with ExitStack() as stack:
+        with sdpa_kernel(ATTENTION, set_priority=True), ExitStack() as stack:
             for module in (*self.components.last_writers, unembed):
                 stack.callback(module.register_forward_pre_hook(select).remove)
             if unembed.weight.dtype != torch.float32:
@@ -128,11 +148,50 @@ class InjectionEngine:
     def _count_outputs(self, module: nn.Module, _: Any, output: Any) -> None:
         self._n_outputs[module] = len(output) if isinstance(output, tuple) else 0
 
-    def _hand_on(self, module: nn.Module, value: Tensor) -> Callable[..., Any]:
-        """A forward that hands on `value` in the form in which the module gave its output in the clean pass."""
+    def _hand_on(self, module: nn.Module, value: Tensor | None) -> Callable[..., Any]:
+        """A forward that hands on `value`, or its own input, in the form in which the module gave its output."""
         n_outputs = self._n_outputs[module]
-        output = (value, *[None] * (n_outputs - 1)) if n_outputs else value
-        return lambda *args, **kwargs: output
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            output = args[0] if value is None else value
+            return (output, *[None] * (n_outputs - 1)) if n_outputs else output
+
+        return forward
+
+
+class _Joining:
+    """Cells that join a pass at their layer, behind the `start` rows that are in it already."""
+
+    def __init__(
+        self,
+        clean: CleanPass,
+        layer: int,
+        start: int,
+        prompts: Int[Tensor, " cell"],
+        vectors: Float[Tensor, "cell d_model"],
+    ) -> None:
+        self.start = start
+        self.resid_pre, self.attn_out = clean.resid_pre[layer], clean.attn_out[layer]
+        self.prompts, self.vectors = prompts, vectors
+
+    def injected(self) -> Float[Tensor, "cell pos d_model"]:
+        """The attention's output with the vectors added."""
+        attn_out = _rows(self.attn_out, self.prompts)
+        return attn_out + self.vectors.to(attn_out)[:, None]
+
+    def block_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        resid_pre = _rows(self.resid_pre, self.prompts)
+        return (torch.cat([args[0], resid_pre.to(args[0].device)]) if self.start else resid_pre, *args[1:])
+
+    def attention_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+        if args:
+            return (args[0][: self.start], *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": kwargs["hidden_states"][: self.start]}
+
+    def attention_output(self, _: nn.Module, __: Any, output: Any) -> Any:
+        computed = output[0] if isinstance(output, tuple) else output
+        rows = torch.cat([computed, self.injected().to(computed.device)])
+        return (rows, *output[1:]) if isinstance(output, tuple) else rows
 
 
 def _keep_input(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:

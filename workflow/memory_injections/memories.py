@@ -1,11 +1,13 @@
 """From a memory's text to the vector that is injected (paper, section 3.3; follow-up, arXiv 2411.05037)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import compress
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -34,16 +36,14 @@ FROM_TOKENS = {"unembed": unembed, "embed": embed}
 class MemoryVectors:
     """The vectors of memories: one for all layers in an encoding of tokens, one a layer in the `layer` encoding."""
 
-    row_of: dict[tuple[str, str], int]
-    from_tokens: Float[Tensor, "memory d_model"]
-    from_layers: Float[Tensor, "memory layer d_model"]
+    vectors: Float[Tensor, "vector d_model"]
+    first_row: Int[np.ndarray, " memory"]
+    one_a_layer: Bool[np.ndarray, " memory"]
     layers: Sequence[int]
 
-    def at(self, layer: int) -> Float[Tensor, "memory d_model"]:
-        """Every memory's vector for an injection at this layer, in the rows that `row_of` gives."""
-        if not len(self.from_layers):
-            return self.from_tokens
-        return torch.cat([self.from_tokens, self.from_layers[:, self.layers.index(layer)]])
+    def rows(self, memories: Int[np.ndarray, " cell"], layers: Int[np.ndarray, " cell"]) -> Int[np.ndarray, " cell"]:
+        """Which of the vectors each cell adds: the memory's (by its place in `encode`'s list) at the cell's layer."""
+        return self.first_row[memories] + self.one_a_layer[memories] * np.searchsorted(self.layers, layers)
 
 
 class MemoryEncoder:
@@ -54,21 +54,22 @@ class MemoryEncoder:
         # The words of a list come up again and again.
         self._from_tokens = lru_cache(maxsize=8192)(self._encode_tokens)
 
-    def encode(self, memories: Iterable[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
-        """The vectors of each distinct (encoding, memory); raises `StudyError` for a memory without tokens.
+    def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
+        """The vectors of (encoding, memory) pairs at some layers, in ascending order.
 
         `layer` is the attention output of every layer at the last token of the memory's text, run by itself with BOS.
+        Raises `StudyError` for a memory without tokens.
         """
-        distinct = sorted(set(memories), key=lambda memory: (memory[0] == "layer", memory))
-        of_layers = [text for encoding, text in distinct if encoding == "layer"]
-        of_tokens = [self._from_tokens(*memory) for memory in distinct[: len(distinct) - len(of_layers)]]
-        d_model, device = self.lens.W_U.shape[0], self.engine.device
-        return MemoryVectors(
-            {memory: row for row, memory in enumerate(distinct)},
-            torch.stack(of_tokens).to(device) if of_tokens else torch.empty(0, d_model, device=device),
-            self._attention_outputs(of_layers, layers),
-            layers,
-        )
+        one_a_layer = np.array([encoding == "layer" for encoding, _ in memories])
+        n_vectors = np.where(one_a_layer, len(layers), 1)
+        first_row = n_vectors.cumsum() - n_vectors
+        vectors = torch.empty(int(n_vectors.sum()), self.lens.W_U.shape[0], device=self.lens.W_U.device)
+        for row, memory in zip(first_row[~one_a_layer], compress(memories, ~one_a_layer), strict=True):
+            vectors[row] = self._from_tokens(*memory)
+        outputs = self._attention_outputs([text for encoding, text in memories if encoding == "layer"], layers)
+        for row, output in zip(first_row[one_a_layer], outputs, strict=True):
+            vectors[row : row + len(layers)] = output
+        return MemoryVectors(vectors.to(self.engine.device), first_row, one_a_layer, layers)
 
     def _encode_tokens(self, encoding: str, text: str) -> Float[Tensor, " d_model"]:
         return FROM_TOKENS[encoding](self.lens, memory_ids(self.tokenizer, text))

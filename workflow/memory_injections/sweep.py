@@ -1,7 +1,7 @@
 """Computing cells: clean passes, batches of injections, scores.
 
-Prompts of like length go through the model together; all injections into one layer of them, whatever the
-magnitude, memory or encoding, fill the batches.
+Prompts of like length go through the model together; their injections, whatever the layer, magnitude, memory or
+encoding, fill the batches.
 """
 
 import gc
@@ -19,14 +19,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .devices import upload
 from .engine import InjectionEngine
 from .errors import StudyError
-from .memories import MemoryEncoder, MemoryVectors
+from .memories import MemoryEncoder
 from .scoring import answer_scores, kl_divergence
 from .tokens import length_batches, pad
 
 # Beyond so many tokens at once a CPU's caches, or a GPU's multiprocessors, have nothing left to gain.
-MAX_TOKENS = {"cpu": 2048, "cuda": 32768}
+MAX_TOKENS = {"cpu": 2048, "cuda": 65536}
 # Prompts are padded to a multiple of so many positions, which is a matter of the prompt alone: what is computed for a
 # cell does not depend on its neighbours. A CPU's kernels want even addresses, a GPU wants fewer and larger batches.
 MULTIPLE_OF = {"cpu": 2, "cuda": 4}
@@ -97,57 +98,61 @@ class CellComputer:
         count from 0. Raises `StudyError` where an injection overflows the model's arithmetic.
         """
         layers = sorted(cells["layer"].unique().tolist())
-        pairs = list(zip(cells["encoding"], cells["memory"], strict=True))
-        vectors = self.encoder.encode(pairs, layers)
-        cells = cells.assign(vector=[vectors.row_of[pair] for pair in pairs])
+        memory, memories = pd.MultiIndex.from_frame(cells[["encoding", "memory"]]).factorize()
+        vectors = self.encoder.encode(memories.tolist(), layers)
+        cells = cells.assign(vector=vectors.rows(memory, cells["layer"].to_numpy()))
         by_prompt = dict(iter(cells.groupby("prompt", sort=False)))
         waiting = sorted(by_prompt, key=lambda name: len(prompts[name].tokens))
         multiple_of = MULTIPLE_OF[self.engine.device.type]
         per_layer = math.ceil(len(cells) / len(waiting) / len(layers))
+        in_flight: deque[_Scored] = deque()
         while waiting:
             lengths = [len(prompts[name].tokens) for name in waiting]
             names = waiting[: len(length_batches(lengths, self.batches.max_tokens // per_layer, multiple_of)[0])]
-            prepare = partial(_Group, self.engine, pd.concat([by_prompt[name] for name in names]), prompts)
+            of_group = pd.concat([by_prompt[name] for name in names])
+            prepare = partial(_Group, self.engine, of_group, prompts, vectors.vectors)
             group = self.batches.attempt(len(names), lengths[len(names) - 1], prepare)
             if group is not None:
                 waiting = waiting[len(names) :]
-                yield from self._inject(group, vectors)
-
-    def _inject(self, group: "_Group", vectors: MemoryVectors) -> Iterator[pd.DataFrame]:
-        """All cells of a group of prompts, layer by layer."""
-        in_flight: deque[_Scored] = deque()
-        for layer, start, stop in group.layers:
-            while start < stop:
-                n_batches = math.ceil((stop - start) * group.positions / self.batches.max_tokens)
-                rows = slice(start, start + math.ceil((stop - start) / n_batches))
-                scored = self.batches.attempt(
-                    rows.stop - rows.start, group.positions, partial(group.scored, layer, rows, vectors.at(layer))
-                )
-                if scored is not None:
-                    start = rows.stop
-                    in_flight.append(scored)
-                if len(in_flight) > IN_FLIGHT:
-                    yield in_flight.popleft().table()
+                yield from self._inject(group, in_flight)
+                del group
         while in_flight:
             yield in_flight.popleft().table()
 
+    def _inject(self, group: "_Group", in_flight: "deque[_Scored]") -> Iterator[pd.DataFrame]:
+        """All cells of a group of prompts in the order of their layers, but for those that stay in flight."""
+        start, stop = 0, len(group.cells)
+        while start < stop:
+            n_batches = math.ceil((stop - start) * group.positions / self.batches.max_tokens)
+            n_rows = math.ceil((stop - start) / n_batches)
+            scored = self.batches.attempt(n_rows, group.positions, partial(group.scored, slice(start, start + n_rows)))
+            if scored is not None:
+                start += n_rows
+                in_flight.append(scored)
+            if len(in_flight) > IN_FLIGHT:
+                yield in_flight.popleft().table()
+
 
 class _Group:
-    """Prompts of like length after their clean pass, and the cells to compute for them, layer by layer.
+    """Prompts of like length after their clean pass, and the cells to compute for them, in the order of their layers.
 
-    Everything that the injections need lies on the device beforehand, because a copy would wait for the work that
-    is under way there.
+    Everything that the injections need is sent to the device beforehand.
     """
 
-    def __init__(self, engine: InjectionEngine, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> None:
-        self.engine = engine
+    def __init__(
+        self,
+        engine: InjectionEngine,
+        cells: pd.DataFrame,
+        prompts: Mapping[str, Prompt],
+        vectors: Float[Tensor, "vector d_model"],
+    ) -> None:
+        self.engine, self.vectors = engine, vectors
         self.cells = cells.sort_values("layer", kind="stable")
-        ends = self.cells["layer"].value_counts(sort=False).cumsum()
-        self.layers = list(zip(ends.index.tolist(), [0, *ends.tolist()[:-1]], ends.tolist(), strict=True))
+        self.layers = self.cells["layer"].tolist()
         codes, names = pd.factorize(self.cells["prompt"])
         tokens, lengths = pad([prompts[name].tokens for name in names], engine.device, MULTIPLE_OF[engine.device.type])
         self.positions = tokens.shape[1]
-        self.clean = engine.clean(tokens, lengths, [layer for layer, _, _ in self.layers])
+        self.clean = engine.clean(tokens, lengths, sorted(set(self.layers)))
         self.answers = self._on_device(np.array([prompts[name].answer for name in names]))
         self.log_probs = self.clean.logits.log_softmax(dim=1)
         self.obscure = answer_scores(self.log_probs, self.answers)
@@ -156,13 +161,13 @@ class _Group:
         self.magnitude = self._on_device(self.cells["magnitude"].to_numpy()).float()
 
     def _on_device(self, values: np.ndarray) -> Tensor:
-        return torch.tensor(values, device=self.engine.device)
+        return upload(torch.tensor(values), self.engine.device)
 
-    def scored(self, layer: int, rows: slice, vectors: Float[Tensor, "memory d_model"]) -> "_Scored":
-        """Some of the cells of one layer with their scores, perhaps still under way."""
+    def scored(self, rows: slice) -> "_Scored":
+        """Some of the cells with their scores, perhaps still under way."""
         prompt = self.prompt[rows]
-        deltas = self.magnitude[rows, None] * vectors[self.vector[rows]]
-        log_probs = self.engine.injected(self.clean, layer, prompt, deltas).log_softmax(dim=1)
+        deltas = self.magnitude[rows, None] * self.vectors[self.vector[rows]]
+        log_probs = self.engine.injected(self.clean, self.layers[rows], prompt, deltas).log_softmax(dim=1)
         scores = {
             **{f"{name}_obscure": values[prompt] for name, values in self.obscure.items()},
             **{f"{name}_injected": values for name, values in answer_scores(log_probs, self.answers[prompt]).items()},

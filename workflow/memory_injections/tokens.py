@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from .devices import upload
 from .errors import StudyError
 from .text import has_text
 
@@ -80,7 +81,7 @@ def pad(
     tokens = torch.zeros(len(rows), _round_up(int(lengths.max()), multiple_of), dtype=torch.long)
     for index, row in enumerate(rows):
         tokens[index, : len(row)] = torch.tensor(row)
-    return tokens.to(device), lengths.to(device)
+    return upload(tokens, device), upload(lengths, device)
 
 
 def length_batches(lengths: Sequence[int], max_tokens: int, multiple_of: int = 1) -> list[list[int]]:

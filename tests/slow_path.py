@@ -1,0 +1,59 @@
+"""The independent slow path: one prompt, one cell, one full forward pass at a time, on processed weights."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from memory_injections.engine import InjectionEngine
+from memory_injections.lens import Lens
+from memory_injections.memories import FROM_TOKENS, MemoryEncoder
+from memory_injections.models import load_bridge, load_causal_lm, load_tokenizer
+from memory_injections.sweep import CellComputer, Prompt
+from memory_injections.tokens import first_token, memory_ids, prompt_ids
+from transformers import PreTrainedTokenizerBase
+
+CPU = [torch.device("cpu")]
+
+
+class Model:
+    """A model in both forms, with what turns texts into cells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tokenizer, self.bridge = load_tokenizer(folder), load_bridge(folder, CPU)
+        self.lens, self.engine = Lens.of(self.bridge), InjectionEngine(load_causal_lm(folder, CPU))
+        self.computer = self.computer_of(self.engine)
+
+    def computer_of(self, engine: InjectionEngine) -> CellComputer:
+        return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.lens))
+
+    def slow_log_probs(self, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
+        """One full forward pass of one prompt, with TransformerLens' own hook, on processed weights."""
+        with torch.inference_mode():
+            logits = self.bridge.run_with_hooks(
+                torch.tensor([ids]), fwd_hooks=[(f"blocks.{layer}.hook_attn_out", lambda out, hook: out + vector)]
+            )
+        return logits[0, -1].log_softmax(-1)
+
+    def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
+        if encoding != "layer":
+            return FROM_TOKENS[encoding](self.lens, memory_ids(self.tokenizer, memory))
+        with torch.inference_mode():
+            _, cache = self.bridge.run_with_cache(torch.tensor([prompt_ids(self.tokenizer, memory)]))
+        return cache[f"blocks.{layer}.hook_attn_out"][0, -1]
+
+
+def prompts_of(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
+    return {
+        str(row.prompt_id): Prompt(prompt_ids(tokenizer, row.obscure_prompt), first_token(tokenizer, row.answer))  # type: ignore[arg-type]
+        for row in pairs.itertuples()
+    }
+
+
+def grid(pairs: pd.DataFrame, layers: list[int], magnitudes: list[float], encodings: list[str]) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product(
+        [pairs["prompt_id"].astype(str), encodings, layers, magnitudes],
+        names=["prompt", "encoding", "layer", "magnitude"],
+    )
+    memory = dict(zip(pairs["prompt_id"].astype(str), pairs["memory"], strict=True))
+    return index.to_frame(index=False).assign(memory=lambda cells: cells["prompt"].map(memory))
