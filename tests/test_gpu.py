@@ -1,0 +1,144 @@
+"""What only a GPU can show; skipped where there is none."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import CONFIGS
+from memory_injections.devices import devices_for
+from memory_injections.engine import InjectionEngine
+from memory_injections.models import load_causal_lm
+from slow_path import Model, grid, prompts_of
+from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFast
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+several_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+GPU = [torch.device("cuda", 0)]
+
+HOLD = """
+import torch
+from memory_injections.devices import devices_for
+with devices_for(1) as held:
+    print(held[0].index, torch.ones(1, device="cuda").device.index, flush=True)
+    input()
+"""
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Model:
+    return Model(tiny_models[request.param])
+
+
+def cells_of(model: Model, pairs: pd.DataFrame) -> pd.DataFrame:
+    scale = 2 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
+    layers = list(range(model.engine.n_layers))
+    return grid(pairs, layers, [scale, 2 * scale, 3 * scale], ["unembed", "embed", "layer"])
+
+
+def computed(model: Model, engine: InjectionEngine, cells: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    prompts = prompts_of(pairs, model.tokenizer)
+    return pd.concat(model.computer_of(engine).compute(cells, prompts)).sort_index()
+
+
+def test_a_gpu_computes_what_the_cpu_computes(model: Model, pairs: pd.DataFrame) -> None:
+    cells = cells_of(model, pairs)
+    on_gpu = InjectionEngine(load_causal_lm(model.folder, GPU))
+    found, expected = computed(model, on_gpu, cells, pairs), computed(model, model.engine, cells, pairs)
+    for column in ("logp_obscure", "logp_injected"):
+        np.testing.assert_allclose(found[column], expected[column], atol=2e-4)
+    np.testing.assert_allclose(found["kl"], expected["kl"], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_lower_precisions_are_near_float32_and_not_equal(model: Model, pairs: pd.DataFrame, precision: str) -> None:
+    cells = cells_of(model, pairs)
+    folder = model.folder
+    try:
+        rough = computed(model, InjectionEngine(load_causal_lm(folder, GPU, precision)), cells, pairs)  # type: ignore[arg-type]
+    finally:
+        exact = computed(model, InjectionEngine(load_causal_lm(folder, GPU)), cells, pairs)
+    difference = (exact["logp_injected"] - rough["logp_injected"]).abs()
+    assert 1e-6 < difference.max() < (0.05 if precision == "tf32" else 0.5)
+
+
+def test_logits_of_a_model_in_bfloat16_are_not_rounded(tiny_models: dict[str, Path]) -> None:
+    engine = InjectionEngine(load_causal_lm(tiny_models["gpt2"], GPU, "bfloat16"))
+    tokens = torch.arange(20, device=GPU[0]).reshape(4, 5)
+    logits = engine.clean(tokens, torch.tensor([5, 4, 3, 2], device=GPU[0])).logits
+    assert logits.dtype == torch.float32
+    assert (logits != logits.bfloat16().float()).float().mean() > 0.9
+
+
+def test_a_cell_does_not_depend_on_its_batch(model: Model, pairs: pd.DataFrame) -> None:
+    cells = cells_of(model, pairs)
+    engine = InjectionEngine(load_causal_lm(model.folder, GPU))
+    few = model.computer_of(engine)
+    few.batches.max_tokens = 200
+    apart = pd.concat(few.compute(cells, prompts_of(pairs, model.tokenizer))).sort_index()
+    together = computed(model, engine, cells, pairs)
+    np.testing.assert_allclose(apart["p_injected"], together["p_injected"], rtol=1e-5)
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """This process may use a quarter of a gibibyte more of the GPU, which really runs out."""
+    torch.cuda.empty_cache()
+    allowed = torch.cuda.memory_reserved() + 2**28
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_running_out_of_memory_halves_the_batch(
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    pairs: pd.DataFrame,
+    caplog: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
+) -> None:
+    torch.manual_seed(0)
+    large = GPT2Config(n_layer=2, n_head=2, n_embd=16, vocab_size=50_000, bos_token_id=0, eos_token_id=0)
+    AutoModelForCausalLM.from_config(large).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    model = Model(tmp_path)
+    engine = InjectionEngine(load_causal_lm(tmp_path, GPU))
+    cells = grid(pairs, [0, 1], [index / 100 for index in range(500)], ["unembed"])
+    expected = computed(model, engine, cells, pairs)
+    assert "out of memory" not in caplog.text
+    request.getfixturevalue("little_memory")
+    found = computed(model, engine, cells, pairs)
+    assert "out of memory with" in caplog.text
+    assert "going on with" in caplog.text
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
+
+
+@several_gpus
+def test_a_model_spread_over_gpus(model: Model, pairs: pd.DataFrame) -> None:
+    devices = [torch.device("cuda", index) for index in range(2)]
+    spread = load_causal_lm(model.folder, devices)
+    assert {parameter.device for parameter in spread.parameters()} == set(devices)
+    cells = cells_of(model, pairs)
+    found = computed(model, InjectionEngine(spread), cells, pairs)
+    expected = computed(model, model.engine, cells, pairs)
+    np.testing.assert_allclose(found["logp_injected"], expected["logp_injected"], atol=2e-4)
+
+
+def test_a_job_computes_on_the_gpu_that_it_holds() -> None:
+    with devices_for(1) as held:
+        assert held[0].type == "cuda"
+        assert torch.ones(1, device="cuda").device == held[0]
+
+
+@several_gpus
+def test_jobs_side_by_side_hold_different_gpus() -> None:
+    start = [sys.executable, "-c", HOLD]
+    jobs = [subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    held = [job.stdout.readline().split() for job in jobs if job.stdout]
+    for job in jobs:
+        job.communicate("\n")
+    assert sorted(held) == [["0", "0"], ["1", "1"]]
