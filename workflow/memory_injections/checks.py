@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .config import CURATED, FileDataset, LocalFile, LocalModel, Study, column_name
+from .config import CURATED, FileDataset, LocalFile, LocalModel, PublishedFolder, Study, column_name
 from .errors import StudyError
 
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
@@ -33,6 +33,8 @@ def check_local_files(study: Study) -> None:
         if isinstance(model, LocalModel):
             check_model_folder(Path(model.path))
             _check_layers(study, Path(model.path))
+    if isinstance(study.published, PublishedFolder) and not Path(study.published.path).is_dir():
+        raise StudyError(f"config key published.path: folder {study.published.path} does not exist; correct the path")
     files = {f"datasets.{name}": data.path for name, data in study.datasets.items() if isinstance(data, FileDataset)}
     if isinstance(study.words, LocalFile):
         files["words"] = study.words.path
@@ -87,3 +89,8 @@ def check_column(memories: str, columns: list[str]) -> None:
 def model_files(folder: str) -> list[str]:
     """The files of a local model folder: a model changes when one of them does."""
     return sorted(str(path) for path in Path(folder).iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def result_files(folder: str) -> list[str]:
+    """The files of a copy of the authors' results: what is made of them changes when one of them does."""
+    return sorted(str(path) for path in Path(folder).glob("experiments/*/**/*.csv"))

@@ -94,8 +94,24 @@ class FileDataset(_Dataset, LocalFile):
     """A CSV file on this machine."""
 
 
+class PublishedCommit(_Section):
+    """The authors' published results, from a commit of their repository."""
+
+    source: Literal["git"]
+    repo: str = Field(min_length=1, description="address of the git repository")
+    commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="full hash of the commit")
+
+
+class PublishedFolder(_Section):
+    """The authors' published results, from a copy of their repository on this machine."""
+
+    source: Literal["folder"]
+    path: str = Field(min_length=1, description="the root of the copy, absolute or from where Snakemake runs")
+
+
 Model = Annotated[PypiModel | HuggingFaceModel | LocalModel, Field(discriminator="source")]
 Dataset = Annotated[HuggingFaceDataset | UrlDataset | FileDataset, Field(discriminator="source")]
+Published = Annotated[PublishedCommit | PublishedFolder, Field(discriminator="source")]
 Words = Annotated[UrlFile | LocalFile, Field(discriminator="source")]
 
 
@@ -156,12 +172,18 @@ class Attribution(_Section):
 
 
 class Study(_Section):
-    """A whole study: which models, which data, which injections."""
+    """A whole study: which models, which data, which injections. Without models and data sets, and with the authors'
+    published results, it is a re-analysis of those."""
 
     study: Name = Field(description="name of the study; results land in `results/<study>/`")
     seed: int = Field(default=0, ge=0, description="seed of the random words")
-    models: dict[Name, Model] = Field(min_length=1, description="a name, used in paths, and a source for each model")
-    datasets: dict[Name, Dataset] = Field(min_length=1, description="a name and a source for each set of prompt pairs")
+    models: dict[Name, Model] = Field(
+        default={}, min_length=1, description="a name, used in paths, and a source for each model"
+    )
+    datasets: dict[Name, Dataset] = Field(
+        default={}, min_length=1, description="a name and a source for each set of prompt pairs"
+    )
+    published: Published | None = Field(default=None, description="the authors' own results, to compare with")
     words: Words | None = Field(default=None, description="word list, a column a part of speech, for random memories")
     injection: tuple[InjectionGrid, ...] = Field(
         default=(InjectionGrid(),), min_length=1, description="a grid of injections, or a list of grids"
@@ -176,6 +198,13 @@ class Study(_Section):
     @classmethod
     def _one_grid_is_a_list_of_one(cls, value: Any) -> Any:
         return [value] if isinstance(value, Mapping | InjectionGrid) else value
+
+    @model_validator(mode="after")
+    def _has_models_and_data(self) -> "Study":
+        for key in ("models", "datasets"):
+            if not getattr(self, key) and not self.is_reanalysis:
+                raise ValueError(f"{key} is missing; add it (config/README.md describes it)")
+        return self
 
     @model_validator(mode="after")
     def _sweeps_are_distinct_and_have_words(self) -> "Study":
@@ -195,6 +224,11 @@ class Study(_Section):
         if self.study == "shared":
             raise ValueError("study: `shared` is where studies keep what they share; choose another name")
         return self
+
+    @property
+    def is_reanalysis(self) -> bool:
+        """Whether the study is of the authors' published results alone."""
+        return self.published is not None and not self.models and not self.datasets
 
     def sweeps(self) -> list[tuple[str, str]]:
         """Every (memory kind, encoding) that is swept, in the order of the config."""
@@ -223,8 +257,8 @@ def _key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
     match parts:
         case ["models" | "datasets", name, _, *rest]:
             parts = [parts[0], name, *rest]
-        case ["words", _, *rest]:
-            parts = ["words", *rest]
+        case ["words" | "published", _, *rest]:
+            parts = [parts[0], *rest]
         case ["injection", index, *rest]:
             rest = rest[:1] if rest[:1] == ["layers"] else rest
             parts = ["injection", *([index] if isinstance(config.get("injection"), list) else []), *rest]

@@ -10,6 +10,8 @@ import jinja2
 import pandas as pd
 import yaml
 
+from .evidence import N_RESAMPLES, N_SPLITS
+from .scorecard import TOLERANCE
 from .statistics import AVERAGES
 
 SCALE = 0.56
@@ -29,9 +31,22 @@ NAMES = {
     "says_obscure": "head says (obscure)",
     "answer_rank_explicit": "rank (explicit)",
     "answer_rank_obscure": "rank (obscure)",
+    "chosen_on_all": "on all prompts (%)",
+    "held_out": "held out (%)",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
+    **{f"{key}_interval": f"{name}, 95 %" for key, name in AVERAGES.items()},
+    "n_sites": "sites",
+    "n_better": "better",
+    "n_worse": "worse",
+    "n_beyond": "beyond",
+    "max_difference": "largest",
+    "median_difference": "median",
 }
 FORMATS = {
+    **dict.fromkeys(("chosen_on_all", "held_out"), "{:+.1f}"),
+    "improved": "{:.0%}",
+    "difference": "{:+.3g}",
+    **dict.fromkeys(("q", "paper", "authors", "ours", "max_difference", "median_difference"), "{:.3g}"),
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
@@ -55,6 +70,23 @@ def number_text(column: str, value: Any) -> str:
     if pd.isna(value):
         return "–"
     return FORMATS.get(column, "{}").format(value)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table that a job wrote; words that look like missing values are words."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def with_intervals(robustness: pd.DataFrame) -> pd.DataFrame:
+    """The table with each pair of `_low` and `_high` as one text."""
+    intervals = {
+        f"{name}_interval": [
+            f"{low:+.1f} to {high:+.1f}"
+            for low, high in zip(robustness[f"{name}_low"], robustness[f"{name}_high"], strict=True)
+        ]
+        for name in AVERAGES
+    }
+    return robustness.assign(**intervals)
 
 
 def verdict(table3: pd.DataFrame) -> list[str]:
@@ -90,10 +122,14 @@ def render(
     environment.filters |= {"data_uri": data_uri, "shown_width": shown_width}
     return environment.get_template(template.name).render(
         config=config,
+        reanalysis=not config["models"],
+        n_splits=N_SPLITS,
+        n_resamples=N_RESAMPLES,
+        tolerance=f"{TOLERANCE:g}",
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,
-        tables=tables,
+        tables={**tables, "robustness": with_intervals(tables["robustness"])},
         figures=figures,
         names=NAMES,
         text=number_text,

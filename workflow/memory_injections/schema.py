@@ -17,6 +17,8 @@ from .config import (
     InjectionGrid,
     LocalFile,
     LocalModel,
+    PublishedCommit,
+    PublishedFolder,
     PypiModel,
     Study,
     UrlDataset,
@@ -35,6 +37,8 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`datasets.<name>`, source `huggingface`": HuggingFaceDataset,
     "`datasets.<name>`, source `url`": UrlDataset,
     "`datasets.<name>`, source `file`": FileDataset,
+    "`published`, source `git`": PublishedCommit,
+    "`published`, source `folder`": PublishedFolder,
     "`words`, source `url`": UrlFile,
     "`words`, source `file`": LocalFile,
     "`injection`, or each grid in its list": InjectionGrid,
@@ -61,7 +65,7 @@ def key_table() -> str:
 
 def _shown(default: Any) -> str:
     match default:
-        case None:
+        case None | dict():
             return "none"
         case tuple() if default and isinstance(default[0], float):
             return f"`[{', '.join(f'{value:g}' for value in default)}]`"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -12,26 +13,36 @@ from .statistics import AVERAGES, at_site, averages_by_site, best_site, site_ave
 BEST_BY = ("mean", "median")
 N_EXAMPLES = 8
 N_TOKENS = 6
+OF_PROMPTS = {"p": "p_answer", "n_tokens": "n_tokens"}
 NUMBERS = [*AVERAGES, "n_improved", "n_prompts"]
 
 
-def table1(cache: ActivationCache) -> pd.DataFrame:
+def prompts_of_cache(cache: ActivationCache) -> pd.DataFrame:
+    """What `table1` needs, from an activation cache: p and n_tokens of every prompt of each kind."""
+    columns = {f"{short}_{kind}": f"{kind}.{name}" for short, name in OF_PROMPTS.items() for kind in PROMPT_KINDS}
+    return pd.DataFrame({column: cache[name].double().numpy() for column, name in columns.items()})
+
+
+def prompts_of_cells(cells: pd.DataFrame) -> pd.DataFrame:
+    """The same from a sweep, which has no lengths."""
+    return cells.drop_duplicates("prompt_id")[["p_explicit", "p_obscure"]].astype("float64")
+
+
+def table1(prompts: pd.DataFrame) -> pd.DataFrame:
     """How well a model answers each kind of prompt, averaged over the prompts of a data set (Table 1).
 
-    Columns: prompt_kind, n_prompts, p_answer, surprisal (nats), n_tokens (BOS counted).
+    Columns: prompt_kind, n_prompts, p_answer, surprisal (nats), n_tokens (BOS counted, missing if not known).
     """
-    rows = []
-    for kind in PROMPT_KINDS:
-        probability = cache[f"{kind}.p_answer"].double()
-        rows.append(
-            {
-                "prompt_kind": kind,
-                "n_prompts": len(probability),
-                "p_answer": probability.mean().item(),
-                "surprisal": -probability.log().mean().item(),
-                "n_tokens": cache[f"{kind}.n_tokens"].double().mean().item(),
-            }
-        )
+    rows = [
+        {
+            "prompt_kind": kind,
+            "n_prompts": len(prompts),
+            "p_answer": prompts[f"p_{kind}"].mean(),
+            "surprisal": -np.log(prompts[f"p_{kind}"]).mean(),
+            "n_tokens": prompts.get(f"n_tokens_{kind}", pd.Series(dtype=float)).mean(),
+        }
+        for kind in PROMPT_KINDS
+    ]
     return pd.DataFrame(rows)
 
 

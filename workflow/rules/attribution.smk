@@ -23,3 +23,25 @@ rule attribution:
         top_k=STUDY.attribution.top_k,
     script:
         "../scripts/attribution.py"
+
+
+rule attribution_figure:
+    input:
+        rules.attribution.output.targets,
+    output:
+        png=figure(
+            "attribution.{model}.{dataset}.{target}",
+            caption="attribution",
+            category="Attribution",
+            figure="heads",
+            token="{target}",
+        ),
+        pdf=f"{FIGURE}/attribution.{{model}}.{{dataset}}.{{target}}.pdf",
+    log:
+        f"{LOGS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.log",
+    benchmark:
+        f"{BENCHMARKS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    script:
+        "../scripts/attribution_figure.py"

@@ -1,9 +1,15 @@
 # The study that the config describes, checked before anything runs, and the names that wildcards may take.
+import json
 import re
 from os import environ, pathsep
 from pathlib import Path
 
-from memory_injections.checks import check_known_models, check_local_files, model_files
+from memory_injections.checks import (
+    check_known_models,
+    check_local_files,
+    model_files,
+    result_files,
+)
 from memory_injections.config import CURATED, parse_study
 from memory_injections.errors import StudyError
 
@@ -40,6 +46,9 @@ SWEEP_GRIDS = [
 ]
 RANDOM_MEMORIES = any(memories != CURATED for memories, _ in SWEEPS)
 FIGURE = f"{RESULTS}/figures"
+# Our cells, and the authors': in a re-analysis theirs take the place of ours.
+INJECTIONS = f"{RESULTS}/injections"
+PUBLISHED = INJECTIONS if STUDY.is_reanalysis else f"{RESULTS}/published"
 BOS = "bos" if STUDY.attribution.bos else "no-bos"
 
 
@@ -49,10 +58,14 @@ def one_of(names):
 
 
 wildcard_constraints:
-    model=one_of(STUDY.models),
-    dataset=one_of(STUDY.datasets),
-    memories=one_of(dict.fromkeys(memories for memories, _ in SWEEPS)),
-    encoding=one_of(dict.fromkeys(encoding for _, encoding in SWEEPS)),
+    model="[^/]+" if STUDY.is_reanalysis else one_of(STUDY.models),
+    dataset="[^/.]+" if STUDY.is_reanalysis else one_of(STUDY.datasets),
+    memories=(
+        "[^/.]+"
+        if STUDY.is_reanalysis
+        else one_of(dict.fromkeys(memories for memories, _ in SWEEPS))
+    ),
+    encoding="unembed|embed|layer",
     bos="bos|no-bos",
     kind="explicit|obscure|difference",
     target="answer|memory",
@@ -65,16 +78,69 @@ def cores_of_a_model():
     return max(1, (settings.cores or 1) // max(1, gpus))
 
 
+def published_sweeps():
+    """Every (model, data set, memories.encoding) of the authors, known once their results are there."""
+    with checkpoints.published.get().output[0].open() as file:
+        return [
+            (
+                sweep["model"],
+                sweep["dataset"],
+                f"{sweep['memories']}.{sweep['encoding']}",
+            )
+            for sweep in json.load(file)
+        ]
+
+
+def own_sweeps():
+    """Every (model, data set, memories.encoding) that the config asks for."""
+    return [
+        (model, dataset, sweep)
+        for model in STUDY.models
+        for dataset in STUDY.datasets
+        for sweep in SWEEP_NAMES
+    ]
+
+
+def all_sweeps():
+    """The sweeps that tables and figures are made of."""
+    return published_sweeps() if STUDY.is_reanalysis else own_sweeps()
+
+
 def every_sweep(pattern):
     """A pattern of paths for every model, data set and sweep of the study."""
-    return expand(
-        pattern, model=STUDY.models, dataset=STUDY.datasets, sweep=SWEEP_NAMES
-    )
+
+    def paths(wildcards):
+        return [
+            pattern.format(model=model, dataset=dataset, sweep=sweep)
+            for model, dataset, sweep in all_sweeps()
+        ]
+
+    return paths if STUDY.is_reanalysis else paths(None)
+
+
+def every_published_sweep(wildcards):
+    """The authors' cells of every sweep of the study that they published."""
+    if STUDY.published is None:
+        return []
+    wanted = set(all_sweeps())
+    return [
+        f"{PUBLISHED}/{model}/{dataset}/{sweep}.parquet"
+        for model, dataset, sweep in published_sweeps()
+        if (model, dataset, sweep) in wanted
+    ]
 
 
 def every_dataset(pattern, **wildcards):
     """A pattern of paths for every model and data set of the study."""
     return expand(pattern, model=STUDY.models, dataset=STUDY.datasets, **wildcards)
+
+
+def names_in_paths(wildcards, input):
+    """`model/data set`, and `/memories.encoding` of a cell table, of every input."""
+    return [
+        re.sub(r"(\.bos\.safetensors|\.parquet)$", "", path).split("/", 3)[-1]
+        for path in input
+    ]
 
 
 def local_path(source):
@@ -101,8 +167,13 @@ def figure(name, caption, category, **labels):
 
 def kinds_of_memory(wildcards):
     """Every kind of memory that is swept in one encoding, curated first."""
+    here = [
+        sweep.rsplit(".", 1)
+        for model, dataset, sweep in all_sweeps()
+        if (model, dataset) == (wildcards.model, wildcards.dataset)
+    ]
     return sorted(
-        (memories for memories, encoding in SWEEPS if encoding == wildcards.encoding),
+        (memories for memories, encoding in here if encoding == wildcards.encoding),
         key=CURATED.__ne__,
     )
 
@@ -110,7 +181,26 @@ def kinds_of_memory(wildcards):
 def curated_and_random(wildcards):
     """The sweeps that a comparison shows, in the order of `kinds_of_memory`."""
     return expand(
-        rules.injections.output[0],
+        f"{INJECTIONS}/{wildcards.model}/{wildcards.dataset}/{{memories}}.{wildcards.encoding}.parquet",
         memories=kinds_of_memory(wildcards),
-        allow_missing=True,
     )
+
+
+def every_comparison(pattern):
+    """A pattern of paths for every model, data set and encoding with curated and random memories."""
+
+    def paths(wildcards):
+        sweeps = all_sweeps()
+        return [
+            pattern.format(model=model, dataset=dataset, encoding=encoding)
+            for encoding in ("unembed", "embed", "layer")
+            for model, dataset, sweep in sweeps
+            if sweep == f"{CURATED}.{encoding}"
+            and any(
+                other != sweep and other.endswith(f".{encoding}")
+                for *of, other in sweeps
+                if of == [model, dataset]
+            )
+        ]
+
+    return paths if STUDY.is_reanalysis else paths(None)

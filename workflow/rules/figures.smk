@@ -3,7 +3,7 @@
 
 rule change_figure:
     input:
-        rules.injections.output[0],
+        f"{INJECTIONS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     output:
         png=figure(
             "change.{model}.{dataset}.{memories}.{encoding}",
@@ -26,7 +26,7 @@ rule change_figure:
 
 rule distribution_figure:
     input:
-        rules.injections.output[0],
+        f"{INJECTIONS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     output:
         png=figure(
             "distribution.{model}.{dataset}.{memories}.{encoding}",
@@ -66,28 +66,6 @@ rule comparison_figure:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        kinds=kinds_of_memory,
+        kinds=lambda wildcards, input: [Path(path).name.split(".")[0] for path in input],
     script:
         "../scripts/comparison_figure.py"
-
-
-rule attribution_figure:
-    input:
-        rules.attribution.output.targets,
-    output:
-        png=figure(
-            "attribution.{model}.{dataset}.{target}",
-            caption="attribution",
-            category="Attribution",
-            figure="heads",
-            token="{target}",
-        ),
-        pdf=f"{FIGURE}/attribution.{{model}}.{{dataset}}.{{target}}.pdf",
-    log:
-        f"{LOGS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.log",
-    benchmark:
-        f"{BENCHMARKS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.tsv"
-    conda:
-        "../envs/memory-injections.yaml"
-    script:
-        "../scripts/attribution_figure.py"

@@ -34,7 +34,7 @@ rule injections:
     input:
         rules.cells.output,
     output:
-        f"{RESULTS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
+        f"{INJECTIONS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     log:
         f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:

@@ -1,27 +1,36 @@
 # One self-contained page that tells the study in order.
 
-# Encodings in which there are random memories to compare the curated ones with.
-COMPARED = [
-    encoding
-    for memories, encoding in SWEEPS
-    if memories == CURATED
-    and any(other != CURATED and e == encoding for other, e in SWEEPS)
-]
-
 
 rule report:
     input:
-        tables=[rules.table1.output[0], rules.table2.output[0], rules.table3.output[0]],
-        manifests=expand(rules.model.output.manifest, model=STUDY.models),
-        pairs=expand(rules.pairs.output[0], dataset=STUDY.datasets),
+        tables=[
+            rules.table1.output[0],
+            rules.table3.output[0],
+            *rules.evidence.output,
+            *rules.scorecard.output,
+        ],
+        table2=[] if STUDY.is_reanalysis else rules.table2.output[0],
+        manifests=(
+            []
+            if STUDY.is_reanalysis
+            else expand(rules.model.output.manifest, model=STUDY.models)
+        ),
+        pairs=(
+            []
+            if STUDY.is_reanalysis
+            else expand(rules.pairs.output[0], dataset=STUDY.datasets)
+        ),
         attribution=every_dataset(
-            rules.attribution_figure.output.png, target=["answer", "memory"]
+            f"{FIGURE}/attribution.{{model}}.{{dataset}}.{{target}}.png",
+            target=["answer", "memory"],
         ),
         change=every_sweep(f"{FIGURE}/change.{{model}}.{{dataset}}.{{sweep}}.png"),
         distribution=every_sweep(
             f"{FIGURE}/distribution.{{model}}.{{dataset}}.{{sweep}}.png"
         ),
-        comparison=every_dataset(rules.comparison_figure.output.png, encoding=COMPARED),
+        comparison=every_comparison(
+            f"{FIGURE}/comparison.{{model}}.{{dataset}}.{{encoding}}.png"
+        ),
         template=workflow.source_path("../report/report.html.j2"),
     output:
         f"{RESULTS}/report.html",

@@ -1,9 +1,15 @@
-# The paper's tables, one file each for the whole study.
+# The paper's tables, one file each for the whole study, and how far their numbers can be trusted.
 
 
 rule table1:
     input:
-        every_dataset("results/shared/activations/{model}/{dataset}.bos.safetensors"),
+        (
+            every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet")
+            if STUDY.is_reanalysis
+            else every_dataset(
+                "results/shared/activations/{model}/{dataset}.bos.safetensors"
+            )
+        ),
     output:
         report(
             f"{RESULTS}/tables/table1.csv",
@@ -18,38 +24,40 @@ rule table1:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        of=every_dataset("{model}/{dataset}"),
+        of=names_in_paths,
     script:
         "../scripts/table1.py"
 
 
-rule table2:
-    input:
-        top=every_dataset(rules.attribution.output.top),
-        targets=every_dataset(rules.attribution.output.targets),
-        pairs=every_dataset(rules.pairs.output[0]),
-    output:
-        report(
-            f"{RESULTS}/tables/table2.csv",
-            category="Tables",
-            labels={"table": "2: what heads say"},
-            caption="../report/table2.rst",
-        ),
-    log:
-        f"{LOGS}/tables/table2.log",
-    benchmark:
-        f"{BENCHMARKS}/tables/table2.tsv"
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        of=every_dataset("{model}/{dataset}"),
-    script:
-        "../scripts/table2.py"
+if not STUDY.is_reanalysis:
+
+    rule table2:
+        input:
+            top=every_dataset(rules.attribution.output.top),
+            targets=every_dataset(rules.attribution.output.targets),
+            pairs=every_dataset(rules.pairs.output[0]),
+        output:
+            report(
+                f"{RESULTS}/tables/table2.csv",
+                category="Tables",
+                labels={"table": "2: what heads say"},
+                caption="../report/table2.rst",
+            ),
+        log:
+            f"{LOGS}/tables/table2.log",
+        benchmark:
+            f"{BENCHMARKS}/tables/table2.tsv"
+        conda:
+            "../envs/memory-injections.yaml"
+        params:
+            of=every_dataset("{model}/{dataset}"),
+        script:
+            "../scripts/table2.py"
 
 
 rule table3:
     input:
-        every_sweep(f"{RESULTS}/injections/{{model}}/{{dataset}}/{{sweep}}.parquet"),
+        every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
     output:
         report(
             f"{RESULTS}/tables/table3.csv",
@@ -64,6 +72,70 @@ rule table3:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        of=every_sweep("{model}/{dataset}/{sweep}"),
+        of=names_in_paths,
     script:
         "../scripts/table3.py"
+
+
+rule evidence:
+    input:
+        every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
+    output:
+        robustness=report(
+            f"{RESULTS}/tables/robustness.csv",
+            category="Tables",
+            labels={"table": "best sites on other prompts"},
+            caption="../report/robustness.rst",
+        ),
+        curated_against_random=report(
+            f"{RESULTS}/tables/curated_against_random.csv",
+            category="Tables",
+            labels={"table": "curated against random, tested"},
+            caption="../report/curated_against_random.rst",
+        ),
+    log:
+        f"{LOGS}/tables/evidence.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/evidence.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        of=names_in_paths,
+        seed=STUDY.seed,
+    script:
+        "../scripts/evidence.py"
+
+
+rule scorecard:
+    input:
+        ours=(
+            []
+            if STUDY.is_reanalysis
+            else every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet")
+        ),
+        authors=every_published_sweep,
+        paper=workflow.source_path("../../resources/paper.yaml"),
+    output:
+        scorecard=report(
+            f"{RESULTS}/tables/scorecard.csv",
+            category="Tables",
+            labels={"table": "scorecard"},
+            caption="../report/scorecard.rst",
+        ),
+        claims=report(
+            f"{RESULTS}/tables/claims.csv",
+            category="Tables",
+            labels={"table": "claims of the paper"},
+            caption="../report/claims.rst",
+        ),
+    log:
+        f"{LOGS}/tables/scorecard.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/scorecard.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        ours=lambda wildcards, input: names_in_paths(wildcards, input.ours),
+        authors=lambda wildcards, input: names_in_paths(wildcards, input.authors),
+    script:
+        "../scripts/scorecard.py"

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pandas as pd
 from memory_injections.checkpoints import read_manifest
 from memory_injections.files import job_log, whole_file
 from memory_injections.prompts import read_pairs
-from memory_injections.report import render
+from memory_injections.report import read_table, render
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
@@ -16,9 +15,7 @@ if __name__ == "__main__":
             config=snakemake.params.config,
             manifests={Path(path).parent.name: read_manifest(path) for path in inputs.manifests},
             pairs={Path(path).name.removesuffix(".csv"): read_pairs(Path(path)) for path in inputs.pairs},
-            tables={
-                Path(path).stem: pd.read_csv(path, keep_default_na=False, na_values=[""]) for path in inputs.tables
-            },
+            tables={Path(path).stem: read_table(path) for path in (*inputs.tables, *inputs.table2)},
             figures={name: inputs[name] for name in ("attribution", "change", "distribution", "comparison")},
         )
         with whole_file(Path(snakemake.output[0])) as path:

@@ -1,0 +1,143 @@
+"""How much a best site can be trusted: held-out prompts, bootstrap intervals, and paired tests against random memories.
+
+The authors choose the best site on the prompts on which they report it (paper, section 4), which flatters it.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.stats import false_discovery_control, wilcoxon
+
+from .statistics import AVERAGES, at_site, averages_by_site, best_site, percent_change
+
+N_SPLITS = 100
+N_RESAMPLES = 2000
+LEVEL = 0.05
+COLUMNS = ["prompt_id", "layer", "magnitude", "p_obscure", "p_injected", "logp_injected"]
+BEST_BY: dict[str, Callable[..., Any]] = {"mean": np.nanmean, "median": np.nanmedian}
+TESTED = ["memories", "n_sites", "n_better", "n_worse", "layer", "magnitude", "difference", "q"]
+
+Changes = Float[np.ndarray, "prompt site"]
+
+
+def robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The best sites of one sweep with what other prompts say of them; percent changes throughout.
+
+    Columns: best_by, layer, magnitude; chosen_on_all, the average at the site chosen on all prompts, as the paper
+    has it; held_out, the median over `N_SPLITS` random splits of the same average at the site that is best on one half
+    of the prompts, evaluated on the other half; for each of the four averages at the site chosen on all prompts,
+    `<average>_low` and `<average>_high`, a 95 % percentile bootstrap interval over prompts; improved, the share of
+    prompts whose answer becomes more probable there.
+    """
+    sites = averages_by_site(cells)
+    changes = _changes(cells)
+    rows = []
+    for average in BEST_BY:
+        layer, magnitude = best_site(sites, average)
+        here = at_site(cells, layer, magnitude)
+        rows.append(
+            {
+                "best_by": average,
+                "layer": layer,
+                "magnitude": magnitude,
+                "chosen_on_all": sites.loc[(layer, magnitude), average],
+                "held_out": held_out(changes, average, np.random.default_rng(seed)),
+                **intervals(here, np.random.default_rng(seed)),
+                "improved": float((percent_change(here) > 0).mean()),
+                "n_prompts": len(here),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _changes(cells: pd.DataFrame) -> Changes:
+    table = cells[["prompt_id", "layer", "magnitude"]].assign(change=percent_change(cells))
+    return table.pivot(index="prompt_id", columns=["layer", "magnitude"], values="change").to_numpy()
+
+
+def held_out(changes: Changes, average: str, rng: np.random.Generator) -> float:
+    """The average at the site that is best on a random half of the prompts, on the other half; median over splits.
+
+    Missing where a half is too small to have prompts.
+    """
+    of, n_prompts = BEST_BY[average], len(changes)
+    found = []
+    for _ in range(N_SPLITS if n_prompts > 1 else 0):
+        order = rng.permutation(n_prompts)
+        chosen, other = changes[order[: n_prompts // 2]], changes[order[n_prompts // 2 :]]
+        on_half = of(chosen, axis=0)
+        if not np.isnan(on_half).all():
+            found.append(of(other[:, np.nanargmax(on_half)]))
+    return float(np.median(found)) if found else np.nan
+
+
+def intervals(here: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
+    """A 95 % percentile bootstrap interval over prompts of each of the four averages at one site, in percent."""
+    before, after = (here[name].to_numpy(dtype="float64") for name in ("p_obscure", "p_injected"))
+    possible = before > 0
+    before, after = before[possible], after[possible]
+    if not len(before):
+        return {f"{name}_{end}": np.nan for name in AVERAGES for end in ("low", "high")}
+    drawn = rng.integers(len(before), size=(N_RESAMPLES, len(before)))
+    change = np.sort(100 * (after / before - 1)[drawn], axis=1)
+    resampled = {
+        "mean": change.mean(axis=1),
+        "mean_without_top": change[:, : max(1, change.shape[1] * 99 // 100)].mean(axis=1),
+        "median": np.median(change, axis=1),
+        "ratio_of_means": 100 * (after[drawn].mean(axis=1) / before[drawn].mean(axis=1) - 1),
+    }
+    return {
+        f"{name}_{end}": float(np.quantile(resampled[name], quantile))
+        for name in AVERAGES
+        for end, quantile in (("low", LEVEL / 2), ("high", 1 - LEVEL / 2))
+    }
+
+
+def against_random(curated: pd.DataFrame, random: Mapping[str, Path]) -> pd.DataFrame:
+    """Curated against random memories, prompt by prompt, at every site that both have; `random` gives their cells.
+
+    At each site a two-sided Wilcoxon signed-rank test of the prompts' log-probabilities of the answer after the
+    injection, curated minus random; over the sites of a pair of sweeps, Benjamini-Hochberg's false discovery rate is
+    held at 5 %. Columns: memories, n_sites, n_better and n_worse (sites where curated memories are significantly
+    better or worse), and at the curated memories' best site by mean layer, magnitude, difference (median of the
+    differences, in nats) and q (adjusted p-value).
+    """
+    best = best_site(averages_by_site(curated), "mean")
+    rows = []
+    for memories, path in random.items():
+        tests = _tests(curated, pd.read_parquet(path, columns=COLUMNS))
+        at_best = tests.loc[best] if best in tests.index else pd.Series(dtype=float)
+        significant = tests["q"] < LEVEL
+        rows.append(
+            {
+                "memories": memories,
+                "n_sites": len(tests),
+                "n_better": int((significant & (tests["difference"] > 0)).sum()),
+                "n_worse": int((significant & (tests["difference"] < 0)).sum()),
+                "layer": best[0],
+                "magnitude": best[1],
+                "difference": at_best.get("difference"),
+                "q": at_best.get("q"),
+            }
+        )
+    return pd.DataFrame(rows, columns=TESTED)
+
+
+def _tests(curated: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
+    """Median difference and adjusted p-value of every site that both sweeps have, indexed by (layer, magnitude)."""
+    key = ["layer", "magnitude", "prompt_id"]
+    after = curated[[*key, "logp_injected"]].merge(random[[*key, "logp_injected"]], on=key, suffixes=("", "_random"))
+    after["difference"] = after["logp_injected"].astype("float64") - after["logp_injected_random"]
+    by_site = after.groupby(["layer", "magnitude"])["difference"]
+    tests = pd.DataFrame({"difference": by_site.median(), "q": by_site.agg(_p_value)})
+    if len(tests):
+        tests["q"] = false_discovery_control(tests["q"])
+    return tests
+
+
+def _p_value(differences: pd.Series) -> float:
+    return float(wilcoxon(differences).pvalue) if (differences != 0).any() else 1.0

@@ -1,0 +1,31 @@
+"""How far the best sites hold on other prompts, and curated memories against random ones, tested."""
+
+from pathlib import Path
+
+import pandas as pd
+from memory_injections.config import CURATED
+from memory_injections.evidence import COLUMNS, TESTED, against_random, robustness
+from memory_injections.files import job_log, whole_file
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        paths = dict(zip(snakemake.params.of, snakemake.input, strict=True))
+        robust, tested = [], []
+        for of, path in paths.items():
+            model, dataset, sweep = of.split("/")
+            memories, encoding = sweep.rsplit(".", 1)
+            names = {"model": model, "dataset": dataset, "encoding": encoding}
+            cells = pd.read_parquet(path, columns=COLUMNS)
+            robust.append(robustness(cells, snakemake.params.seed).assign(**names, memories=memories))
+            if memories == CURATED:
+                others = {
+                    other.split("/")[2].rsplit(".", 1)[0]: Path(beside)
+                    for other, beside in paths.items()
+                    if other != of and other.startswith(f"{model}/{dataset}/") and other.endswith(f".{encoding}")
+                }
+                tested.append(against_random(cells, others).assign(**names))
+        for path, tables in zip(snakemake.output, (robust, tested), strict=True):
+            table = pd.concat(tables) if tables else pd.DataFrame(columns=TESTED)
+            first = ["model", "dataset", "encoding", "memories"]
+            with whole_file(Path(path)) as whole:
+                table.reindex(columns=[*first, *table.columns.drop(first, errors="ignore")]).to_csv(whole, index=False)
