@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .config import CURATED, FileDataset, LocalFile, LocalModel, Study, column_name
+from .config import CURATED, FileDataset, LocalFile, LocalModel, Study, TwoWikiDataset, column_name
 from .errors import StudyError
 
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
@@ -33,7 +33,11 @@ def check_local_files(study: Study) -> None:
         if isinstance(model, LocalModel):
             check_model_folder(Path(model.path))
             _check_layers(study, Path(model.path))
-    files = {f"datasets.{name}": data.path for name, data in study.datasets.items() if isinstance(data, FileDataset)}
+    files = {
+        f"datasets.{name}": data.path
+        for name, data in study.datasets.items()
+        if isinstance(data, FileDataset | TwoWikiDataset) and data.path
+    }
     if isinstance(study.words, LocalFile):
         files["words"] = study.words.path
     for key, path in files.items():

@@ -19,6 +19,7 @@ from .config import (
     LocalModel,
     PypiModel,
     Study,
+    TwoWikiDataset,
     UrlDataset,
     UrlFile,
 )
@@ -35,6 +36,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`datasets.<name>`, source `huggingface`": HuggingFaceDataset,
     "`datasets.<name>`, source `url`": UrlDataset,
     "`datasets.<name>`, source `file`": FileDataset,
+    "`datasets.<name>`, source `2wikimultihop`": TwoWikiDataset,
     "`words`, source `url`": UrlFile,
     "`words`, source `file`": LocalFile,
     "`injection`, or each grid in its list": InjectionGrid,

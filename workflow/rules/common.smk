@@ -79,7 +79,8 @@ def every_dataset(pattern, **wildcards):
 
 def local_path(source):
     """The file that a source reads on this machine: results depend on it."""
-    return [source.path] if source.source == "file" else []
+    path = getattr(source, "path", None)
+    return [path] if path else []
 
 
 def local_model(wildcards):
