@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from memory_injections import schema
-from memory_injections.checks import check_known_models
+from memory_injections.checks import check_known_models, check_local_files
 from memory_injections.config import LayerStep, Study, parse_study
 from memory_injections.errors import StudyError
 
@@ -55,6 +55,15 @@ def test_one_grid_and_a_list_of_grids() -> None:
             {"models": {"a": MODELS["m"], "a.b": MODELS["m"]}, "datasets": {"b.c": DATA["d"], "c": DATA["d"]}},
             "make one file name; rename one of them",
         ),
+        ({"datasets": {"d": {"source": "2wikimultihop", "path": "a.json"}}}, "config key datasets.d.size is missing"),
+        (
+            {"datasets": {"d": {"source": "2wikimultihop", "size": 5, "url": "https://x.org/a"}}},
+            "config key datasets.d: give `path`, or `url` with `sha256`",
+        ),
+        (
+            {"datasets": {"d": {"source": "2wikimultihop", "size": 5, "path": "a.json", "sha256": 64 * "0"}}},
+            "config key datasets.d: give `path`, or `url` with `sha256`",
+        ),
         ({"attribution": {"top_k": 0}}, "config key attribution.top_k is 0"),
     ],
 )
@@ -68,6 +77,13 @@ def test_one_sentence_for_a_wrong_config(changes: dict[str, Any], sentence: str)
 def test_missing_study() -> None:
     with pytest.raises(StudyError, match="config key study is missing"):
         parse_study({"models": MODELS, "datasets": DATA})
+
+
+def test_missing_records_are_found_beforehand() -> None:
+    data = {"d": {"source": "2wikimultihop", "path": "no.json", "size": 5}}
+    study = parse_study(MINIMAL | {"models": {"m": {"source": "huggingface", "repo": "a/b"}}, "datasets": data})
+    with pytest.raises(StudyError, match=r"config key datasets.d.path: file no.json does not exist; correct the path"):
+        check_local_files(study)
 
 
 def test_layer_out_of_range() -> None:

@@ -5,7 +5,16 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .config import CURATED, FileDataset, LocalFile, LocalModel, PublishedFolder, Study, column_name
+from .config import (
+    CURATED,
+    FileDataset,
+    LocalFile,
+    LocalModel,
+    PublishedFolder,
+    Study,
+    TwoWikiDataset,
+    column_name,
+)
 from .errors import StudyError
 
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
@@ -35,7 +44,11 @@ def check_local_files(study: Study) -> None:
             _check_layers(study, Path(model.path))
     if isinstance(study.published, PublishedFolder) and not Path(study.published.path).is_dir():
         raise StudyError(f"config key published.path: folder {study.published.path} does not exist; correct the path")
-    files = {f"datasets.{name}": data.path for name, data in study.datasets.items() if isinstance(data, FileDataset)}
+    files = {
+        f"datasets.{name}": data.path
+        for name, data in study.datasets.items()
+        if isinstance(data, FileDataset | TwoWikiDataset) and data.path
+    }
     if isinstance(study.words, LocalFile):
         files["words"] = study.words.path
     for key, path in files.items():

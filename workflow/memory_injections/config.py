@@ -94,6 +94,25 @@ class FileDataset(_Dataset, LocalFile):
     """A CSV file on this machine."""
 
 
+class TwoWikiDataset(_Section):
+    """Prompt pairs made from 2WikiMultiHopQA's records: a JSON list, JSON Lines or Parquet file, or one in a zip."""
+
+    source: Literal["2wikimultihop"]
+    path: str | None = Field(default=None, min_length=1, description="the file, on this machine")
+    url: str | None = Field(default=None, pattern=r"^https?://", description="or its address")
+    sha256: Sha256 | None = Field(default=None, description="with `url`: checksum of the file")
+    member: str | None = Field(default=None, min_length=1, description="if the file is a zip archive: the file in it")
+    size: int = Field(ge=1, description="how many prompt pairs to draw")
+    seed: int = Field(default=0, ge=0, description="which ones; a smaller sample is the beginning of a larger one")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "TwoWikiDataset":
+        places = [name for name in ("path", "url", "sha256") if getattr(self, name) is not None]
+        if places not in (["path"], ["url", "sha256"]):
+            raise ValueError("give `path`, or `url` with `sha256`")
+        return self
+
+
 class PublishedCommit(_Section):
     """The authors' published results, from a commit of their repository."""
 
@@ -110,7 +129,7 @@ class PublishedFolder(_Section):
 
 
 Model = Annotated[PypiModel | HuggingFaceModel | LocalModel, Field(discriminator="source")]
-Dataset = Annotated[HuggingFaceDataset | UrlDataset | FileDataset, Field(discriminator="source")]
+Dataset = Annotated[HuggingFaceDataset | UrlDataset | FileDataset | TwoWikiDataset, Field(discriminator="source")]
 Published = Annotated[PublishedCommit | PublishedFolder, Field(discriminator="source")]
 Words = Annotated[UrlFile | LocalFile, Field(discriminator="source")]
 

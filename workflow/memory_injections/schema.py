@@ -21,6 +21,7 @@ from .config import (
     PublishedFolder,
     PypiModel,
     Study,
+    TwoWikiDataset,
     UrlDataset,
     UrlFile,
 )
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "`datasets.<name>`, source `huggingface`": HuggingFaceDataset,
     "`datasets.<name>`, source `url`": UrlDataset,
     "`datasets.<name>`, source `file`": FileDataset,
+    "`datasets.<name>`, source `2wikimultihop`": TwoWikiDataset,
     "`published`, source `git`": PublishedCommit,
     "`published`, source `folder`": PublishedFolder,
     "`words`, source `url`": UrlFile,

@@ -145,7 +145,8 @@ def names_in_paths(wildcards, input):
 
 def local_path(source):
     """The file that a source reads on this machine: results depend on it."""
-    return [source.path] if source.source == "file" else []
+    path = getattr(source, "path", None)
+    return [path] if path else []
 
 
 def local_model(wildcards):

@@ -5,24 +5,25 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-from memory_injections import downloads
+from memory_injections import downloads, twowiki
 from memory_injections.files import job_log, whole_file
 from memory_injections.prompts import normalise_pairs, read_csv
 
 
 def read(source: dict[str, Any]) -> pd.DataFrame:
     """The table of a data set's source, normalised."""
-    match source["source"]:
-        case "file":
-            table, name = read_csv(Path(source["path"])), f"file {source['path']}"
-        case "url":
-            with TemporaryDirectory() as folder:
-                table = read_csv(downloads.download_url(source["url"], source["sha256"], Path(folder)))
-            name = source["url"]
-        case _:
-            table = downloads.download_dataset(source["repo"], source["file"], source["revision"])
-            name = f"{source['file']} of {source['repo']}"
-    return normalise_pairs(table, name, source["rows"])
+    if source["source"] == "huggingface":
+        table = downloads.download_dataset(source["repo"], source["file"], source["revision"])
+        return normalise_pairs(table, f"{source['file']} of {source['repo']}", source["rows"])
+    with TemporaryDirectory() as folder:
+        if source.get("path"):
+            path, name = Path(source["path"]), f"file {source['path']}"
+        else:
+            path, name = downloads.download_url(source["url"], source["sha256"], Path(folder)), source["url"]
+        if source["source"] == "2wikimultihop":
+            pairs = twowiki.question_pairs(twowiki.read_records(path, source["member"], name), name)
+            return normalise_pairs(twowiki.sample(pairs, source["size"], source["seed"], name), name)
+        return normalise_pairs(read_csv(path), name, source["rows"])
 
 
 if __name__ == "__main__":
