@@ -1,5 +1,7 @@
 """The study's figures; each function returns a matplotlib figure."""
 
+import math
+
 import matplotlib as mpl
 
 mpl.use("agg")
@@ -9,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, SymmetricalLogLocator
+from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
 from .config import PROMPT_KINDS
 from .statistics import AVERAGES, at_site, averages_by_site, best_site, percent_change
@@ -17,6 +19,8 @@ from .statistics import AVERAGES, at_site, averages_by_site, best_site, percent_
 DIVERGING = "RdBu_r"
 CHANGE = "change of the answer's probability (%)"
 LINEAR_BELOW = 10.0
+# seaborn's own ticks draw the whole figure to find out which labels overlap: 400 MB and a second a panel.
+OWN_TICKS = {"xticklabels": False, "yticklabels": False}
 
 
 def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
@@ -34,14 +38,15 @@ def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
         beyond = (grid > limit).any(axis=None), (grid < -limit).any(axis=None)
         extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get(beyond, "neither")
         sns.heatmap(
-            grid, ax=axes, cmap=DIVERGING, vmin=-limit, vmax=limit, center=0, linewidths=0.3,
+            grid, ax=axes, cmap=DIVERGING, vmin=-limit, vmax=limit, center=0, linewidths=0.3, **OWN_TICKS,
             cbar_kws={"label": f"{average} change (%)", "extend": extend},
         )  # fmt: skip
         layer, magnitude = best_site(sites, average)
         star = (grid.columns.get_loc(layer) + 0.5, grid.index.get_loc(magnitude) + 0.5)
         axes.scatter(*star, marker="*", s=110, color="black", edgecolor="white", linewidth=0.8)
         axes.set(xlabel="layer", ylabel="magnitude")
-        axes.set_yticks(np.arange(len(grid)) + 0.5, [f"{value:g}" for value in grid.index], rotation=0)
+        axes.set_xticks(np.arange(grid.shape[1]) + 0.5, grid.columns)
+        axes.set_yticks(np.arange(len(grid)) + 0.5, [f"{value:g}" for value in grid.index])
         axes.set_title(f"{average}: best {grid.max(axis=None):+.1f} % at layer {layer}, magnitude {magnitude:g}")
     figure.suptitle(title)
     return figure
@@ -119,13 +124,13 @@ def attribution_heat_map(targets: pd.DataFrame, target: str, title: str) -> Figu
     for axes, (name, (grid, end)) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         end = max(end, 1e-9)
         sns.heatmap(
-            grid, ax=axes, cmap=DIVERGING, vmin=-end, vmax=end, center=0, linewidths=0.2,
+            grid, ax=axes, cmap=DIVERGING, vmin=-end, vmax=end, center=0, linewidths=0.2, **OWN_TICKS,
             cbar_kws={"label": f"mean logit of the {target}"},
         )  # fmt: skip
         axes.invert_yaxis()
-        axes.yaxis.set_major_locator(MaxNLocator(16, integer=True))
-        every = np.unique(axes.get_yticks().clip(0, shape[0] - 1).astype(int))
-        axes.set_yticks(every + 0.5, every, rotation=0)
+        for axis, n in ((axes.yaxis, shape[0]), (axes.xaxis, shape[1])):
+            every = np.arange(0, n, math.ceil(n / 16))
+            axis.set_ticks(every + 0.5, every)
         axes.set(xlabel="head", ylabel="layer", title=name)
     figure.suptitle(title)
     return figure
