@@ -1,13 +1,14 @@
 """Downloads with the real clients against a server on loopback, its failures included."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import PAIRS
+from conftest import PAIRS, Run, tiny_study
 from hub import ALWAYS, COMMIT, LICENSED, NEXT_COMMIT, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections.downloads import (
@@ -286,3 +287,36 @@ def test_hub_that_cannot_be_reached(hub: Hub, monkeypatch: pytest.MonkeyPatch, t
         check_access("someone/tiny", "main")
     with pytest.raises(StudyError, match=f"^Hugging Face repository someone/pairs {absent}"):
         download_dataset("someone/pairs", "pairs.csv", "main")
+
+
+def test_workflow_fetches_what_the_hub_does_not_refuse(tmp_path: Path, repos: dict[str, Path], snakemake: Run) -> None:
+    study = tiny_study(
+        Path("unused"),
+        models={
+            "tiny": {"source": "huggingface", "repo": "someone/tiny"},
+            "licensed": {"source": "huggingface", "repo": "someone/licensed"},
+        },
+        datasets={"pairs": {"source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "rows": 4}},
+    )
+    models, table = "results/shared/models", "results/shared/datasets/pairs.csv"
+    tiny, licensed = f"{models}/tiny/manifest.json", f"{models}/licensed/manifest.json"
+    with serve({**repos, "models/someone/licensed": repos[MODEL]}) as hub:
+        hub.gated = {"models/someone/licensed"}
+        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+        done = snakemake(tmp_path, study, "--keep-going", tiny, licensed, table, **environment)
+        asked = len(hub.requests)
+        again = snakemake(tmp_path, study, tiny, table, **environment)
+        assert len(hub.requests) == asked
+    assert done.returncode != 0
+    refused = done.stderr.index("Hugging Face repository someone/licensed is gated; accept its licence")
+    assert refused < done.stderr.index("rule model:")
+    assert refused < done.stderr.index("rule pairs:")
+    assert not (tmp_path / licensed).exists()
+    assert "Nothing to be done" in again.stderr
+    manifest = json.loads((tmp_path / tiny).read_text())
+    assert manifest["revision"] == COMMIT
+    assert "model.safetensors" in manifest["files"]
+    assert "pytorch_model.bin" not in manifest["files"]
+    pairs = pd.read_csv(tmp_path / table, dtype=str)
+    assert list(pairs["memory"]) == list(pd.read_csv(PAIRS)["memory"].head(4))
+    assert set(pairs["answer"]) == {"007"}
