@@ -2,29 +2,66 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-COMMIT = "c0ffee" + 34 * "0"
+COMMIT, NEXT_COMMIT = "c0ffee" + 34 * "0", "decade" + 34 * "0"
+LICENSED = "hf_licensed"
+ALWAYS = 10**6
+
+
+@dataclass
+class Fault:
+    """A failure of the next `times` requests whose method and path contain `part`.
+
+    It is an answer of that status, or else a connection that breaks in the middle of the file.
+    """
+
+    part: str
+    times: int = 1
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `repos` ("models/owner/name" or "datasets/owner/name" -> folder) and plain files of `files`."""
+    """Serves `repos` ("models/owner/name" or "datasets/owner/name" -> folder) and plain files of `files`.
+
+    `main` is the newest commit of `commits`. Files of the repositories in `gated` want the token `LICENSED`.
+    """
 
     def __init__(self, repos: dict[str, Path], files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.repos, self.files = repos, files
+        self.commits = {name: {COMMIT: folder} for name, folder in repos.items()}
+        self.files = files
+        self.gated: set[str] = set()
+        self.faults: list[Fault] = []
+        self.blobs: dict[str, Path] = {}
         self.requests: list[str] = []
 
     @property
     def url(self) -> str:
         """The server's address."""
         return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def cdn(self) -> str:
+        """The same under another name: a host that must not see tokens."""
+        return f"http://localhost:{self.server_port}"
+
+    def fault(self, request: str) -> Fault | None:
+        """The failure that this request meets."""
+        for fault in self.faults:
+            if fault.part in request and fault.times > 0:
+                fault.times -= 1
+                return fault
+        return None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -34,86 +71,108 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Metadata of a repository, a file of it, or a plain file."""
+        """Metadata of a repository, a file of it, a large file on the CDN, or a plain file."""
         path = unquote(urlsplit(self.path).path).strip("/")
-        self.server.requests.append(f"{self.command} {self.path}")
-        if path in self.server.files:
-            body = self.server.files[path]
+        request = f"{self.command} {path}"
+        self.server.requests.append(f"{request} {self.headers.get('Range', '')}".strip())
+        fault = self.server.fault(request)
+        self.cut = fault is not None and fault.status is None
+        if fault and fault.status:
+            self._send(fault.status, b"{}", fault.headers)
+        elif path in self.server.files:
             # A "truncated" file promises more than it gives.
-            self._send(200, body, length=len(body) + 100 * path.startswith("truncated"))
-            return
-        for name, folder in self.server.repos.items():
-            kind, repo = name.split("/", 1)
-            prefix = f"{repo}/resolve/" if kind == "models" else f"{name}/resolve/"
-            if path.startswith(f"api/{name}"):
-                self._send_json(self._metadata(repo, folder, path.removeprefix(f"api/{name}").strip("/")))
-                return
-            if path.startswith(prefix):
-                self._send_file(folder / path.removeprefix(prefix).split("/", 1)[1])
-                return
-        self._send(401 if path.startswith("api/") else 404, b"{}", {"X-Error-Code": "RepoNotFound"})
+            self.cut = path.startswith("truncated")
+            self._send(200, self.server.files[path])
+        elif api := re.fullmatch(r"api/(\w+/[^/]+/[^/]+)(?:/(revision|tree)/(.+))?", path):
+            self._send_metadata(api[1], api[2] or "revision", api[3] or "main")
+        elif file := re.fullmatch(r"(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self._send_file(f"{file[1] or 'models/'}{file[2]}", file[3], file[4])
+        elif path.startswith("cdn/"):
+            # A CDN that is shown a token refuses it, as signed addresses do.
+            signed = "Authorization" not in self.headers
+            self._send_bytes(self.server.blobs[path.removeprefix("cdn/")].read_bytes()) if signed else self._send(400)
+        else:
+            self._send(404)
 
     do_HEAD = do_GET
 
-    def do_POST(self) -> None:
-        """`paths-info`: which of the asked paths are files."""
-        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        path = unquote(urlsplit(self.path).path).strip("/")
-        self.server.requests.append(f"POST {self.path}")
-        for name, folder in self.server.repos.items():
-            if path.startswith(f"api/{name}/paths-info"):
-                self._send_json([entry for entry in self._tree(folder) if entry["path"] in unquote(body)])
-                return
-        self._send(404, b"{}")
+    def _resolve(self, name: str, revision: str) -> tuple[str, Path] | None:
+        """Commit and folder of a revision; an error is sent where there is none."""
+        if name not in self.server.commits:
+            self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
+            return None
+        commits = self.server.commits[name]
+        commit = list(commits)[-1] if revision == "main" else revision
+        if commit not in commits:
+            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+            return None
+        return commit, commits[commit]
 
-    def _metadata(self, repo: str, folder: Path, rest: str) -> object:
-        if rest.startswith("tree"):
-            return self._tree(folder)
-        siblings = [{"rfilename": entry["path"]} for entry in self._tree(folder)]
-        return {"id": repo, "sha": COMMIT, "private": False, "tags": [], "downloads": 0, "siblings": siblings}
+    def _send_metadata(self, name: str, what: str, revision: str) -> None:
+        if found := self._resolve(name, revision):
+            commit, folder = found
+            tree = [_entry(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+            siblings = [{"rfilename": entry["path"]} for entry in tree]
+            about = {"id": name.split("/", 1)[1], "sha": commit, "private": False, "tags": [], "siblings": siblings}
+            answer = tree if what == "tree" else about
+            self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
-    def _tree(self, folder: Path) -> list[dict[str, Any]]:
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        return [
-            {
-                "type": "file",
-                "path": path.relative_to(folder).as_posix(),
-                "size": path.stat().st_size,
-                "oid": hashlib.sha1(path.read_bytes()).hexdigest(),
-            }
-            for path in files
-        ]
-
-    def _send_json(self, answer: object) -> None:
-        self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
-
-    def _send_file(self, path: Path) -> None:
-        if not path.is_file():
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})
+    def _send_file(self, name: str, revision: str, file: str) -> None:
+        if not (found := self._resolve(name, revision)):
             return
-        body = path.read_bytes()
-        headers = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        self._send(200, body, headers)
+        commit, path = found[0], found[1] / file
+        token = self.headers.get("Authorization")
+        if name in self.server.gated and token != f"Bearer {LICENSED}":
+            self._send(403 if token else 401, b"{}", {"X-Error-Code": "GatedRepo"})
+        elif not path.is_file():
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
+        elif large := _entry(path, found[1]).get("lfs"):
+            self.server.blobs[large["oid"]] = path
+            linked = {"X-Linked-Etag": f'"{large["oid"]}"', "X-Linked-Size": str(large["size"])}
+            self._send(
+                302, b"", {"Location": f"{self.server.cdn}/cdn/{large['oid']}", "X-Repo-Commit": commit} | linked
+            )
+        else:
+            self._send_bytes(path.read_bytes(), {"X-Repo-Commit": commit})
 
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None) -> None:
+    def _send_bytes(self, body: bytes, headers: dict[str, str] | None = None) -> None:
+        """A file, or from where the client asks for it to be resumed."""
+        headers = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "Accept-Ranges": "bytes"} | (headers or {})
+        if start := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            first = int(start[1])
+            content_range = f"bytes {first}-{len(body) - 1}/{len(body)}"
+            self._send(206, body[first:], headers | {"Content-Range": content_range})
+        else:
+            self._send(200, body, headers)
+
+    def _send(self, status: int, body: bytes = b"{}", headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        if length not in (None, len(body)):
-            self.close_connection = True
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if self.cut else body)
+            self.close_connection = self.cut
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+def _entry(path: Path, folder: Path) -> dict[str, Any]:
+    """A file in the listing of a repository; weights are large files."""
+    body = path.read_bytes()
+    entry: dict[str, Any] = {"type": "file", "path": path.relative_to(folder).as_posix(), "size": len(body)}
+    entry["oid"] = hashlib.sha1(body).hexdigest()
+    if path.suffix in (".safetensors", ".bin"):
+        entry["lfs"] = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
+    return entry
 
 
 @contextmanager
 def serve(repos: dict[str, Path] | None = None, files: dict[str, bytes] | None = None) -> Iterator[Hub]:
     """A hub that runs while the block does."""
     with Hub(repos or {}, files or {}) as hub:
-        Thread(target=hub.serve_forever, daemon=True).start()
+        Thread(target=hub.serve_forever, args=(0.01,), daemon=True).start()
         yield hub
         hub.shutdown()

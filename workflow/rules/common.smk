@@ -155,6 +155,12 @@ def local_model(wildcards):
     return model_files(source.path) if source.source == "local" else []
 
 
+def access_to_model(wildcards):
+    """The mark that the hub lets us have a model of it."""
+    source = STUDY.models[wildcards.model].source
+    return rules.access.output if source == "huggingface" else []
+
+
 def figure(name, caption, category, **labels):
     """The PNG of a figure, annotated for `snakemake --report`."""
     return report(

@@ -1,9 +1,30 @@
 # A model, from any source, as a folder in Hugging Face format, and the weights that read its residual stream.
 
 
+# What the hub refuses, it refuses here: before anything else runs, and for the one model only with --keep-going.
+rule access:
+    output:
+        temp("results/shared/models/{model}/access"),
+    log:
+        "logs/shared/models/{model}/access.log",
+    benchmark:
+        "benchmarks/shared/models/{model}/access.tsv"
+    priority: 100
+    conda:
+        "../envs/memory-injections.yaml"
+    # All cores, so that nothing starts beside it.
+    threads: workflow.resource_settings.cores or 1
+    params:
+        repo=lambda wildcards: STUDY.models[wildcards.model].repo,
+        revision=lambda wildcards: STUDY.models[wildcards.model].revision,
+    script:
+        "../scripts/access.py"
+
+
 rule model:
     input:
         local_model,
+        access_to_model,
     output:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),
         manifest="results/shared/models/{model}/manifest.json",

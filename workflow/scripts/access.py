@@ -1,0 +1,11 @@
+"""A mark that a model of the hub may be fetched."""
+
+from pathlib import Path
+
+from memory_injections.downloads import check_access
+from memory_injections.files import job_log
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        check_access(snakemake.params.repo, snakemake.params.revision)
+        Path(snakemake.output[0]).touch()
