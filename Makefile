@@ -15,7 +15,7 @@ test: .venv/dev-installed
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # How fast the injections are computed, beside a plain loop and beside what the machine can multiply.
 bench: .venv/study-installed
