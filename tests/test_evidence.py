@@ -29,7 +29,10 @@ def test_a_site_that_one_prompt_makes_best_does_not_hold_on_others() -> None:
     table = robustness(cells_of(changes), seed=0).set_index("best_by")
     assert table.loc["mean", "layer"] == 1
     assert table.loc["mean", "chosen_on_all"] == pytest.approx(100 * (0.9 * 39 + 15) / 40 - 100)
-    assert table.loc["mean", "held_out"] < 6  # the half without that prompt says -10 %, or chooses layer 2
+    # A half without that prompt chooses layer 2, and a half with it finds -10 % on the other at layer 1.
+    assert table.loc["mean", "held_out"] < 6
+    assert table.loc["mean", "held_out_low"] == pytest.approx(-10)
+    assert table.loc["mean", "held_out_high"] == pytest.approx(5)
     assert table.loc["mean", "mean_low"] == pytest.approx(-10)
     assert table.loc["mean", "mean_high"] > 60
     assert table.loc["mean", "improved"] == pytest.approx(1 / 40)
@@ -58,7 +61,11 @@ def test_the_test_against_random_memories_is_paired_and_corrected(tmp_path: Path
     curated[:, :5] *= 1.1  # prompts differ far more from each other than curated from random
     curated[:, 5] /= 1.1
     cells_of(random).to_parquet(tmp_path / "nouns.parquet")
-    row = against_random(cells_of(curated), {"nouns": tmp_path / "nouns.parquet"}).iloc[0]
+    table = against_random(cells_of(curated), {"nouns": tmp_path / "nouns.parquet"}, reported=(5, 1.0))
+    assert table["site"].tolist() == ["best mean", "best median", "the authors'"]
+    assert table.iloc[2]["difference"] == pytest.approx(-np.log(1.1), abs=0.05)
+    assert table.iloc[2]["q"] < 1e-3
+    row = table.iloc[0]
     assert row["n_sites"] == 20
     assert row["n_better"] in (5, 6)
     assert row["n_worse"] in (1, 2)
@@ -71,3 +78,15 @@ def test_a_memory_that_changes_nothing_is_no_evidence(tmp_path: Path) -> None:
     cells.to_parquet(tmp_path / "nouns.parquet")
     row = against_random(cells, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]
     assert (row["n_better"], row["n_worse"], row["q"], row["difference"]) == (0, 0, 1, 0)
+
+
+def test_answers_that_are_impossible_are_no_evidence_either(tmp_path: Path) -> None:
+    changes = np.full((10, 2), 1.5)
+    changes[:3] = 0
+    with np.errstate(divide="ignore"):
+        cells = cells_of(changes)
+    cells.loc[cells["prompt_id"] == 9, "p_obscure"] = 0
+    cells.to_parquet(tmp_path / "nouns.parquet")
+    assert against_random(cells, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]["q"] == 1
+    row = robustness(cells, seed=0).iloc[0]
+    assert (row["n_prompts"], row["improved"]) == (9, pytest.approx(6 / 9))

@@ -110,12 +110,19 @@ def test_reanalysis_from_files_to_report(tmp_path: Path, snakemake: Run) -> None
     verdicts = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")["verdict"]
     assert verdicts["2. A curated memory makes the answer more probable"] == "holds"
     tested = pd.read_csv(results / "tables" / "curated_against_random.csv")
-    assert tested[["memories", "n_sites", "n_better"]].to_numpy().tolist() == [["nouns", 4, 4]]
+    assert tested[["memories", "n_sites", "n_better"]].to_numpy().tolist() == 2 * [["nouns", 4, 4]]
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "This is a re-analysis" in page
     assert "Attribution" not in page
     again = snakemake(tmp_path, study, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
+    file = tmp_path / "theirs" / CURATED_RESULTS / "data" / "gpt2-small" / HOOK / "tweak_2.csv"
+    file.write_text(file.read_text().replace("entity 0", "entity zero"))
+    again = snakemake(tmp_path, study, "--dry-run", "--quiet", "rules")
+    planned = snakemake(tmp_path, study, "results/again/injections/gpt2/hand/curated.unembed.parquet")
+    assert planned.returncode == 0, planned.stderr
+    cells = pd.read_parquet(results / "injections" / "gpt2" / "hand" / "curated.unembed.parquet")
+    assert set(cells.loc[cells["prompt_id"] == 0, "memory"]) == {"entity 0", "entity zero"}
 
 
 def test_a_study_is_compared_with_the_authors_files(tmp_path: Path) -> None:
@@ -135,14 +142,38 @@ def test_a_study_is_compared_with_the_authors_files(tmp_path: Path) -> None:
     assert injected["max_difference"] == pytest.approx(0.25)
     assert injected["median_difference"] == 0
     assert card.loc["p_obscure, prompt by prompt (relative)", "max_difference"] == 0
-    at_site_ = card.loc["mean at layer 1, magnitude 2 (%)"]
-    assert at_site_["authors"] == pytest.approx(50)
-    assert at_site_["difference"] == pytest.approx(150 * 0.25 / 6)
-    assert card.loc["layer of the best mean", ["paper", "authors", "ours"]].tolist() == [1, 1, 1]
+    mean = card.loc["mean at layer 1, magnitude 2 (%)"]
+    assert mean["authors"] == pytest.approx(50)
+    assert mean["difference"] == pytest.approx(150 * 0.25 / 6)
+    assert card.loc["layer of the best mean", ["authors", "ours"]].tolist() == [1, 1]
+    assert card.loc["layer of the site that the authors report", "paper"] == 1
     verdicts = claims({name: paths["ours"]}, PAPER).set_index("claim")["verdict"]
-    assert verdicts["5. The best site is the authors'"] == "holds"
+    assert verdicts["5. The site that the authors report is the best"] == "holds"
     assert verdicts["2. A curated memory makes the answer more probable"] == "holds"
     assert verdicts["4. The answer's probability rises by up to 424 %"] == "does not hold"
+
+
+def test_only_what_both_have_is_compared(tmp_path: Path) -> None:
+    cells = cells_of(write(tmp_path / "theirs", prompts=9), "gpt2", "hand", "curated", "unembed")
+    cells.to_parquet(tmp_path / "authors.parquet")
+    cells["memory"] = cells["memory"].astype(object).where(cells["prompt_id"] != 4, "somebody else")
+    cells.query("prompt_id < 6 and layer == 1").to_parquet(tmp_path / "ours.parquet")
+    name = SweepName.parse("gpt2/hand/curated.unembed")
+    card = scorecard({name: tmp_path / "ours.parquet"}, {name: tmp_path / "authors.parquet"}, PAPER)
+    card = card.set_index("quantity")
+    assert card.loc["mean p_explicit", "authors"] != card.loc["mean p_explicit", "ours"]
+    assert card["difference"].dropna().abs().max() == 0
+    assert card.loc["p_obscure, prompt by prompt (relative)", ["n", "n_beyond"]].tolist() == [5, 0]
+    assert card.loc["p_injected, prompt by prompt (relative)", ["n", "n_beyond"]].tolist() == [10, 0]
+
+
+def test_models_of_an_organisation_are_found(tmp_path: Path) -> None:
+    theirs = write(tmp_path / "theirs")
+    data = theirs / CURATED_RESULTS / "data"
+    (data / "EleutherAI").mkdir()
+    (data / "gpt2-small").rename(data / "EleutherAI" / "gpt-j-6B")
+    found = {(sweep["model"], sweep["dataset"], sweep["memories"]) for sweep in find_sweeps(theirs)}
+    assert found == {("gpt-j-6b", "hand", "curated"), ("gpt2", "hand", "nouns")}
 
 
 def test_a_claim_that_one_prompt_carries_holds_only_in_the_mean(tmp_path: Path) -> None:
@@ -172,7 +203,7 @@ def test_results_come_from_a_commit(tmp_path: Path) -> None:
     folder.mkdir()
     fetch(repository.as_uri(), log.stdout.strip(), folder)
     assert len(find_sweeps(folder)) == 2
-    assert not (folder / CURATED_RESULTS / "large.bin").exists()
+    assert not (folder / "large.bin").exists()
     (tmp_path / "other").mkdir()
     with pytest.raises(StudyError, match=r"git cannot fetch commit 0{40} of .*published.commit"):
         fetch(repository.as_uri(), 40 * "0", tmp_path / "other")

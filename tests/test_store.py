@@ -51,7 +51,7 @@ class Bench:
         words = vocabulary(self.tokenizer, self.lens.W_U.shape[1])
         cache = ActivationCache(self.folder / "cache")
         experiment = Experiment(sweeps, WORDS, seed, self.pairs, cache, self.tokenizer, words)
-        computer = CellComputer(self.engine, MemoryEncoder(self.engine, self.tokenizer, self.lens))
+        computer = CellComputer(self.engine, MemoryEncoder(self.engine, self.tokenizer, self.lens), yield_seconds=0)
         with CellStore(self.folder / store, about or {"precision": "float32"}, flush_seconds=0) as cells:
             table = pd.concat(experiment.run(computer, cells), ignore_index=True)
         return table, experiment.n_known, experiment.n_computed
@@ -155,10 +155,12 @@ KILLED = """
 import sys
 from pathlib import Path
 import test_store
+from memory_injections import sweep
+sweep.MAX_TOKENS["cpu"] = 512
 bench = test_store.Bench(Path(sys.argv[1]), Path(sys.argv[2]))
 bench.engine_injected = bench.engine.injected
 def slowly(*arguments):
-    test_store.time.sleep(0.15)
+    test_store.time.sleep(0.1)
     return bench.engine_injected(*arguments)
 bench.engine.injected = slowly
 print("ready", flush=True)
@@ -176,7 +178,7 @@ def test_a_sweep_killed_at_random_three_times_ends_with_the_same_table(
         with subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-            time.sleep(random.uniform(0.6, 0.9))
+            time.sleep(random.uniform(1.0, 1.6))
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         parts = sorted((tmp_path / "store").rglob("*.parquet"))

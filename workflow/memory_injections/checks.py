@@ -105,5 +105,5 @@ def model_files(folder: str) -> list[str]:
 
 
 def result_files(folder: str) -> list[str]:
-    """The files of a copy of the authors' results: what is made of them changes when one of them does."""
-    return sorted(str(path) for path in Path(folder).glob("experiments/*/**/*.csv"))
+    """The files of the authors' results below a folder: what is made of them changes when one of them does."""
+    return sorted(str(path) for path in Path(folder).rglob("*.csv"))

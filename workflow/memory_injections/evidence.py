@@ -19,7 +19,7 @@ N_RESAMPLES = 2000
 LEVEL = 0.05
 COLUMNS = ["prompt_id", "layer", "magnitude", "p_obscure", "p_injected", "logp_injected"]
 BEST_BY: dict[str, Callable[..., Any]] = {"mean": np.nanmean, "median": np.nanmedian}
-TESTED = ["memories", "n_sites", "n_better", "n_worse", "layer", "magnitude", "difference", "q"]
+TESTED = ["memories", "n_sites", "n_better", "n_worse", "site", "layer", "magnitude", "difference", "q"]
 
 Changes = Float[np.ndarray, "prompt site"]
 
@@ -27,11 +27,12 @@ Changes = Float[np.ndarray, "prompt site"]
 def robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The best sites of one sweep with what other prompts say of them; percent changes throughout.
 
-    Columns: best_by, layer, magnitude; chosen_on_all, the average at the site chosen on all prompts, as the paper
-    has it; held_out, the median over `N_SPLITS` random splits of the same average at the site that is best on one half
-    of the prompts, evaluated on the other half; for each of the four averages at the site chosen on all prompts,
-    `<average>_low` and `<average>_high`, a 95 % percentile bootstrap interval over prompts; improved, the share of
-    prompts whose answer becomes more probable there.
+    Columns: best_by, layer, magnitude; chosen_on_all, the average at the site chosen on all prompts, as the authors
+    choose it; held_out, the same average at the site that is best on a random half of the prompts, evaluated on the
+    other half: its mean over `N_SPLITS` splits, with their 5 % and 95 % quantiles (`held_out_low`, `held_out_high`);
+    for each of the four averages at the site chosen on all prompts, `<average>_low` and `<average>_high`, a 95 %
+    percentile bootstrap interval over prompts; improved, the share of the `n_prompts` prompts whose answer becomes more
+    probable there. Prompts whose answer was impossible before, in float32, have no percent change and do not count.
     """
     sites = averages_by_site(cells)
     changes = _changes(cells)
@@ -39,16 +40,17 @@ def robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
     for average in BEST_BY:
         layer, magnitude = best_site(sites, average)
         here = at_site(cells, layer, magnitude)
+        change = percent_change(here).dropna()
         rows.append(
             {
                 "best_by": average,
                 "layer": layer,
                 "magnitude": magnitude,
                 "chosen_on_all": sites.loc[(layer, magnitude), average],
-                "held_out": held_out(changes, average, np.random.default_rng(seed)),
+                **held_out(changes, average, np.random.default_rng(seed)),
                 **intervals(here, np.random.default_rng(seed)),
-                "improved": float((percent_change(here) > 0).mean()),
-                "n_prompts": len(here),
+                "improved": float((change > 0).mean()),
+                "n_prompts": len(change),
             }
         )
     return pd.DataFrame(rows)
@@ -59,10 +61,10 @@ def _changes(cells: pd.DataFrame) -> Changes:
     return table.pivot(index="prompt_id", columns=["layer", "magnitude"], values="change").to_numpy()
 
 
-def held_out(changes: Changes, average: str, rng: np.random.Generator) -> float:
-    """The average at the site that is best on a random half of the prompts, on the other half; median over splits.
+def held_out(changes: Changes, average: str, rng: np.random.Generator) -> dict[str, float]:
+    """The average at the site that is best on a random half of the prompts, on the other half, over many splits.
 
-    Missing where a half is too small to have prompts.
+    Missing where a half has no prompts.
     """
     of, n_prompts = BEST_BY[average], len(changes)
     found = []
@@ -72,7 +74,12 @@ def held_out(changes: Changes, average: str, rng: np.random.Generator) -> float:
         on_half = of(chosen, axis=0)
         if not np.isnan(on_half).all():
             found.append(of(other[:, np.nanargmax(on_half)]))
-    return float(np.median(found)) if found else np.nan
+    low, high = np.quantile(found, [0.05, 0.95]) if found else (np.nan, np.nan)
+    return {
+        "held_out": float(np.mean(found)) if found else np.nan,
+        "held_out_low": float(low),
+        "held_out_high": float(high),
+    }
 
 
 def intervals(here: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
@@ -97,33 +104,36 @@ def intervals(here: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def against_random(curated: pd.DataFrame, random: Mapping[str, Path]) -> pd.DataFrame:
+def against_random(
+    curated: pd.DataFrame, random: Mapping[str, Path], reported: tuple[int, float] | None = None
+) -> pd.DataFrame:
     """Curated against random memories, prompt by prompt, at every site that both have; `random` gives their cells.
 
     At each site a two-sided Wilcoxon signed-rank test of the prompts' log-probabilities of the answer after the
     injection, curated minus random; over the sites of a pair of sweeps, Benjamini-Hochberg's false discovery rate is
     held at 5 %. Columns: memories, n_sites, n_better and n_worse (sites where curated memories are significantly
-    better or worse), and at the curated memories' best site by mean layer, magnitude, difference (median of the
-    differences, in nats) and q (adjusted p-value).
+    better or worse), and at some sites of interest (`site`: the curated memories' best mean, their best median, the
+    one that the authors report) layer, magnitude, difference (median of the differences, in nats) and q (adjusted
+    p-value), missing where the random memories do not have the site.
     """
-    best = best_site(averages_by_site(curated), "mean")
+    averages = averages_by_site(curated)
+    sites = {f"best {average}": best_site(averages, average) for average in BEST_BY}
+    if reported is not None and reported in averages.index:
+        sites["the authors'"] = reported
     rows = []
     for memories, path in random.items():
         tests = _tests(curated, pd.read_parquet(path, columns=COLUMNS))
-        at_best = tests.loc[best] if best in tests.index else pd.Series(dtype=float)
         significant = tests["q"] < LEVEL
-        rows.append(
-            {
-                "memories": memories,
-                "n_sites": len(tests),
-                "n_better": int((significant & (tests["difference"] > 0)).sum()),
-                "n_worse": int((significant & (tests["difference"] < 0)).sum()),
-                "layer": best[0],
-                "magnitude": best[1],
-                "difference": at_best.get("difference"),
-                "q": at_best.get("q"),
-            }
-        )
+        counts = {
+            "memories": memories,
+            "n_sites": len(tests),
+            "n_better": int((significant & (tests["difference"] > 0)).sum()),
+            "n_worse": int((significant & (tests["difference"] < 0)).sum()),
+        }
+        for name, site in sites.items():
+            found = tests.loc[site] if site in tests.index else pd.Series(dtype=float)
+            at = {"site": name, "layer": site[0], "magnitude": site[1]}
+            rows.append({**counts, **at, "difference": found.get("difference"), "q": found.get("q")})
     return pd.DataFrame(rows, columns=TESTED)
 
 
@@ -132,6 +142,8 @@ def _tests(curated: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
     key = ["layer", "magnitude", "prompt_id"]
     after = curated[[*key, "logp_injected"]].merge(random[[*key, "logp_injected"]], on=key, suffixes=("", "_random"))
     after["difference"] = after["logp_injected"].astype("float64") - after["logp_injected_random"]
+    # Two answers that are impossible, in float32, are equally so.
+    after["difference"] = after["difference"].fillna(0)
     by_site = after.groupby(["layer", "magnitude"])["difference"]
     tests = pd.DataFrame({"difference": by_site.median(), "q": by_site.agg(_p_value)})
     if len(tests):

@@ -30,7 +30,16 @@ ENCODINGS = {
     "memory_tweaker_embed_head_hook": "embed",
     "memory_layer_encoding_hook": "layer",
 }
-OUR_NAMES = {"gpt2-small": "gpt2", "data": "hand", "multi_1000": "2wmh", "top_5000": "top_5000_words"}
+OUR_NAMES = {
+    "gpt2-small": "gpt2",
+    "gpt-neo-125M": "gpt-neo-125m",
+    "gpt-j-6B": "gpt-j-6b",
+    "Llama-2-7b-hf": "llama-2-7b",
+    "Llama-2-7b-chat-hf": "llama-2-7b-chat",
+    "data": "hand",
+    "multi_1000": "2wmh",
+    "top_5000": "top_5000_words",
+}
 P_INJECTED = re.compile(r"ans_prob_obs_edit_layer(\d+)")
 MEMORY = "injected_memory_layer_{}"
 TOP_TOKENS = "topk_tok_obs_edit_layer{}"
@@ -65,7 +74,7 @@ def fetch(repo: str, commit: str, folder: Path) -> None:
 
     git("init", "--quiet")
     git("remote", "add", "origin", repo)
-    git("sparse-checkout", "set", CURATED_RESULTS, RANDOM_RESULTS)
+    git("sparse-checkout", "set", "--no-cone", f"/{CURATED_RESULTS}/", f"/{RANDOM_RESULTS}/")
     git("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit)
     git("checkout", "--quiet", "FETCH_HEAD")
 
@@ -73,22 +82,28 @@ def fetch(repo: str, commit: str, folder: Path) -> None:
 def find_sweeps(root: Path) -> list[dict[str, Any]]:
     """Every sweep of the authors below `root`, as fields of `PublishedSweep`; raises `StudyError` if there is none."""
     found = []
-    for folder in sorted(root.glob(f"{CURATED_RESULTS}/*/*/*/")):
-        data, model, hook = folder.parts[-3:]
+    for folder in _folders(root / CURATED_RESULTS):
+        # A model's folder may lie in one of its organisation.
+        data, *_, model, hook = folder.relative_to(root / CURATED_RESULTS).parts
         if hook in ENCODINGS:
             found.append(PublishedSweep(_ours(model), _ours(data), CURATED, ENCODINGS[hook], str(folder)))
         else:
-            logger.warning("passing over %s: its encoding is not known", folder)
-    for folder in sorted(root.glob(f"{RANDOM_RESULTS}/*/*/*/")):
-        model, data, column = folder.parts[-3:]
+            logger.warning("passing over %s: no encoding is called so", folder)
+    for folder in _folders(root / RANDOM_RESULTS):
+        *_, model, data, column = folder.relative_to(root / RANDOM_RESULTS).parts
         found.append(PublishedSweep(_ours(model), _ours(data), _ours(column), "unembed", str(folder)))
-    found = [sweep for sweep in found if any(Path(sweep.folder).glob("*.csv"))]
     if not found:
         raise StudyError(
             f"folder {root} has no results of the authors ({CURATED_RESULTS}/<data>/<model>/<hook>/*.csv or "
             f"{RANDOM_RESULTS}/<model>/<data>/<column>/*.csv); give the root of a copy of their repository"
         )
     return [asdict(sweep) for sweep in found]
+
+
+def _folders(root: Path) -> list[Path]:
+    """The folders below `root` that hold results, at least three deep."""
+    folders = sorted({path.parent for path in root.rglob("*.csv")})
+    return [folder for folder in folders if len(folder.relative_to(root).parts) >= 3]
 
 
 def _ours(name: str) -> str:

@@ -32,7 +32,8 @@ NAMES = {
     "answer_rank_explicit": "rank (explicit)",
     "answer_rank_obscure": "rank (obscure)",
     "chosen_on_all": "on all prompts (%)",
-    "held_out": "held out (%)",
+    "held_out_interval": "held out (%), 5 to 95 % of splits",
+    "improved": "share improved",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
     **{f"{key}_interval": f"{name}, 95 %" for key, name in AVERAGES.items()},
     "n_sites": "sites",
@@ -43,8 +44,9 @@ NAMES = {
     "median_difference": "median",
 }
 FORMATS = {
-    **dict.fromkeys(("chosen_on_all", "held_out"), "{:+.1f}"),
+    "chosen_on_all": "{:+.1f}",
     "improved": "{:.0%}",
+    **dict.fromkeys(("n", "n_beyond", "n_improved", "n_prompts", "n_sites", "n_better", "n_worse"), "{:.0f}"),
     "difference": "{:+.3g}",
     **dict.fromkeys(("q", "paper", "authors", "ours", "max_difference", "median_difference"), "{:.3g}"),
     "p_answer": "{:.4f}",
@@ -86,6 +88,8 @@ def with_intervals(robustness: pd.DataFrame) -> pd.DataFrame:
         ]
         for name in AVERAGES
     }
+    held_out = robustness[["held_out", "held_out_low", "held_out_high"]].itertuples(index=False)
+    intervals["held_out_interval"] = [f"{mean:+.1f}, {low:+.1f} to {high:+.1f}" for mean, low, high in held_out]
     return robustness.assign(**intervals)
 
 
@@ -93,7 +97,7 @@ def verdict(table3: pd.DataFrame) -> list[str]:
     """One sentence for each model, data set, encoding and best site: what the curated memories do there."""
     sentences = []
     for row in table3[table3["memories"] == "curated"].itertuples():
-        share = 100 * row.n_improved / row.n_prompts
+        improved, of = int(row.n_improved), int(row.n_prompts)
         spread = (
             "mean and median disagree in sign, so a few prompts carry the mean"
             if row.mean * row.median < 0
@@ -101,7 +105,7 @@ def verdict(table3: pd.DataFrame) -> list[str]:
         )
         sentences.append(
             f"{row.model} on {row.dataset}, {row.encoding} encoding, best {row.best_by} at layer {row.layer} and "
-            f"magnitude {row.magnitude:g}: {row.n_improved} of {row.n_prompts} prompts improve ({share:.0f} %), "
+            f"magnitude {row.magnitude:g}: {improved} of {of} prompts improve ({improved / of:.0%}), "
             f"mean {row.mean:+.1f} %, median {row.median:+.1f} %, ratio of means {row.ratio_of_means:+.1f} %; {spread}."
         )
     return sentences

@@ -1,8 +1,8 @@
 """The paper, the authors' published results and ours side by side, number by number and claim by claim."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from .config import CURATED
-from .statistics import AVERAGES, at_site, averages_by_site, best_site, site_averages
+from .statistics import AVERAGES, at_site, averages_by_site, best_site
 
 # The authors ran other versions of the libraries in float32: probabilities that differ by less are the same.
 TOLERANCE = 1e-3
 KEY = ["prompt_id", "layer", "magnitude"]
-COLUMNS = [*KEY, "p_explicit", "p_obscure", "p_injected", "logp_injected"]
+COLUMNS = [*KEY, "memory", "p_explicit", "p_obscure", "p_injected", "logp_injected"]
 PAPER_ENCODING = "unembed"
 SCORES = ["model", "dataset", "memories", "encoding", "quantity", "paper", "authors", "ours", "difference"]
 AGREEMENT = ["n", "max_difference", "median_difference", "n_beyond"]
@@ -37,27 +37,32 @@ class SweepName:
         return cls(model, dataset, *sweep.rsplit(".", 1))
 
 
-@dataclass(frozen=True)
 class Cells:
-    """The cells of a sweep, read when they are needed."""
+    """The cells of a sweep, with what the scorecard asks of them."""
 
-    path: Path
-    site: tuple[int, float] | None = None
+    def __init__(self, table: pd.DataFrame, reported: tuple[int, float] | None = None) -> None:
+        self.table, self.reported = table, reported
 
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """The columns that the scorecard looks at."""
-        return pd.read_parquet(self.path, columns=COLUMNS)
+    @classmethod
+    def read(cls, path: Path, reported: tuple[int, float] | None = None) -> "Cells":
+        """From a cell table; `reported` is the site that the authors report for it."""
+        return cls(pd.read_parquet(path, columns=COLUMNS), reported)
 
     @cached_property
     def sites(self) -> pd.DataFrame:
         """The four averages of every site."""
         return averages_by_site(self.table)
 
-    def averages(self, site: tuple[int, float]) -> dict[str, float]:
-        """The four averages at one site; empty if the grid does not have it."""
-        here = at_site(self.table, *site)
-        return {} if here.empty else {name: float(site_averages(here)[name]) for name in AVERAGES}
+    @cached_property
+    def prompts(self) -> pd.DataFrame:
+        """What does not depend on the site, a row a prompt."""
+        return self.table.drop_duplicates("prompt_id").set_index("prompt_id")
+
+
+def reported_site(name: SweepName, paper: Mapping[str, Any]) -> tuple[int, float] | None:
+    """The (layer, magnitude) that the authors report for a model and a data set, in the paper's encoding."""
+    site = paper["sites"].get(name.model, {}).get(name.dataset)
+    return (int(site[0]), float(site[1])) if site and name.encoding == PAPER_ENCODING else None
 
 
 def scorecard(
@@ -65,59 +70,83 @@ def scorecard(
 ) -> pd.DataFrame:
     """Every number that the paper, the authors' files or we have, a row each (columns `SCORES` and `AGREEMENT`).
 
-    `difference` is ours minus the authors'. Where both have the same cells, `max_difference` and `median_difference`
-    compare a probability prompt by prompt (and site by site), relative to the authors', and `n_beyond` counts
-    differences beyond `TOLERANCE`. Random memories are drawn differently, so only what they share is compared.
+    `difference` is ours minus the authors', on the prompts and sites that both have. Probabilities are compared prompt
+    by prompt too (p_injected also site by site), relative to the authors': `n` of them, `max_difference`,
+    `median_difference`, and `n_beyond`, the number of differences beyond `TOLERANCE`. A prompt is in both if row number
+    and memory are the same. Random memories are drawn differently: only their averages stand side by side.
     """
     rows: list[dict[str, Any]] = []
     for name in sorted({*ours, *authors}):
-        mine, theirs = (Cells(of[name]) if name in of else None for of in (ours, authors))
-        for row in _numbers(name, mine, theirs, _paper_site(name, paper)):
-            rows.append({**vars(name), **row})
-    table = pd.DataFrame(rows, columns=[*SCORES, *AGREEMENT])
-    table["difference"] = table["ours"].astype("float64") - table["authors"].astype("float64")
-    return table.astype({"n": "Int64", "n_beyond": "Int64"})
-
-
-def _paper_site(name: SweepName, paper: Mapping[str, Any]) -> tuple[int, float] | None:
-    site = paper["sites"].get(name.model, {}).get(name.dataset)
-    return (int(site[0]), float(site[1])) if site and name.encoding == PAPER_ENCODING else None
+        reported = reported_site(name, paper)
+        sides = {
+            who: Cells.read(of[name], reported) for who, of in (("authors", authors), ("ours", ours)) if name in of
+        }
+        rows += [{**vars(name), **row} for row in _numbers(name, sides, reported)]
+    return pd.DataFrame(rows, columns=[*SCORES, *AGREEMENT]).astype({"n": "Int64", "n_beyond": "Int64"})
 
 
 def _numbers(
-    name: SweepName, ours: Cells | None, authors: Cells | None, site: tuple[int, float] | None
+    name: SweepName, sides: Mapping[str, Cells], reported: tuple[int, float] | None
 ) -> Iterator[dict[str, Any]]:
-    both = {"authors": authors, "ours": ours}
+    shared = _shared(sides) if name.memories == CURATED and len(sides) == 2 else {}
+
+    def row(quantity: str, value: Callable[[Cells], float]) -> dict[str, Any]:
+        numbers: dict[str, Any] = {who: value(cells) for who, cells in sides.items()}
+        if shared:
+            numbers["difference"] = value(shared["ours"]) - value(shared["authors"])
+        return {"quantity": quantity, **numbers}
+
     if name.memories == CURATED:
         for kind in ("explicit", "obscure"):
-            prompts = {who: of.table.drop_duplicates("prompt_id")[f"p_{kind}"] for who, of in both.items() if of}
-            yield {"quantity": f"mean p_{kind}"} | {who: p.mean() for who, p in prompts.items()}
-            yield {"quantity": f"surprisal, {kind} (nats)"} | {who: -np.log(p).mean() for who, p in prompts.items()}
-        for average in ("mean", "median"):
-            best = {who: best_site(of.sites, average) for who, of in both.items() if of}
-            for index, part in enumerate(("layer", "magnitude")):
-                by_paper = {"paper": site[index]} if site and average == "mean" else {}
-                yield {"quantity": f"{part} of the best {average}", **by_paper} | {
-                    who: at[index] for who, at in best.items()
-                }
-    if site:
-        at_paper = {who: of.averages(site) for who, of in both.items() if of}
+            yield row(f"mean p_{kind}", partial(_mean_p, kind))
+            yield row(f"surprisal, {kind} (nats)", partial(_surprisal, kind))
+        for index, part in enumerate(("layer", "magnitude")):
+            if reported:
+                yield {"quantity": f"{part} of the site that the authors report", "paper": reported[index]}
+            for average in ("mean", "median"):
+                best = {who: best_site(cells.sites, average)[index] for who, cells in sides.items()}
+                yield {"quantity": f"{part} of the best {average}", **best}
+    if reported:
         for average, label in AVERAGES.items():
-            values = {who: found[average] for who, found in at_paper.items() if found}
-            yield {"quantity": f"{label} at layer {site[0]}, magnitude {site[1]:g} (%)"} | values
-    if ours and authors:
-        yield from _agreement(name, ours.table, authors.table)
+            quantity = f"{label} at layer {reported[0]}, magnitude {reported[1]:g} (%)"
+            yield row(quantity, partial(_average_at, reported, average))
+    if shared:
+        yield from _agreement(shared)
 
 
-def _agreement(name: SweepName, ours: pd.DataFrame, authors: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    cells = ours.merge(authors, on=KEY, suffixes=("_ours", "_authors"))
-    for quantity in ("p_explicit", "p_obscure", *(["p_injected"] if name.memories == CURATED else [])):
-        rows = cells if quantity == "p_injected" else cells.drop_duplicates("prompt_id")
-        theirs = rows[f"{quantity}_authors"].astype("float64")
-        difference = (rows[f"{quantity}_ours"] - theirs).abs() / theirs.where(theirs > 0)
+def _mean_p(kind: str, cells: Cells) -> float:
+    return cells.prompts[f"p_{kind}"].mean()
+
+
+def _surprisal(kind: str, cells: Cells) -> float:
+    return -np.log(cells.prompts[f"p_{kind}"]).mean()
+
+
+def _average_at(site: tuple[int, float], average: str, cells: Cells) -> float:
+    """One average at one site; missing if the grid does not have it."""
+    return float(cells.sites[average].get(site, np.nan))
+
+
+def _shared(sides: Mapping[str, Cells]) -> dict[str, Cells]:
+    """Both sides' cells of the prompts and sites that both have; empty if there are none."""
+    key = [*KEY, "memory"]
+    both = sides["ours"].table.merge(sides["authors"].table, on=key, suffixes=("_ours", "_authors"))
+    values = [column for column in COLUMNS if column not in key]
+    return {
+        who: Cells(both[[*key, *(f"{value}_{who}" for value in values)]].set_axis([*key, *values], axis=1))
+        for who in (sides if len(both) else ())
+    }
+
+
+def _agreement(shared: Mapping[str, Cells]) -> Iterator[dict[str, Any]]:
+    for quantity in ("p_explicit", "p_obscure", "p_injected"):
+        of = {who: cells.table if quantity == "p_injected" else cells.prompts for who, cells in shared.items()}
+        ours, theirs = (of[who][quantity].astype("float64") for who in ("ours", "authors"))
+        # An answer that is impossible for one side alone is infinitely far off.
+        difference = ((ours - theirs).abs() / theirs).where(ours != theirs, 0)
         yield {
             "quantity": f"{quantity}, prompt by prompt (relative)",
-            "n": len(rows),
+            "n": len(difference),
             "max_difference": difference.max(),
             "median_difference": difference.median(),
             "n_beyond": int((difference > TOLERANCE).sum()),
@@ -128,42 +157,45 @@ def claims(cells: Mapping[SweepName, Path], paper: Mapping[str, Any]) -> pd.Data
     """A verdict on each claim of the paper for every model and data set: columns claim, model, dataset, verdict,
     evidence (a sentence with the numbers) and figure (the file that shows them).
 
-    A claim holds if it does both for the mean and for the median over prompts.
+    A claim holds if it does both for the mean over prompts and for the median, or the majority, of them.
     """
+    curated = {
+        name: Cells.read(path, reported_site(name, paper))
+        for name, path in sorted(cells.items())
+        if name.memories == CURATED and name.encoding == PAPER_ENCODING
+    }
     rows = []
-    for name in sorted(cells):
-        if name.memories == CURATED and name.encoding == PAPER_ENCODING:
-            curated = Cells(cells[name], _paper_site(name, paper))
-            others = {
-                other.memories: Cells(path)
-                for other, path in sorted(cells.items())
-                if (other.model, other.dataset, other.encoding) == (name.model, name.dataset, name.encoding)
-                and other != name
-            }
-            for row in _claims_of(name, curated, others, paper["headline"]):
-                rows.append({"model": name.model, "dataset": name.dataset, **row})
+    for name, of in curated.items():
+        others = {
+            other.memories: Cells.read(path)
+            for other, path in sorted(cells.items())
+            if (other.model, other.dataset, other.encoding) == (name.model, name.dataset, name.encoding)
+            and other != name
+        }
+        rows += [{"model": name.model, "dataset": name.dataset, **row} for row in _claims_of(name, of, others)]
+    if curated:
+        rows.append(_up_to(curated, paper["headline"]))
     table = pd.DataFrame(rows, columns=["claim", "model", "dataset", "verdict", "evidence", "figure"])
     return table.sort_values(["claim", "model", "dataset"], kind="stable", ignore_index=True)
 
 
-def _claims_of(
-    name: SweepName, curated: Cells, random: Mapping[str, Cells], headline: float
-) -> Iterator[dict[str, str]]:
-    of_sweep = f"{name.model}.{name.dataset}.{CURATED}.{name.encoding}.png"
-    of_comparison = f"comparison.{name.model}.{name.dataset}.{name.encoding}.png"
+def _claims_of(name: SweepName, curated: Cells, random: Mapping[str, Cells]) -> Iterator[dict[str, str]]:
+    figure = f"change.{name.model}.{name.dataset}.{CURATED}.{name.encoding}.png"
     own = best_site(curated.sites, "mean")
     site, whose = own, "its best"
-    if curated.site and curated.site in curated.sites.index:
-        site, whose = curated.site, "the authors'"
+    if curated.reported and curated.reported in curated.sites.index:
+        site, whose = curated.reported, "the authors'"
+        yield {**_best_is_reported(curated, curated.reported, own), "figure": figure}
     where = f"at {whose} site, layer {site[0]}, magnitude {site[1]:g}"
     yield {**_explicit_is_better(curated), "figure": "table1.csv"}
-    yield {**_curated_helps(curated, site, where), "figure": f"change.{of_sweep}"}
+    yield {**_curated_helps(curated, site, where), "figure": figure}
     for memories, cells in random.items():
+        claim = {"claim": f"3. Curated memories do better than random ones ({memories})"}
         if site in cells.sites.index:
-            yield {**_beats_random(memories, curated, cells, site, where), "figure": of_comparison}
-    yield {**_up_to(curated, own, headline), "figure": f"distribution.{of_sweep}"}
-    if curated.site:
-        yield {**_best_is_the_authors(curated, curated.site, own), "figure": f"change.{of_sweep}"}
+            verdict = _beats_random(curated, cells, site, where)
+        else:
+            verdict = {"verdict": "not tested", "evidence": f"the random memories were not injected {where}"}
+        yield {**claim, **verdict, "figure": "curated_against_random.csv"}
 
 
 def _explicit_is_better(curated: Cells) -> dict[str, str]:
@@ -188,36 +220,43 @@ def _curated_helps(curated: Cells, site: tuple[int, float], where: str) -> dict[
     }
 
 
-def _beats_random(memories: str, curated: Cells, random: Cells, site: tuple[int, float], where: str) -> dict[str, str]:
+def _beats_random(curated: Cells, random: Cells, site: tuple[int, float], where: str) -> dict[str, str]:
     here, there = curated.sites.loc[site], random.sites.loc[site]
     after = at_site(curated.table, *site).merge(at_site(random.table, *site), on="prompt_id", suffixes=("", "_random"))
     better = after["p_injected"] > after["p_injected_random"]
     return {
-        "claim": f"3. Curated memories do better than random ones ({memories})",
         "verdict": _verdict(here["mean"] > there["mean"], better.mean() > 0.5),
-        "evidence": f"{where}: mean {here['mean']:+.1f} % against {there['mean']:+.1f} %, "
-        f"median {here['median']:+.1f} % against {there['median']:+.1f} %; "
+        "evidence": f"{where}: mean {here['mean']:+.1f} % against {there['mean']:+.1f} %; "
         f"better for {int(better.sum())} of {len(after)} prompts",
     }
 
 
-def _up_to(curated: Cells, own: tuple[int, float], headline: float) -> dict[str, str]:
-    best = curated.sites.loc[own]
+def _up_to(curated: Mapping[SweepName, Cells], headline: float) -> dict[str, str]:
+    """One row for the whole study: a claim of "up to" is about the largest."""
+    name = max(curated, key=lambda name: curated[name].sites["mean"].max())
+    site = best_site(curated[name].sites, "mean")
+    best = curated[name].sites.loc[site]
     return {
         "claim": f"4. The answer's probability rises by up to {headline:g} %",
+        "model": name.model,
+        "dataset": name.dataset,
         "verdict": _verdict(best["mean"] >= headline, best["median"] >= headline),
-        "evidence": f"the highest mean is {best['mean']:+.1f} %, at layer {own[0]}, magnitude {own[1]:g}, where the "
-        f"median is {best['median']:+.1f} % and the mean probability changes by {best['ratio_of_means']:+.1f} %",
+        "evidence": f"the highest mean of all is {best['mean']:+.1f} %, at layer {site[0]}, magnitude {site[1]:g}, "
+        f"where the median is {best['median']:+.1f} % and the mean probability changes by "
+        f"{best['ratio_of_means']:+.1f} %",
+        "figure": f"change.{name.model}.{name.dataset}.{CURATED}.{name.encoding}.png",
     }
 
 
-def _best_is_the_authors(curated: Cells, site: tuple[int, float], own: tuple[int, float]) -> dict[str, str]:
+def _best_is_reported(curated: Cells, site: tuple[int, float], own: tuple[int, float]) -> dict[str, str]:
     by_median = best_site(curated.sites, "median")
+    ranks = {average: int(curated.sites[average].rank(ascending=False)[site]) for average in ("mean", "median")}
     return {
-        "claim": "5. The best site is the authors'",
+        "claim": "5. The site that the authors report is the best",
         "verdict": _verdict(own == site, by_median == site),
-        "evidence": f"best by mean: layer {own[0]}, magnitude {own[1]:g}; by median: layer {by_median[0]}, "
-        f"magnitude {by_median[1]:g}; the authors': layer {site[0]}, magnitude {site[1]:g}",
+        "evidence": f"layer {site[0]}, magnitude {site[1]:g} is number {ranks['mean']} by mean and {ranks['median']} "
+        f"by median of {len(curated.sites)} sites; best by mean: layer {own[0]}, magnitude {own[1]:g}; "
+        f"by median: layer {by_median[0]}, magnitude {by_median[1]:g}",
     }
 
 

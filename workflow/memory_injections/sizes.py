@@ -16,7 +16,7 @@ from yaml import safe_load
 
 from .activations import KINDS
 from .checkpoints import read_manifest
-from .config import Dataset, FileDataset, HuggingFaceModel, LocalModel, Model, UrlDataset
+from .config import Dataset, FileDataset, HuggingFaceModel, LocalModel, Model, TwoWikiDataset, UrlDataset
 from .downloads import download_config
 from .errors import StudyError
 from .models import Components, weightless
@@ -160,10 +160,13 @@ def data_size(name: str, dataset: Dataset, n_prompts: int | None = None) -> Data
     Raises `StudyError` if the data set is neither here nor known, and `n_prompts` is not given.
     """
     path = Path(dataset.path) if isinstance(dataset, FileDataset) else SHARED / "datasets" / f"{name}.csv"
+    n_rows = dataset.size if isinstance(dataset, TwoWikiDataset) else dataset.rows
     if isinstance(dataset, FileDataset) or path.is_file():
-        pairs = normalise_pairs(read_csv(path), str(path), dataset.rows)
+        pairs = normalise_pairs(read_csv(path), str(path), n_rows)
         tokens = {kind: 1 + pairs[column].str.len().mean() / CHARACTERS_PER_TOKEN for kind, column in KINDS.items()}
         return DataSize(len(pairs), tokens, str(path))
+    if isinstance(dataset, TwoWikiDataset):
+        return DataSize(dataset.size, TYPICAL_TOKENS, "size in the config")
     address = dataset.url if isinstance(dataset, UrlDataset) else dataset.file
     entry, source = known()["datasets"].get(Path(address).name), f"resources/{KNOWN.name}"
     if entry is None:
@@ -173,4 +176,4 @@ def data_size(name: str, dataset: Dataset, n_prompts: int | None = None) -> Data
                 "or say with --prompts how many prompt pairs it has"
             )
         entry, source = {"n_prompts": n_prompts, "tokens": TYPICAL_TOKENS}, "--prompts"
-    return DataSize(min(entry["n_prompts"], dataset.rows or entry["n_prompts"]), entry["tokens"], source)
+    return DataSize(min(entry["n_prompts"], n_rows or entry["n_prompts"]), entry["tokens"], source)

@@ -7,6 +7,7 @@ encoding, fill the batches.
 import gc
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,27 +86,39 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 class CellComputer:
     """Computes cells of one model."""
 
-    def __init__(self, engine: InjectionEngine, encoder: MemoryEncoder) -> None:
+    def __init__(self, engine: InjectionEngine, encoder: MemoryEncoder, yield_seconds: float = 5.0) -> None:
         self.engine, self.encoder = engine, encoder
+        self.yield_seconds = yield_seconds
         self.batches = Batches(engine.device)
 
     def compute(self, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> Iterator[pd.DataFrame]:
-        """Yield the cells with their scores, a batch at a time, in the order in which they are done.
+        """Yield the cells with their scores, what is done every few seconds, in the order in which it is done.
 
         `cells` has the columns prompt (a key of `prompts`), encoding, memory, layer and magnitude. The scores are
         p, logp (nats) and rank of the answer, before (`_obscure`) and after (`_injected`); kl, which is
         KL(clean || injected) of the next token in nats; and top_token_id, the most probable token after. Ranks
         count from 0. Raises `StudyError` where an injection overflows the model's arithmetic.
         """
+        done = _Done(cells)
+        for scored in _in_flight(self._injected(cells, prompts)):
+            done.add(scored)
+            if done.age() > self.yield_seconds:
+                yield done.table()
+        if done.positions:
+            yield done.table()
+
+    def _injected(self, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> Iterator["_Scored"]:
+        """All cells, prompts of like length together, in the order of their layers."""
         layers = sorted(cells["layer"].unique().tolist())
         memory, memories = pd.MultiIndex.from_frame(cells[["encoding", "memory"]]).factorize()
         vectors = self.encoder.encode(memories.tolist(), layers)
-        cells = cells.assign(vector=vectors.rows(memory, cells["layer"].to_numpy()))
+        cells = cells[["prompt", "layer", "magnitude"]].assign(
+            position=range(len(cells)), vector=vectors.rows(memory, cells["layer"].to_numpy())
+        )
         by_prompt = dict(iter(cells.groupby("prompt", sort=False)))
         waiting = sorted(by_prompt, key=lambda name: len(prompts[name].tokens))
         multiple_of = MULTIPLE_OF[self.engine.device.type]
         per_layer = math.ceil(len(cells) / len(waiting) / len(layers))
-        in_flight: deque[_Scored] = deque()
         while waiting:
             lengths = [len(prompts[name].tokens) for name in waiting]
             names = waiting[: len(length_batches(lengths, self.batches.max_tokens // per_layer, multiple_of)[0])]
@@ -114,23 +127,66 @@ class CellComputer:
             group = self.batches.attempt(len(names), lengths[len(names) - 1], prepare)
             if group is not None:
                 waiting = waiting[len(names) :]
-                yield from self._inject(group, in_flight)
+                yield from self._of_group(group)
                 del group
-        while in_flight:
-            yield in_flight.popleft().table()
 
-    def _inject(self, group: "_Group", in_flight: "deque[_Scored]") -> Iterator[pd.DataFrame]:
-        """All cells of a group of prompts in the order of their layers, but for those that stay in flight."""
-        start, stop = 0, len(group.cells)
+    def _of_group(self, group: "_Group") -> Iterator["_Scored"]:
+        start, stop = 0, len(group.layers)
         while start < stop:
             n_batches = math.ceil((stop - start) * group.positions / self.batches.max_tokens)
             n_rows = math.ceil((stop - start) / n_batches)
             scored = self.batches.attempt(n_rows, group.positions, partial(group.scored, slice(start, start + n_rows)))
             if scored is not None:
                 start += n_rows
-                in_flight.append(scored)
-            if len(in_flight) > IN_FLIGHT:
-                yield in_flight.popleft().table()
+                yield scored
+
+
+def _in_flight(batches: Iterator["_Scored"]) -> Iterator["_Scored"]:
+    """The same batches, each a little later, so that the device has work while one is looked at."""
+    waiting: deque[_Scored] = deque()
+    for scored in batches:
+        waiting.append(scored)
+        if len(waiting) > IN_FLIGHT:
+            yield waiting.popleft()
+    yield from waiting
+
+
+class _Done:
+    """The scores of cells that are done, in arrays made beforehand.
+
+    A small array kept from every batch would lie between the batches' large ones, and none of the memory that
+    these leave would fit the next: a long sweep would take many times what it needs.
+    """
+
+    def __init__(self, cells: pd.DataFrame) -> None:
+        self.cells = cells
+        self.scores: dict[str, np.ndarray] = {}
+        self.positions: list[np.ndarray] = []
+        self.since = time.monotonic()
+
+    def add(self, scored: "_Scored") -> None:
+        """Take the scores of a batch; raises `StudyError` if an injection overflowed."""
+        found = scored.arrived()
+        overflow = ~np.isfinite(found["logp_injected"])
+        if overflow.any():
+            worst = self.cells.iloc[scored.positions[overflow][0]]
+            raise StudyError(
+                f"config key injection.magnitudes: magnitude {worst['magnitude']:g} at layer {worst['layer']} "
+                f"overflows {str(scored.dtype).removeprefix('torch.')}; use smaller ones"
+            )
+        for name, values in found.items():
+            self.scores.setdefault(name, np.empty(len(self.cells), values.dtype))[scored.positions] = values
+        self.positions.append(scored.positions)
+
+    def age(self) -> float:
+        """Seconds since the last table."""
+        return time.monotonic() - self.since
+
+    def table(self) -> pd.DataFrame:
+        """What was done since the last time."""
+        rows = np.concatenate(self.positions)
+        self.positions, self.since = [], time.monotonic()
+        return self.cells.iloc[rows].assign(**{name: values[rows] for name, values in self.scores.items()})
 
 
 class _Group:
@@ -147,9 +203,9 @@ class _Group:
         vectors: Float[Tensor, "vector d_model"],
     ) -> None:
         self.engine, self.vectors = engine, vectors
-        self.cells = cells.sort_values("layer", kind="stable")
-        self.layers = self.cells["layer"].tolist()
-        codes, names = pd.factorize(self.cells["prompt"])
+        cells = cells.sort_values("layer", kind="stable")
+        self.cells, self.layers = cells["position"].to_numpy(), cells["layer"].tolist()
+        codes, names = pd.factorize(cells["prompt"])
         tokens, lengths = pad([prompts[name].tokens for name in names], engine.device, MULTIPLE_OF[engine.device.type])
         self.positions = tokens.shape[1]
         self.clean = engine.clean(tokens, lengths, sorted(set(self.layers)))
@@ -157,8 +213,8 @@ class _Group:
         self.log_probs = self.clean.logits.log_softmax(dim=1)
         self.obscure = answer_scores(self.log_probs, self.answers)
         self.prompt = self._on_device(codes)
-        self.vector = self._on_device(self.cells["vector"].to_numpy())
-        self.magnitude = self._on_device(self.cells["magnitude"].to_numpy()).float()
+        self.vector = self._on_device(cells["vector"].to_numpy())
+        self.magnitude = self._on_device(cells["magnitude"].to_numpy()).float()
 
     def _on_device(self, values: np.ndarray) -> Tensor:
         return upload(torch.tensor(values), self.engine.device)
@@ -174,29 +230,21 @@ class _Group:
             "kl": kl_divergence(self.log_probs[prompt], log_probs),
             "top_token_id": log_probs.argmax(dim=1),
         }
-        return _Scored(self.cells.iloc[rows], scores, self.engine.model.dtype)
+        return _Scored(self.cells[rows], scores, self.engine.model.dtype)
 
 
 class _Scored:
-    """Cells whose scores are on their way from the device."""
+    """Cells, by their positions in the table, whose scores are on their way from the device."""
 
-    def __init__(self, cells: pd.DataFrame, scores: dict[str, Tensor], dtype: torch.dtype) -> None:
-        self.cells, self.dtype = cells, dtype
+    def __init__(self, positions: np.ndarray, scores: dict[str, Tensor], dtype: torch.dtype) -> None:
+        self.positions, self.dtype = positions, dtype
         self.scores = {name: values.to("cpu", non_blocking=True) for name, values in scores.items()}
-        self.arrived = torch.cuda.Event() if scores["kl"].is_cuda else None
-        if self.arrived:
-            self.arrived.record()
+        self.event = torch.cuda.Event() if scores["kl"].is_cuda else None
+        if self.event:
+            self.event.record()
 
-    def table(self) -> pd.DataFrame:
-        """The cells with their scores; raises `StudyError` if an injection overflowed."""
-        if self.arrived:
-            self.arrived.synchronize()
-        found = {name: values.numpy() for name, values in self.scores.items()}
-        overflow = ~np.isfinite(found["logp_injected"])
-        if overflow.any():
-            worst = self.cells[overflow].iloc[0]
-            raise StudyError(
-                f"config key injection.magnitudes: magnitude {worst['magnitude']:g} at layer {worst['layer']} "
-                f"overflows {str(self.dtype).removeprefix('torch.')}; use smaller ones"
-            )
-        return self.cells.drop(columns="vector").assign(**found)
+    def arrived(self) -> dict[str, np.ndarray]:
+        """The scores, once they are here."""
+        if self.event:
+            self.event.synchronize()
+        return {name: values.numpy() for name, values in self.scores.items()}

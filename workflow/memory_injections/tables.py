@@ -82,7 +82,7 @@ def table3(sweeps: dict[tuple[str, str], Path]) -> pd.DataFrame:
     """The best sites of the curated memories, with the random memories at the same sites (Table 3).
 
     `sweeps` gives the cells of each (memory kind, encoding) of one model and data set. The best site is the one
-    with the highest mean percent change (the paper's choice), and beside it the one with the highest median.
+    with the highest mean percent change, and beside it the one with the highest median.
     Columns: encoding, best_by, layer, magnitude, memories, the four averages in percent, n_improved, n_prompts.
     The numbers of a random memory whose grid lacks the site are missing; in an encoding that no curated memory
     has, each random memory stands at its own best site.

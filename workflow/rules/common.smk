@@ -78,17 +78,27 @@ def cores_of_a_model():
     return max(1, (settings.cores or 1) // max(1, gpus))
 
 
-def published_sweeps():
-    """Every (model, data set, memories.encoding) of the authors, known once their results are there."""
+def published_inventory():
+    """The authors' sweeps and their folders, known once their results are there."""
     with checkpoints.published.get().output[0].open() as file:
-        return [
-            (
-                sweep["model"],
-                sweep["dataset"],
-                f"{sweep['memories']}.{sweep['encoding']}",
-            )
-            for sweep in json.load(file)
-        ]
+        return json.load(file)
+
+
+def published_sweep(wildcards):
+    """The one of them that the wildcards name."""
+    return next(
+        sweep
+        for sweep in published_inventory()
+        if dict(wildcards.items()).items() <= sweep.items()
+    )
+
+
+def published_sweeps():
+    """Every (model, data set, memories.encoding) of the authors."""
+    return [
+        (sweep["model"], sweep["dataset"], f"{sweep['memories']}.{sweep['encoding']}")
+        for sweep in published_inventory()
+    ]
 
 
 def own_sweeps():

@@ -22,7 +22,7 @@ checkpoint published:
         (
             rules.published_download.output
             if STUDY.published.source == "git"
-            else result_files(STUDY.published.path)
+            else result_files(f"{STUDY.published.path}/experiments")
         ),
     output:
         f"{RESULTS}/published.json",
@@ -42,7 +42,7 @@ checkpoint published:
 
 rule published_cells:
     input:
-        rules.published.output,
+        lambda wildcards: result_files(published_sweep(wildcards)["folder"]),
     output:
         f"{PUBLISHED}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     log:
@@ -51,5 +51,10 @@ rule published_cells:
         f"{BENCHMARKS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
+    params:
+        sweep=lambda wildcards, input: {
+            **dict(wildcards.items()),
+            "folder": str(Path(input[0]).parent),
+        },
     script:
         "../scripts/published_cells.py"

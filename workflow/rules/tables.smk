@@ -35,7 +35,7 @@ if not STUDY.is_reanalysis:
         input:
             top=every_dataset(rules.attribution.output.top),
             targets=every_dataset(rules.attribution.output.targets),
-            pairs=every_dataset(rules.pairs.output[0]),
+            pairs=expand(rules.pairs.output[0], dataset=STUDY.datasets),
         output:
             report(
                 f"{RESULTS}/tables/table2.csv",
@@ -79,7 +79,8 @@ rule table3:
 
 rule evidence:
     input:
-        every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
+        cells=every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
+        paper=workflow.source_path("../../resources/paper.yaml"),
     output:
         robustness=report(
             f"{RESULTS}/tables/robustness.csv",
@@ -100,7 +101,7 @@ rule evidence:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        of=names_in_paths,
+        of=lambda wildcards, input: names_in_paths(wildcards, input.cells),
         seed=STUDY.seed,
     script:
         "../scripts/evidence.py"

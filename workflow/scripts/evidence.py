@@ -6,10 +6,13 @@ import pandas as pd
 from memory_injections.config import CURATED
 from memory_injections.evidence import COLUMNS, TESTED, against_random, robustness
 from memory_injections.files import job_log, whole_file
+from memory_injections.scorecard import SweepName, reported_site
+from yaml import safe_load
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        paths = dict(zip(snakemake.params.of, snakemake.input, strict=True))
+        paper = safe_load(Path(snakemake.input.paper).read_text(encoding="utf-8"))
+        paths = dict(zip(snakemake.params.of, snakemake.input.cells, strict=True))
         robust, tested = [], []
         for of, path in paths.items():
             model, dataset, sweep = of.split("/")
@@ -23,7 +26,8 @@ if __name__ == "__main__":
                     for other, beside in paths.items()
                     if other != of and other.startswith(f"{model}/{dataset}/") and other.endswith(f".{encoding}")
                 }
-                tested.append(against_random(cells, others).assign(**names))
+                reported = reported_site(SweepName(model, dataset, memories, encoding), paper)
+                tested.append(against_random(cells, others, reported).assign(**names))
         for path, tables in zip(snakemake.output, (robust, tested), strict=True):
             table = pd.concat(tables) if tables else pd.DataFrame(columns=TESTED)
             first = ["model", "dataset", "encoding", "memories"]

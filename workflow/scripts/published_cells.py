@@ -1,6 +1,5 @@
 """The cells of one sweep of the authors."""
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,9 +10,7 @@ from memory_injections.published import PublishedSweep, iterate_cells
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        wanted = dict(snakemake.wildcards.items())
-        inventory = json.loads(Path(snakemake.input[0]).read_text(encoding="utf-8"))
-        sweep = next(PublishedSweep(**found) for found in inventory if wanted.items() <= found.items())
+        sweep = PublishedSweep(**snakemake.params.sweep)
         with whole_file(Path(snakemake.output[0])) as path, pq.ParquetWriter(path, SCHEMA) as writer:
             for cells in iterate_cells(sweep):
                 writer.write_table(pa.Table.from_pandas(cells, SCHEMA, preserve_index=False))

@@ -10,10 +10,10 @@ from memory_injections.tables import table2
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         tables = []
-        inputs = (snakemake.params.of, snakemake.input.top, snakemake.input.targets, snakemake.input.pairs)
-        for of, top, targets, pairs in zip(*inputs, strict=True):
+        pairs = {Path(path).stem: read_pairs(Path(path)) for path in snakemake.input.pairs}
+        for of, top, targets in zip(snakemake.params.of, snakemake.input.top, snakemake.input.targets, strict=True):
             model, dataset = of.split("/")
-            table = table2(Path(top), Path(targets), read_pairs(Path(pairs)))
+            table = table2(Path(top), Path(targets), pairs[dataset])
             table.insert(0, "model", model)
             table.insert(1, "dataset", dataset)
             tables.append(table)
