@@ -9,7 +9,7 @@ rule report:
             *rules.evidence.output,
             *rules.scorecard.output,
         ],
-        table2=[] if STUDY.is_reanalysis else rules.table2.output[0],
+        table2=[] if STUDY.is_reanalysis else [rules.table2.output[0]],
         manifests=(
             []
             if STUDY.is_reanalysis
