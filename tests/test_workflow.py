@@ -75,7 +75,11 @@ def test_attribution(study_folder: Path) -> None:
 
 def test_tables(study_folder: Path) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (study_folder / "results/tiny/tables").glob("*.csv")}
-    assert set(tables) == {"table1", "table2", "table3"}
+    assert set(tables) == {
+        "table1", "table2", "table3", "robustness", "curated_against_random", "scorecard", "claims",
+    }  # fmt: skip
+    assert set(tables["curated_against_random"]["memories"]) == set(tables["table3"]["memories"]) - {"curated"}
+    assert tables["scorecard"]["authors"].isna().all()
     assert list(tables["table1"]["n_prompts"]) == [4, 4]
     assert len(tables["table2"]) == 4
     table3 = tables["table3"]
@@ -243,7 +247,8 @@ def test_changes_rerun_what_they_affect(study_folder: Path, tiny_models: dict[st
         return set(re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.MULTILINE))
 
     figures = {"change_figure", "distribution_figure", "comparison_figure"}
-    assert planned(seed=1) == {"cells", "injections", "table3", "report", "all"} | figures
+    of_cells = {"table3", "evidence", "scorecard"}
+    assert planned(seed=1) == {"cells", "injections", *of_cells, "report", "all"} | figures
     assert planned(attribution={"top_k": 6}) == {"attribution", "attribution_figure", "table2", "report", "all"}
     assert "model" not in planned(injection=[*GRIDS, {"encodings": ["embed"], "layers": [0]}])
 
