@@ -118,9 +118,8 @@ def test_reanalysis_from_files_to_report(tmp_path: Path, snakemake: Run) -> None
     assert "Nothing to be done" in again.stdout + again.stderr
     file = tmp_path / "theirs" / CURATED_RESULTS / "data" / "gpt2-small" / HOOK / "tweak_2.csv"
     file.write_text(file.read_text().replace("entity 0", "entity zero"))
-    again = snakemake(tmp_path, study, "--dry-run", "--quiet", "rules")
-    planned = snakemake(tmp_path, study, "results/again/injections/gpt2/hand/curated.unembed.parquet")
-    assert planned.returncode == 0, planned.stderr
+    again = snakemake(tmp_path, study, "results/again/injections/gpt2/hand/curated.unembed.parquet")
+    assert again.returncode == 0, again.stderr
     cells = pd.read_parquet(results / "injections" / "gpt2" / "hand" / "curated.unembed.parquet")
     assert set(cells.loc[cells["prompt_id"] == 0, "memory"]) == {"entity 0", "entity zero"}
 

@@ -7,6 +7,7 @@ Their files, one a magnitude, hold a row a prompt and a column a layer:
   memories of a part of speech in the unembed encoding, with the injected word beside each probability
 """
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -64,7 +65,9 @@ def fetch(repo: str, commit: str, folder: Path) -> None:
     """
 
     def git(*arguments: str) -> None:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], text=True, capture_output=True)
+        # A repository that is not there looks to git like one that wants a password.
+        environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+        done = subprocess.run(["git", "-C", str(folder), *arguments], text=True, capture_output=True, env=environment)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["git said nothing"])[-1]
             raise StudyError(

@@ -1,7 +1,7 @@
 """The paper, the authors' published results and ours side by side, number by number and claim by claim."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,10 @@ class SweepName:
         """From `model/dataset/memories.encoding`."""
         model, dataset, sweep = text.split("/")
         return cls(model, dataset, *sweep.rsplit(".", 1))
+
+    def beside(self, names: Iterable["SweepName"]) -> list["SweepName"]:
+        """The sweeps of other memories of the same model, data set and encoding."""
+        return sorted(name for name in names if name != self and replace(name, memories=self.memories) == self)
 
 
 class Cells:
@@ -166,12 +170,7 @@ def claims(cells: Mapping[SweepName, Path], paper: Mapping[str, Any]) -> pd.Data
     }
     rows = []
     for name, of in curated.items():
-        others = {
-            other.memories: Cells.read(path)
-            for other, path in sorted(cells.items())
-            if (other.model, other.dataset, other.encoding) == (name.model, name.dataset, name.encoding)
-            and other != name
-        }
+        others = {other.memories: Cells.read(cells[other]) for other in name.beside(cells)}
         rows += [{"model": name.model, "dataset": name.dataset, **row} for row in _claims_of(name, of, others)]
     if curated:
         rows.append(_up_to(curated, paper["headline"]))

@@ -12,22 +12,17 @@ from yaml import safe_load
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         paper = safe_load(Path(snakemake.input.paper).read_text(encoding="utf-8"))
-        paths = dict(zip(snakemake.params.of, snakemake.input.cells, strict=True))
+        paths = {
+            SweepName.parse(of): Path(path) for of, path in zip(snakemake.params.of, snakemake.input.cells, strict=True)
+        }
         robust, tested = [], []
-        for of, path in paths.items():
-            model, dataset, sweep = of.split("/")
-            memories, encoding = sweep.rsplit(".", 1)
-            names = {"model": model, "dataset": dataset, "encoding": encoding}
+        for name, path in paths.items():
             cells = pd.read_parquet(path, columns=COLUMNS)
-            robust.append(robustness(cells, snakemake.params.seed).assign(**names, memories=memories))
-            if memories == CURATED:
-                others = {
-                    other.split("/")[2].rsplit(".", 1)[0]: Path(beside)
-                    for other, beside in paths.items()
-                    if other != of and other.startswith(f"{model}/{dataset}/") and other.endswith(f".{encoding}")
-                }
-                reported = reported_site(SweepName(model, dataset, memories, encoding), paper)
-                tested.append(against_random(cells, others, reported).assign(**names))
+            robust.append(robustness(cells, snakemake.params.seed).assign(**vars(name)))
+            if name.memories == CURATED:
+                random = {other.memories: paths[other] for other in name.beside(paths)}
+                table = against_random(cells, random, reported_site(name, paper))
+                tested.append(table.assign(model=name.model, dataset=name.dataset, encoding=name.encoding))
         for path, tables in zip(snakemake.output, (robust, tested), strict=True):
             table = pd.concat(tables) if tables else pd.DataFrame(columns=TESTED)
             first = ["model", "dataset", "encoding", "memories"]

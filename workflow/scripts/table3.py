@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 from memory_injections.files import job_log, whole_file
+from memory_injections.scorecard import SweepName
 from memory_injections.tables import table3
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         sweeps: dict[tuple[str, str], dict[tuple[str, str], Path]] = {}
         for of, path in zip(snakemake.params.of, snakemake.input, strict=True):
-            model, dataset, sweep = of.split("/")
-            memories, encoding = sweep.rsplit(".", 1)
-            sweeps.setdefault((model, dataset), {})[memories, encoding] = Path(path)
+            name = SweepName.parse(of)
+            sweeps.setdefault((name.model, name.dataset), {})[name.memories, name.encoding] = Path(path)
         tables = []
         for (model, dataset), paths in sweeps.items():
             table = table3(paths)
