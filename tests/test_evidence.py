@@ -90,3 +90,12 @@ def test_answers_that_are_impossible_are_no_evidence_either(tmp_path: Path) -> N
     assert against_random(cells, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]["q"] == 1
     row = robustness(cells, seed=0).iloc[0]
     assert (row["n_prompts"], row["improved"]) == (9, pytest.approx(6 / 9))
+
+
+def test_chance_among_many_sites_is_not_significant(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    curated, random = (cells_of(np.exp(rng.normal(0, 0.3, (40, 200)))) for _ in range(2))
+    random.to_parquet(tmp_path / "nouns.parquet")
+    row = against_random(curated, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]
+    assert row["n_sites"] == 200
+    assert row["n_better"] + row["n_worse"] <= 1  # uncorrected, about ten
