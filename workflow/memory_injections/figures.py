@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
@@ -19,6 +20,7 @@ from .statistics import AVERAGES, at_site, averages_by_site, best_site, percent_
 DIVERGING = "RdBu_r"
 CHANGE = "change of the answer's probability (%)"
 LINEAR_BELOW = 10.0
+PERCENT = FuncFormatter(lambda value, _: f"{value:+,.4g} %" if value else "0")
 # seaborn's own ticks draw the whole figure to find out which labels overlap: 400 MB and a second a panel.
 OWN_TICKS = {"xticklabels": False, "yticklabels": False}
 
@@ -26,20 +28,18 @@ OWN_TICKS = {"xticklabels": False, "yticklabels": False}
 def change_heat_map(cells: pd.DataFrame, title: str) -> Figure:
     """Percent change over layer x magnitude: the mean over prompts, as in the paper, and the median below it.
 
-    The colour scale is centred at zero and ends at the 75th percentile, so that a few extreme sites do not bleach
-    the rest; arrows on the bar say when values lie beyond it. A star marks the highest value.
+    The colour scale is centred at zero, linear up to 10 % and logarithmic beyond, so that a few extreme sites neither
+    bleach the rest nor run into each other. A star marks the highest value.
     """
     sites = averages_by_site(cells)
     shape = sites["mean"].unstack("layer").shape
     figure = Figure(figsize=(max(6.5, 0.36 * shape[1] + 2.5), 2 * (0.34 * shape[0] + 1.5)), layout="constrained")
     for axes, average in zip(figure.subplots(2, 1), ("mean", "median"), strict=True):
         grid = sites[average].unstack("layer").sort_index(ascending=False)
-        limit = max(float(np.nanpercentile(grid.abs(), 75)), 1e-6)
-        beyond = (grid > limit).any(axis=None), (grid < -limit).any(axis=None)
-        extend = {(True, True): "both", (True, False): "max", (False, True): "min"}.get(beyond, "neither")
+        limit = max(float(grid.abs().max(axis=None)), 1e-6)
         sns.heatmap(
-            grid, ax=axes, cmap=DIVERGING, vmin=-limit, vmax=limit, center=0, linewidths=0.3, **OWN_TICKS,
-            cbar_kws={"label": f"{average} change (%)", "extend": extend},
+            grid, ax=axes, cmap=DIVERGING, norm=SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit), linewidths=0.3,
+            cbar_kws={"label": f"{average} change", "format": PERCENT}, **OWN_TICKS,
         )  # fmt: skip
         layer, magnitude = best_site(sites, average)
         star = (grid.columns.get_loc(layer) + 0.5, grid.index.get_loc(magnitude) + 0.5)
@@ -58,7 +58,7 @@ def _percent_axis(axes: Axes) -> None:
     axes.autoscale(axis="y")
     axes.margins(y=0.08)
     axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR_BELOW))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+,.0f} %" if value else "0"))
+    axes.yaxis.set_major_formatter(PERCENT)
     axes.axhline(0, color="0.4", linewidth=1)
 
 
