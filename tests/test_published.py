@@ -114,6 +114,7 @@ def test_reanalysis_from_files_to_report(tmp_path: Path, snakemake: Run) -> None
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "This is a re-analysis" in page
     assert "Attribution" not in page
+    assert "magnitudes:" not in page
     again = snakemake(tmp_path, study, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
     file = tmp_path / "theirs" / CURATED_RESULTS / "data" / "gpt2-small" / HOOK / "tweak_2.csv"
@@ -180,11 +181,29 @@ def test_a_claim_that_one_prompt_carries_holds_only_in_the_mean(tmp_path: Path) 
     here = (cells["layer"] == 1) & (cells["magnitude"] == 2)
     cells.loc[here, "p_injected"] = cells.loc[here, "p_obscure"] * 0.9
     cells.loc[here & (cells["prompt_id"] == 0), "p_injected"] = 0.999
+    cells["logp_injected"] = np.log(cells["p_injected"])
     cells.to_parquet(tmp_path / "cells.parquet")
     verdicts = claims({SweepName("gpt2", "hand", "curated", "unembed"): tmp_path / "cells.parquet"}, PAPER)
     helps = verdicts.set_index("claim").loc["2. A curated memory makes the answer more probable"]
     assert helps["verdict"] == "holds only in the mean"
-    assert "1 of 6 prompts improve" in helps["evidence"]
+    assert "better for 1 of 6 prompts" in helps["evidence"]
+
+
+def test_a_claim_that_chance_carries_does_not_hold(tmp_path: Path) -> None:
+    changes = np.exp(np.random.default_rng(0).normal(0, 0.3, 200))
+    assert changes.mean() > 1
+    assert np.median(changes) > 1
+    cells = pd.DataFrame({"prompt_id": range(200), "layer": 0, "magnitude": 1.0, "memory": "m"})
+    cells = cells.assign(p_explicit=0.02, p_obscure=0.01, p_injected=0.01 * changes)
+    cells = cells.assign(logp_obscure=np.log(cells["p_obscure"]), logp_injected=np.log(cells["p_injected"]))
+    name = SweepName("gpt2", "mine", "curated", "unembed")
+    for factor, verdict in ((1.0, "holds only in the mean"), (1.2, "holds")):
+        path = tmp_path / "cells.parquet"
+        cells.assign(
+            p_injected=cells["p_injected"] * factor, logp_injected=cells["logp_injected"] + np.log(factor)
+        ).to_parquet(path)
+        table = claims({name: path}, PAPER).set_index("claim")
+        assert table.loc["2. A curated memory makes the answer more probable", "verdict"] == verdict
 
 
 def test_results_come_from_a_commit(tmp_path: Path) -> None:

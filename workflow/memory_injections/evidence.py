@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import false_discovery_control, wilcoxon
+from scipy.stats import false_discovery_control
 
-from .statistics import AVERAGES, at_site, averages_by_site, best_site, percent_change
+from .statistics import AVERAGES, at_site, averages_by_site, best_site, paired_p_value, percent_change
 
 N_SPLITS = 100
 N_RESAMPLES = 2000
@@ -145,11 +145,7 @@ def _tests(curated: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
     # Two answers that are impossible, in float32, are equally so.
     after["difference"] = after["difference"].fillna(0)
     by_site = after.groupby(["layer", "magnitude"])["difference"]
-    tests = pd.DataFrame({"difference": by_site.median(), "q": by_site.agg(_p_value)})
+    tests = pd.DataFrame({"difference": by_site.median(), "q": by_site.agg(paired_p_value)})
     if len(tests):
         tests["q"] = false_discovery_control(tests["q"])
     return tests
-
-
-def _p_value(differences: pd.Series) -> float:
-    return float(wilcoxon(differences).pvalue) if (differences != 0).any() else 1.0

@@ -15,6 +15,8 @@ from .scorecard import TOLERANCE
 from .statistics import AVERAGES
 
 SCALE = 0.56
+# All that a re-analysis of published results depends on.
+REANALYSIS_KEYS = ("study", "seed", "published")
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
 NAMES = {
     "dataset": "data",
@@ -124,13 +126,15 @@ def render(
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"data_uri": data_uri, "shown_width": shown_width}
+    reanalysis = not config["models"]
+    shown = {key: value for key, value in config.items() if key in REANALYSIS_KEYS or not reanalysis}
     return environment.get_template(template.name).render(
         config=config,
-        reanalysis=not config["models"],
+        reanalysis=reanalysis,
         n_splits=N_SPLITS,
         n_resamples=N_RESAMPLES,
         tolerance=f"{TOLERANCE:g}",
-        config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        config_yaml=yaml.safe_dump(shown, sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,
         tables={**tables, "robustness": with_intervals(tables["robustness"])},

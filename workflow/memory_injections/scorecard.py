@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 
 from .config import CURATED
-from .statistics import AVERAGES, at_site, averages_by_site, best_site
+from .statistics import AVERAGES, at_site, averages_by_site, best_site, paired_p_value
 
 # The authors ran other versions of the libraries in float32: probabilities that differ by less are the same.
 TOLERANCE = 1e-3
+# What is less likely than this by chance alone, over prompts, is not taken for chance.
+LEVEL = 0.05
 KEY = ["prompt_id", "layer", "magnitude"]
-COLUMNS = [*KEY, "memory", "p_explicit", "p_obscure", "p_injected", "logp_injected"]
+COLUMNS = [*KEY, "memory", "p_explicit", "p_obscure", "p_injected", "logp_obscure", "logp_injected"]
 PAPER_ENCODING = "unembed"
 SCORES = ["model", "dataset", "memories", "encoding", "quantity", "paper", "authors", "ours", "difference"]
 AGREEMENT = ["n", "max_difference", "median_difference", "n_beyond"]
@@ -161,7 +163,8 @@ def claims(cells: Mapping[SweepName, Path], paper: Mapping[str, Any]) -> pd.Data
     """A verdict on each claim of the paper for every model and data set: columns claim, model, dataset, verdict,
     evidence (a sentence with the numbers) and figure (the file that shows them).
 
-    A claim holds if it does both for the mean over prompts and for the median, or the majority, of them.
+    A claim about prompts holds if it does for their mean and, beyond chance, for their majority: the median of the
+    paired differences of the answer's log-probability is positive, and a Wilcoxon test of them gives p < `LEVEL`.
     """
     curated = {
         name: Cells.read(path, reported_site(name, paper))
@@ -199,35 +202,47 @@ def _claims_of(name: SweepName, curated: Cells, random: Mapping[str, Cells]) -> 
 
 def _explicit_is_better(curated: Cells) -> dict[str, str]:
     prompts = curated.table.drop_duplicates("prompt_id")
-    gap = prompts["p_explicit"] - prompts["p_obscure"]
     means = prompts[["p_explicit", "p_obscure"]].mean()
+    with np.errstate(divide="ignore"):
+        before, after = (np.log(prompts[f"p_{kind}"].astype("float64")) for kind in ("obscure", "explicit"))
+    verdict, prompts_say = _over_prompts(means["p_explicit"] > means["p_obscure"], after - before)
     return {
         "claim": "1. Explicit prompts are answered better than obscure ones",
-        "verdict": _verdict(gap.mean() > 0, gap.median() > 0),
-        "evidence": f"mean P(answer) {means['p_explicit']:.3g} against {means['p_obscure']:.3g}; "
-        f"higher for {int((gap > 0).sum())} of {len(gap)} prompts",
+        "verdict": verdict,
+        "evidence": f"mean P(answer) {means['p_explicit']:.3g} against {means['p_obscure']:.3g}; better {prompts_say}",
     }
 
 
 def _curated_helps(curated: Cells, site: tuple[int, float], where: str) -> dict[str, str]:
-    here = curated.sites.loc[site]
+    averages, here = curated.sites.loc[site], at_site(curated.table, *site)
+    verdict, prompts_say = _over_prompts(averages["mean"] > 0, here["logp_injected"] - here["logp_obscure"])
     return {
         "claim": "2. A curated memory makes the answer more probable",
-        "verdict": _verdict(here["mean"] > 0, here["median"] > 0),
-        "evidence": f"{where}: mean {here['mean']:+.1f} %, median {here['median']:+.1f} %, "
-        f"{int(here['n_improved'])} of {int(here['n_prompts'])} prompts improve",
+        "verdict": verdict,
+        "evidence": f"{where}: mean {averages['mean']:+.1f} %, median {averages['median']:+.1f} %; "
+        f"better {prompts_say}",
     }
 
 
 def _beats_random(curated: Cells, random: Cells, site: tuple[int, float], where: str) -> dict[str, str]:
     here, there = curated.sites.loc[site], random.sites.loc[site]
     after = at_site(curated.table, *site).merge(at_site(random.table, *site), on="prompt_id", suffixes=("", "_random"))
-    better = after["p_injected"] > after["p_injected_random"]
+    verdict, prompts_say = _over_prompts(
+        here["mean"] > there["mean"], after["logp_injected"] - after["logp_injected_random"]
+    )
     return {
-        "verdict": _verdict(here["mean"] > there["mean"], better.mean() > 0.5),
-        "evidence": f"{where}: mean {here['mean']:+.1f} % against {there['mean']:+.1f} %; "
-        f"better for {int(better.sum())} of {len(after)} prompts",
+        "verdict": verdict,
+        "evidence": f"{where}: mean {here['mean']:+.1f} % against {there['mean']:+.1f} %; better {prompts_say}",
     }
+
+
+def _over_prompts(in_mean: bool, differences: pd.Series) -> tuple[str, str]:
+    """A verdict from the mean and from paired differences of log-probabilities, and what these say, in words."""
+    # Two answers that are impossible, in float32, are equally so.
+    differences = differences.astype("float64").fillna(0)
+    p = paired_p_value(differences)
+    in_words = f"for {int((differences > 0).sum())} of {len(differences)} prompts (p = {p:.2g})"
+    return _verdict(in_mean, differences.median() > 0 and p < LEVEL), in_words
 
 
 def _up_to(curated: Mapping[SweepName, Cells], headline: float) -> dict[str, str]:

@@ -6,6 +6,7 @@ every site is described by four averages together.
 
 import numpy as np
 import pandas as pd
+from scipy.stats import wilcoxon
 
 from .errors import StudyError
 
@@ -64,3 +65,8 @@ def best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
 def at_site(cells: pd.DataFrame, layer: int, magnitude: float) -> pd.DataFrame:
     """The cells of one site; empty if the grid does not have it."""
     return cells[(cells["layer"] == layer) & np.isclose(cells["magnitude"], magnitude)]
+
+
+def paired_p_value(differences: pd.Series) -> float:
+    """Wilcoxon's signed-rank test over prompts: how easily chance alone makes such paired differences."""
+    return float(wilcoxon(differences).pvalue) if (differences != 0).any() else 1.0
