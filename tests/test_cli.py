@@ -1,0 +1,270 @@
+"""The command line, on tiny models; and what README.md and docs/api.md show, on the default study's model."""
+
+import io
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from memory_injections import Injector, cli
+from memory_injections.pretrained import CACHE_VARIABLE
+from typer.testing import CliRunner, Result
+
+PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the city of", "Karl Marx", "London"
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="session")
+def llama(tiny_models: dict[str, Path]) -> Path:
+    return tiny_models["llama"]
+
+
+@pytest.fixture(scope="session")
+def injector(llama: Path) -> Injector:
+    return Injector.load(llama, "cpu")
+
+
+def run(*arguments: str, status: int = 0) -> Result:
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == status, done.stderr
+    return done
+
+
+def document(*arguments: str) -> Any:
+    """The one JSON document on stdout; what is being done stands on stderr."""
+    done = run(*arguments, "--json")
+    assert done.stderr.startswith("loading ")
+    return json.loads(done.stdout)
+
+
+def test_inject(llama: Path, injector: Injector) -> None:
+    expected = injector.inject(PROMPT, MEMORY, layer=1, magnitude=0.5, encoding="embed", answer=ANSWER, top_k=3)
+    command = ["inject", PROMPT, MEMORY, "--layer", "1", "--magnitude", "0.5", "--encoding", "embed", "--top", "3"]
+    found = document(*command, "--answer", ANSWER, "--model", str(llama))
+    assert {key: found[key] for key in ("model", "prompt", "memory", "encoding", "answer", "layer", "magnitude")} == {
+        "model": str(llama), "prompt": PROMPT, "memory": MEMORY, "encoding": "embed", "answer": ANSWER, "layer": 1,
+        "magnitude": 0.5,
+    }  # fmt: skip
+    assert found["kl"] == pytest.approx(expected.kl, rel=1e-4)
+    pd.testing.assert_frame_equal(pd.DataFrame(found["next_tokens"]), expected.table, check_dtype=False, rtol=1e-4)
+    assert expected.answer is not None
+    assert found["answer_token"]["token_id"] == expected.answer["token_id"]
+    shown = run(*command, "--answer", ANSWER, "--model", str(llama)).stdout.splitlines()
+    assert len(shown) == 1 + len(expected.table)
+    for line, row in zip(shown[1:], expected.table.itertuples(), strict=True):
+        assert ("→" in line) == (row.token_id == expected.answer["token_id"])
+        assert repr(row.token) in line
+        assert f"{row.p_obscure:.3g}" in line
+        assert f"{row.p_injected:.3g}" in line
+    assert "→" not in run(*command, "--model", str(llama)).stdout
+
+
+def test_several_sites_give_a_heat_map(llama: Path, injector: Injector) -> None:
+    grid = injector.sweep(PROMPT, MEMORY, layers=[0, 2], magnitudes=[0.5, 1, 2], answer=ANSWER)
+    command = ["inject", PROMPT, MEMORY, "--layer", "2,0", "--magnitude", "0.5,1..2", "--model", str(llama)]
+    found = document(*command, "--answer", ANSWER)
+    assert found["token"] == grid.token
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(found["cells"]), grid.table.reset_index(drop=True), check_dtype=False, rtol=1e-4
+    )
+    assert found["best"]["p_injected"] == max(cell["p_injected"] for cell in found["cells"])
+    head, *rows, best = run(*command, "--answer", ANSWER).stdout.splitlines()
+    assert head.split() == ["layer", "0.5", "1", "2"]
+    assert [row.split()[0] for row in rows] == ["0", "2"]
+    for row, (_, changes) in zip(rows, grid.percent_change.iterrows(), strict=True):
+        np.testing.assert_allclose([float(cell) for cell in row.split()[1:]], changes, atol=0.6)
+    assert repr(grid.token) in best
+    assert f"at layer {grid.best.layer}, magnitude {grid.best.magnitude:g} " in best
+    # Without an answer, the token that is most probable without the memory.
+    assert document(*command)["best"]["rank_obscure"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (0.0, "+0.0"), (-9.94, "-9.9"), (9.96, "+10"), (-100, "-100"), (999.4, "+999"), (12345, "+12k"),
+        (3.2e6, "+3M"), (7e11, "+700G"), (float("nan"), "-"),
+    ],
+)  # fmt: skip
+def test_a_change_fits_its_cell(change: float, text: str) -> None:
+    assert cli.terminal.compact(change) == text
+
+
+@pytest.mark.parametrize("name", ["grid.csv", "new/grid.parquet"])
+def test_find(name: str, llama: Path, injector: Injector, tmp_path: Path) -> None:
+    grid = injector.sweep(PROMPT, MEMORY, magnitudes=[1, 2], answer=ANSWER)
+    command = ["find", PROMPT, MEMORY, ANSWER, "--magnitude", "1,2", "--model", str(llama)]
+    done = run(*command, "--save", str(tmp_path / name))
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    saved = read(tmp_path / name)
+    pd.testing.assert_frame_equal(saved, grid.table.reset_index(drop=True), check_dtype=False, rtol=1e-4)
+    assert [path.name for path in (tmp_path / name).parent.iterdir()] == [Path(name).name]
+    assert len(done.stdout.splitlines()) > 4
+    assert "One prompt's best site is no evidence" in done.stdout
+    as_json = run(*command, "--json")
+    assert json.loads(as_json.stdout)["best"]["layer"] == grid.best["layer"]
+    assert "One prompt's best site is no evidence" in as_json.stderr
+
+
+def test_find_takes_the_papers_grid(llama: Path) -> None:
+    cells = pd.DataFrame(document("find", PROMPT, MEMORY, ANSWER, "--model", str(llama))["cells"])
+    assert len(cells) == 3 * 15
+    assert set(cells["magnitude"]) == set(range(1, 16))
+
+
+def test_heads(llama: Path, injector: Injector) -> None:
+    found = document("heads", PROMPT, "--layer", "0..1", "--top", "2", "--model", str(llama))
+    expected = injector.heads(PROMPT, [0, 1], top_k=2)
+    pd.testing.assert_frame_equal(pd.DataFrame(found["heads"]), expected, check_dtype=False, rtol=1e-4)
+    shown = run("heads", PROMPT, "--top", "2", "--model", str(llama)).stdout.splitlines()
+    assert [line.split()[:2] for line in shown[1:]] == [[str(i), str(j)] for i in range(3) for j in range(4)]
+    assert repr(expected["token"][0]) in shown[1]
+
+
+def test_generate(llama: Path, injector: Injector) -> None:
+    expected = injector.generate(PROMPT, MEMORY, layer=0, magnitude=2, max_new_tokens=4, temperature=0.7, seed=3)
+    command = ["generate", PROMPT, MEMORY, "--layer", "0", "--magnitude", "2", "--tokens", "4", "--model", str(llama)]
+    found = document(*command, "--temperature", "0.7", "--seed", "3")
+    assert (found["before"], found["after"]) == (expected.obscure, expected.injected)
+    greedy = document(*command)
+    assert (greedy["before"], greedy["after"]) != (found["before"], found["after"])
+    assert greedy == document(*command, "--seed", "3") | {"seed": 0}
+    assert PROMPT in run(*command).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--layer", "3"], "layer 3 is out of range; the model has 3 layers: 0 to 2"),
+        (["--layer", "0,-1"], "layer -1 is out of range"),
+        (["--layer", "first"], "layer 'first' is not a whole number; give one"),
+        (["--layer", "1.5"], "layer '1.5' is not a whole number"),
+        (["--layer", "2..1"], "layer 2..1 is an empty range; write the smaller number first"),
+        (["--layer", "1", "--magnitude", "much"], "magnitude 'much' is not a finite number"),
+        (["--layer", "1", "--magnitude", "1,inf"], "magnitude inf is not a finite number"),
+        (["--layer", "1", "--magnitude", "1e39"], r"magnitude 1e\+39 at layer 1 overflows"),
+        (["--layer", "1", "--encoding", "onehot"], "encoding 'onehot' is unknown; use one of unembed, embed, layer"),
+        (["--layer", "1", "--answer", ""], "the answer '' has no token that carries text"),
+        (["--layer", "1", "--model", "nowhere"], "model folder nowhere has no config.json; save the model"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: list[str], sentence: str, llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nowhere").mkdir()
+    for form in ([], ["--json"]):
+        done = run("inject", PROMPT, MEMORY, "--model", str(llama), *arguments, *form, status=1)
+        assert done.stdout == ""
+        said = [line for line in done.stderr.splitlines() if not line.startswith("loading ")]
+        assert len(said) == 1
+        assert re.match(f"memory-injections: {sentence}", said[0])
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_text_is_bad_input(text: str, llama: Path) -> None:
+    at = ["--layer", "1", "--model", str(llama)]
+    assert "the prompt is empty; give a text" in run("inject", text, MEMORY, *at, status=1).stderr
+    assert "the memory is empty; give a text" in run("generate", PROMPT, text, *at, status=1).stderr
+    assert "the prompt is empty; give a text" in run("heads", text, "--model", str(llama), status=1).stderr
+    assert "has no token that carries text" in run("find", PROMPT, MEMORY, text, "--model", str(llama), status=1).stderr
+
+
+def test_a_place_that_cannot_be_saved_to(llama: Path, tmp_path: Path) -> None:
+    command = ["find", PROMPT, MEMORY, ANSWER, "--model", str(llama), "--magnitude", "1", "--save"]
+    assert "is neither .csv nor .parquet; give a file name" in run(*command, "grid.txt", status=1).stderr
+    (tmp_path / "file").write_text("in the way")
+    done = run(*command, str(tmp_path / "file" / "grid.csv"), status=1)
+    assert "grid.csv cannot be written (" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["inject", PROMPT], ["inject", PROMPT, MEMORY], ["heads", PROMPT, "--top", "0"], ["eject"]]
+)
+def test_usage(arguments: list[str]) -> None:
+    assert "Usage: " in run(*arguments, status=2).stderr
+
+
+@pytest.mark.parametrize("command", ["inject", "find", "heads", "generate"])
+def test_help_has_examples_that_parse(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    shown = [line.strip() for line in run(command, "--help").stdout.splitlines()]
+    examples = [shlex.split(line)[1:] for line in shown if line.startswith("memory-injections ")]
+    assert len(examples) >= 2
+    for example in examples:
+        assert example[0] == command
+        run(*example, "--model", "/no/such/folder", status=1)  # not 2
+
+
+def test_interrupt(llama: Path) -> None:
+    command = [sys.executable, "-m", "memory_injections.cli", "heads", PROMPT, "--model", str(llama)]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("loading")
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    assert (stdout, stderr) == ("", "")
+
+
+@pytest.fixture(scope="session")
+def default_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The default study's model, fetched as a user's first call fetches it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    """The code blocks of a document, with their languages."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
+
+
+def assert_same_output(found: str, documented: str) -> None:
+    """The same words, and numbers that differ by no more than machines do."""
+    words, documented_words = (" ".join(NUMBER.sub("#", text).split()) for text in (found, documented))
+    assert words == documented_words
+    numbers, documented_numbers = (list(map(float, NUMBER.findall(text))) for text in (found, documented))
+    np.testing.assert_allclose(numbers, documented_numbers, rtol=0.02, atol=0.11)
+
+
+@pytest.mark.usefixtures("default_model")
+def test_readme_shows_true_output() -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Try it on your own prompt\n")[1]
+    shown = blocks(section.split("\n## ")[0])
+    commands = [text.replace("\\\n", "") for language, text in shown if language == "bash"]
+    outputs = [text for language, text in shown if language == "text"]
+    assert len(commands) == len(outputs) == 2
+    for command, output in zip(commands, outputs, strict=True):
+        assert_same_output(run(*shlex.split(command)[1:]).stdout, output)
+
+
+@pytest.mark.usefixtures("default_model")
+def test_documented_python_runs() -> None:
+    namespace: dict[str, Any] = {}
+    printed = io.StringIO()
+    for language, text in blocks((ROOT / "docs" / "api.md").read_text(encoding="utf-8")):
+        if language == "python":
+            printed = io.StringIO()
+            with redirect_stdout(printed):
+                exec(text, namespace)
+        elif language == "text":
+            assert_same_output(printed.getvalue(), text)
+    assert "own" in namespace
