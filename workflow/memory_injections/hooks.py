@@ -161,7 +161,9 @@ class HookedModel:
         # TransformerLens has no public word for it: compatibility mode may be had without processing.
         if self.bridge._weights_processed:
             return self.bridge
-        processed = copy.deepcopy(self.bridge).to(torch.float32, print_details=False)
+        processed = copy.deepcopy(self.bridge)
+        if processed.W_E.dtype != torch.float32:  # `to` takes seconds even where there is nothing to do
+            processed.to(torch.float32, print_details=False)
         processed.enable_compatibility_mode(disable_warnings=True)
         return processed
 
