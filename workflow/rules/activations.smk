@@ -3,7 +3,8 @@
 
 rule activations:
     input:
-        checkpoint=rules.model.output.checkpoint,
+        checkpoint=ancient(rules.model.output.checkpoint),
+        manifest=rules.model.output.manifest,
         pairs=rules.pairs.output[0],
     output:
         "results/shared/activations/{model}/{dataset}.{bos}.safetensors",
@@ -15,6 +16,9 @@ rule activations:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()
     resources:
-        gpu=1,
+        **FOR_ACTIVATIONS,
+    params:
+        code=code_of("activations"),
+        bos=lambda wildcards: wildcards.bos == "bos",
     script:
         "../scripts/activations.py"

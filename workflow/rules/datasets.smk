@@ -10,9 +10,11 @@ rule pairs:
         "logs/shared/datasets/{dataset}.log",
     benchmark:
         "benchmarks/shared/datasets/{dataset}.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("pairs"),
         source=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
     script:
         "../scripts/pairs.py"
@@ -29,9 +31,11 @@ if STUDY.words is not None:
             f"{LOGS}/words.log",
         benchmark:
             f"{BENCHMARKS}/words.tsv"
+        localrule: True
         conda:
             "../envs/memory-injections.yaml"
         params:
+            code=code_of("words"),
             source=STUDY.words.model_dump(),
         script:
             "../scripts/words.py"

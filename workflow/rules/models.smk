@@ -10,11 +10,13 @@ rule access:
     benchmark:
         "benchmarks/shared/models/{model}/access.tsv"
     priority: 100
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     # All cores, so that nothing starts beside it.
     threads: workflow.resource_settings.cores or 1
     params:
+        code=code_of("access"),
         repo=lambda wildcards: STUDY.models[wildcards.model].repo,
         revision=lambda wildcards: STUDY.models[wildcards.model].revision,
     script:
@@ -32,9 +34,11 @@ rule model:
         "logs/shared/models/{model}/model.log",
     benchmark:
         "benchmarks/shared/models/{model}/model.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("model"),
         source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
     script:
         "../scripts/model.py"
@@ -42,7 +46,8 @@ rule model:
 
 rule lens:
     input:
-        checkpoint=rules.model.output.checkpoint,
+        checkpoint=ancient(rules.model.output.checkpoint),
+        manifest=rules.model.output.manifest,
     output:
         "results/shared/models/{model}/lens.safetensors",
     log:
@@ -52,5 +57,9 @@ rule lens:
     conda:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()
+    resources:
+        **FOR_LENS,
+    params:
+        code=code_of("lens"),
     script:
         "../scripts/lens.py"
