@@ -10,8 +10,7 @@ rule activations:
         "results/shared/activations/{model}/{dataset}.{bos}.safetensors",
     log:
         "logs/shared/activations/{model}/{dataset}.{bos}.log",
-    benchmark:
-        "benchmarks/shared/activations/{model}/{dataset}.{bos}.tsv"
+    cache: True
     conda:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()

@@ -8,8 +8,7 @@ rule pairs:
         "results/shared/datasets/{dataset}.csv",
     log:
         "logs/shared/datasets/{dataset}.log",
-    benchmark:
-        "benchmarks/shared/datasets/{dataset}.tsv"
+    cache: True
     localrule: True
     conda:
         "../envs/memory-injections.yaml"
@@ -29,8 +28,7 @@ if STUDY.words is not None:
             f"{RESULTS}/words.csv",
         log:
             f"{LOGS}/words.log",
-        benchmark:
-            f"{BENCHMARKS}/words.tsv"
+        cache: True
         localrule: True
         conda:
             "../envs/memory-injections.yaml"

@@ -14,8 +14,7 @@ rule cells:
         f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet",
     log:
         f"{LOGS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.log",
-    benchmark:
-        f"{BENCHMARKS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.tsv"
+    cache: True
     priority: 1
     conda:
         "../envs/memory-injections.yaml"

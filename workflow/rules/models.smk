@@ -32,8 +32,7 @@ rule model:
         manifest="results/shared/models/{model}/manifest.json",
     log:
         "logs/shared/models/{model}/model.log",
-    benchmark:
-        "benchmarks/shared/models/{model}/model.tsv"
+    cache: True
     localrule: True
     conda:
         "../envs/memory-injections.yaml"
@@ -52,8 +51,7 @@ rule lens:
         "results/shared/models/{model}/lens.safetensors",
     log:
         "logs/shared/models/{model}/lens.log",
-    benchmark:
-        "benchmarks/shared/models/{model}/lens.tsv"
+    cache: True
     conda:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()
