@@ -267,6 +267,31 @@ def test_more_magnitudes_compute_only_their_cells(tiny_models: dict[str, Path], 
     assert counts == [[("0", "120")], [("120", "60")], [("0", "180")]]
 
 
+def test_shards_make_the_same_tables(
+    study_folder: Path, tiny_models: dict[str, Path], tmp_path: Path, snakemake: Run
+) -> None:
+    names = ("curated.unembed", "curated.layer", "nouns.unembed", "verbs.embed")
+    targets = [f"results/tiny/injections/tiny/pairs/{name}.parquet" for name in names]
+    done = snakemake(tmp_path, tiny_study(tiny_models["llama"], injection=GRIDS, shards={"tiny": 3}), *targets)
+    assert done.returncode == 0, done.stderr
+    parts = sorted((tmp_path / "results/tiny/cells/tiny/pairs").glob("*.parquet"))
+    assert [part.stem for part in parts] == ["1-of-3", "2-of-3", "3-of-3"]
+    assert [set(pd.read_parquet(part)["layer"]) for part in parts] == [{0}, {1}, {2}]
+    for target in targets:
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / target), pd.read_parquet(study_folder / target))
+    done = snakemake(tmp_path, tiny_study(tiny_models["llama"], shards=4), targets[0])
+    assert done.returncode != 0
+    assert "shards: 4 jobs cannot share out 3 layers; use 3 or less" in done.stdout + done.stderr
+
+
+def test_every_rule_follows_its_code() -> None:
+    for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        rules = re.split(r"^ *(?:rule|checkpoint) (?=\w+:)", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for rule in rules[1:]:
+            (script,) = re.findall(r'"\.\./scripts/(\w+)\.py"', rule)
+            assert f'code=code_of("{script}")' in rule
+
+
 def test_cores_are_shared_out_among_gpus(study_folder: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:
     def threads(*arguments: str) -> list[str]:
         study = tiny_study(tiny_models["llama"], injection=GRIDS)
