@@ -273,7 +273,7 @@ def test_more_magnitudes_compute_only_their_cells(tiny_models: dict[str, Path], 
         done = snakemake(tmp_path, study, target)
         assert done.returncode == 0, done.stderr
         assert len(pd.read_parquet(tmp_path / target)) == 4 * 3 * n_magnitudes
-        log = (tmp_path / "logs/tiny/cells/tiny/pairs.log").read_text()
+        log = (tmp_path / "logs/tiny/cells/tiny/pairs/1-of-1.log").read_text()
         counts.append(re.findall(r"(\d+) known, (\d+) computed", log))
     assert counts == [[("0", "120")], [("120", "60")], [("0", "180")]]
 

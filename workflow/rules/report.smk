@@ -38,9 +38,11 @@ rule report:
         f"{LOGS}/report.log",
     benchmark:
         f"{BENCHMARKS}/report.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("report"),
         config=STUDY.model_dump(mode="json"),
     script:
         "../scripts/report.py"
@@ -79,6 +81,7 @@ rule explorer:
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("explorer"),
         study=STUDY.study,
         of=lambda wildcards, input: names_in_paths(wildcards, input.cells),
     script:
