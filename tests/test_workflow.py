@@ -122,7 +122,7 @@ def test_explorer_has_every_sweep(study_folder: Path) -> None:
         path.stem for path in (results / "injections/tiny/pairs").iterdir()
     }
     assert not re.findall(r"(?:src|href)=\"(?!data:|#|report\.html)", page)
-    assert 'id="heads-tiny-pairs"' in page
+    assert 'id="heads-tiny/pairs"' in page
 
 
 def test_snakemake_report(study_folder: Path) -> None:

@@ -89,7 +89,7 @@ def render(
     # The page draws its first heat map while the browser still reads the cells: they come last.
     first = {f"sites-{number}": pack_sites(_read(sweeps[name])) for name, number in numbers.items()}
     last = {f"pairs-{dataset}": pack({}, **table.to_dict("list")) for dataset, table in pairs.items()}
-    last |= {f"heads-{model}-{dataset}": pack_heads(*tables) for (model, dataset), tables in heads.items()}
+    last |= {f"heads-{model}/{dataset}": pack_heads(*tables) for (model, dataset), tables in heads.items()}
     room = LIMIT - sum(map(len, [*first.values(), *last.values()]))
     for name in sorted(sweeps, key=lambda name: (name.memories != CURATED, pq.read_metadata(sweeps[name]).num_rows)):
         cells = pack_cells(_read(sweeps[name]))

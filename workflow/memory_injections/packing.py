@@ -39,7 +39,7 @@ def pack(arrays: Mapping[str, np.ndarray], **values: Any) -> str:
         offset += len(parts[-1])
     header = _padded(json.dumps({**values, "arrays": entries}).encode(), b" ")
     body = b"".join([len(header).to_bytes(8, "little"), header, *parts])
-    return base64.b64encode(gzip.compress(body, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(body, compresslevel=6, mtime=0)).decode()
 
 
 def _padded(content: bytes, filling: bytes) -> bytes:

@@ -14,13 +14,15 @@ function fromAddress() {
   const asked = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   let sweeps = INDEX.sweeps.map((sweep, number) => ({ ...sweep, number }));
   const options = {};
+  let lacking;
   for (const part of PARTS) {
     options[part] = [...new Set(sweeps.map((sweep) => sweep[part]))];
     const value = options[part].includes(asked[part]) ? asked[part] : options[part][0];
+    if (part === "memories") lacking = new Set(sweeps.filter((sweep) => !sweep.has_cells).map((sweep) => sweep.memories));
     sweeps = sweeps.filter((sweep) => sweep[part] === value);
   }
   const average = asked.average in INDEX.averages ? asked.average : Object.keys(INDEX.averages)[0];
-  return { sweep: sweeps[0], options, average, layer: asked.layer, magnitude: asked.magnitude, prompt: asked.prompt };
+  return { sweep: sweeps[0], options, lacking, average, layer: asked.layer, magnitude: asked.magnitude, prompt: asked.prompt };
 }
 
 function address(changes) {
@@ -47,7 +49,7 @@ async function show() {
   const view = placed(wanted, sites);
   drawSites(view);
   const [cells, pairs, heads] = await Promise.all([
-    cellsOf(wanted.sweep), unpack(`pairs-${wanted.sweep.dataset}`), unpack(`heads-${wanted.sweep.model}-${wanted.sweep.dataset}`),
+    cellsOf(wanted.sweep), unpack(`pairs-${wanted.sweep.dataset}`), unpack(`heads-${wanted.sweep.model}/${wanted.sweep.dataset}`),
   ]);
   if (turn !== turns) return;
   Object.assign(view, { cells, texts: pairs && textsOf(pairs), heads });
@@ -95,7 +97,9 @@ const linkTo = (view, site) => h("a", { href: address({ layer: layerOf(view, sit
 
 function drawControls() {
   for (const part of PARTS) {
-    const options = wanted.options[part].map((name) => h("option", { selected: name === wanted.sweep[part] }, name));
+    const options = wanted.options[part].map((name) =>
+      h("option", { value: name, selected: name === wanted.sweep[part] }, name + (part === "memories" && wanted.lacking.has(name) ? " (averages only)" : "")),
+    );
     form.elements[part].replaceChildren(...options);
   }
   const choices = form.querySelector(".choices");

@@ -60,7 +60,7 @@ function promptTable(view) {
   const limit = largest(rows.map(({ change }) => change));
   const body = h("tbody", { role: "rowgroup", onclick: followRow });
   // The roles stay where a narrow screen shows rows as cards.
-  const heads = columns.map((column) => h("th", { scope: "col", role: "columnheader", class: column.text ? column.key : "number" },
+  const heads = columns.map((column) => h("th", { scope: "col", role: "columnheader", class: column.text ? column.key : `number ${column.key}` },
     h("button", { type: "button", onclick: () => sortBy(column) }, column.key === "prompt" && !texts ? "prompt" : column.title)));
   function sortBy(column) {
     if (column) Object.assign(order, { key: column.key, down: column.key === order.key ? !order.down : !column.text });
