@@ -24,6 +24,7 @@ STAGES = {
     "tables": {"table1", "table3", "evidence", "scorecard"},
     "figures": {"change_figure", "distribution_figure", "comparison_figure"},
     "report": {"report"},
+    "explorer": {"explorer"},
 }
 
 
@@ -148,6 +149,9 @@ EDITS: dict[str, Edit] = {
     "what the paper says": lambda c: c.replace("resources/paper.yaml", "headline: 424", "headline: 425"),
     "a caption": lambda c: c.replace("workflow/report/change.rst", "Percent", "The percent"),
     "the report's page": lambda c: c.replace("workflow/report/report.html.j2", "<h1>", "<h1 class='big'>"),
+    "the explorer's page": lambda c: c.replace(
+        "workflow/report/explorer.map.js", "LINEAR_BELOW = 10", "LINEAR_BELOW = 1"
+    ),
     "a magnitude more": lambda c: c.config["injection"]["magnitudes"].append(8),
     "a kind of memory more": lambda c: c.config["injection"]["memories"].append("verbs"),
     "a larger `top_k`": lambda c: c.config["attribution"].update(top_k=6),

@@ -114,6 +114,17 @@ def test_report_stands_alone(study_folder: Path) -> None:
         assert heading in page
 
 
+def test_explorer_has_every_sweep(study_folder: Path) -> None:
+    results = study_folder / "results/tiny"
+    page = (results / "explorer.html").read_text(encoding="utf-8")
+    index = json.loads(re.findall(r'id="index">(.*?)</script>', page)[0])
+    assert {f"{sweep['memories']}.{sweep['encoding']}" for sweep in index["sweeps"] if sweep["has_cells"]} == {
+        path.stem for path in (results / "injections/tiny/pairs").iterdir()
+    }
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#|report\.html)", page)
+    assert 'id="heads-tiny/pairs"' in page
+
+
 def test_snakemake_report(study_folder: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
     done = subprocess.run(
@@ -247,9 +258,9 @@ def test_changes_rerun_what_they_affect(study_folder: Path, tiny_models: dict[st
         return set(re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.MULTILINE))
 
     figures = {"change_figure", "distribution_figure", "comparison_figure"}
-    of_cells = {"table3", "evidence", "scorecard"}
-    assert planned(seed=1) == {"cells", "injections", *of_cells, "report", "all"} | figures
-    assert planned(attribution={"top_k": 6}) == {"attribution", "attribution_figure", "table2", "report", "all"}
+    of_cells, pages = {"table3", "evidence", "scorecard"}, {"report", "explorer"}
+    assert planned(seed=1) == {"cells", "injections", *of_cells, *pages, "all"} | figures
+    assert planned(attribution={"top_k": 6}) == {"attribution", "attribution_figure", "table2", *pages, "all"}
     assert "model" not in planned(injection=[*GRIDS, {"encodings": ["embed"], "layers": [0]}])
 
 
