@@ -5,7 +5,7 @@ BIN := .venv/bin
 CONFIG ?= config/config.yaml
 GPU ?= h100
 
-.PHONY: study test bench plan schema
+.PHONY: study test test-slurm bench plan schema
 
 study: .venv/study-installed
 	$(BIN)/snakemake --cores all
@@ -19,6 +19,10 @@ test: .venv/dev-installed
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# The slurm profile on the Slurm of this machine (partitions `main` and `gpu`, two GPUs; ten minutes).
+test-slurm: .venv/dev-installed
+	$(BIN)/pytest -m slurm tests/test_slurm.py
 
 # How fast the injections are computed, beside a plain loop and beside what the machine can multiply.
 bench: .venv/study-installed

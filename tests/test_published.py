@@ -115,6 +115,9 @@ def test_reanalysis_from_files_to_report(tmp_path: Path, snakemake: Run) -> None
     assert "This is a re-analysis" in page
     assert "Attribution" not in page
     assert "magnitudes:" not in page
+    page = (results / "explorer.html").read_text(encoding="utf-8")
+    assert "The numbers are the authors' published ones" in page
+    assert page.count('id="cells-') == 2
     again = snakemake(tmp_path, study, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
     file = tmp_path / "theirs" / CURATED_RESULTS / "data" / "gpt2-small" / HOOK / "tweak_2.csv"

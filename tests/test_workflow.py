@@ -114,6 +114,17 @@ def test_report_stands_alone(study_folder: Path) -> None:
         assert heading in page
 
 
+def test_explorer_has_every_sweep(study_folder: Path) -> None:
+    results = study_folder / "results/tiny"
+    page = (results / "explorer.html").read_text(encoding="utf-8")
+    index = json.loads(re.findall(r'id="index">(.*?)</script>', page)[0])
+    assert {f"{sweep['memories']}.{sweep['encoding']}" for sweep in index["sweeps"] if sweep["has_cells"]} == {
+        path.stem for path in (results / "injections/tiny/pairs").iterdir()
+    }
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#|report\.html)", page)
+    assert 'id="heads-tiny/pairs"' in page
+
+
 def test_snakemake_report(study_folder: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
     done = subprocess.run(
@@ -247,9 +258,9 @@ def test_changes_rerun_what_they_affect(study_folder: Path, tiny_models: dict[st
         return set(re.findall(r"^(?:local)?rule (\w+):$", done.stdout + done.stderr, re.MULTILINE))
 
     figures = {"change_figure", "distribution_figure", "comparison_figure"}
-    of_cells = {"table3", "evidence", "scorecard"}
-    assert planned(seed=1) == {"cells", "injections", *of_cells, "report", "all"} | figures
-    assert planned(attribution={"top_k": 6}) == {"attribution", "attribution_figure", "table2", "report", "all"}
+    of_cells, pages = {"table3", "evidence", "scorecard"}, {"report", "explorer"}
+    assert planned(seed=1) == {"cells", "injections", *of_cells, *pages, "all"} | figures
+    assert planned(attribution={"top_k": 6}) == {"attribution", "attribution_figure", "table2", *pages, "all"}
     assert "model" not in planned(injection=[*GRIDS, {"encodings": ["embed"], "layers": [0]}])
 
 
@@ -262,9 +273,34 @@ def test_more_magnitudes_compute_only_their_cells(tiny_models: dict[str, Path], 
         done = snakemake(tmp_path, study, target)
         assert done.returncode == 0, done.stderr
         assert len(pd.read_parquet(tmp_path / target)) == 4 * 3 * n_magnitudes
-        log = (tmp_path / "logs/tiny/cells/tiny/pairs.log").read_text()
+        log = (tmp_path / "logs/tiny/cells/tiny/pairs/1-of-1.log").read_text()
         counts.append(re.findall(r"(\d+) known, (\d+) computed", log))
     assert counts == [[("0", "120")], [("120", "60")], [("0", "180")]]
+
+
+def test_shards_make_the_same_tables(
+    study_folder: Path, tiny_models: dict[str, Path], tmp_path: Path, snakemake: Run
+) -> None:
+    names = ("curated.unembed", "curated.layer", "nouns.unembed", "verbs.embed")
+    targets = [f"results/tiny/injections/tiny/pairs/{name}.parquet" for name in names]
+    done = snakemake(tmp_path, tiny_study(tiny_models["llama"], injection=GRIDS, shards={"tiny": 3}), *targets)
+    assert done.returncode == 0, done.stderr
+    parts = sorted((tmp_path / "results/tiny/cells/tiny/pairs").glob("*.parquet"))
+    assert [part.stem for part in parts] == ["1-of-3", "2-of-3", "3-of-3"]
+    assert [set(pd.read_parquet(part)["layer"]) for part in parts] == [{0}, {1}, {2}]
+    for target in targets:
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / target), pd.read_parquet(study_folder / target))
+    done = snakemake(tmp_path, tiny_study(tiny_models["llama"], shards=4), targets[0])
+    assert done.returncode != 0
+    assert "shards: 4 jobs cannot share out 3 layers; use 3 or less" in done.stdout + done.stderr
+
+
+def test_every_rule_follows_its_code() -> None:
+    for file in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        rules = re.split(r"^ *(?:rule|checkpoint) (?=\w+:)", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for rule in rules[1:]:
+            (script,) = re.findall(r'"\.\./scripts/(\w+)\.py"', rule)
+            assert f'code=code_of("{script}")' in rule
 
 
 def test_cores_are_shared_out_among_gpus(study_folder: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:

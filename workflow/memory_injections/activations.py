@@ -5,7 +5,7 @@ prompt, memory) it holds, a row for each prompt pair:
 
 - `<kind>.resid` [prompt, layer + 1, d_model]: the residual stream before every block, and after the last one
 - `<kind>.attn_out`, `<kind>.mlp_out` [prompt, layer, d_model]: what attention and MLP add to it
-- `<kind>.z` [prompt, layer, head, d_head]: determines every head's output exactly (`Lens.head_results`)
+- `<kind>.z` [prompt, layer, head, d_head]: determines every head's output exactly (`lens.head_results`)
 - `<kind>.n_tokens`, `<kind>.p_answer`, `<kind>.rank_answer` [prompt]: length, and probability and rank of the answer
 
 and once `answer_id`, `memory_id` [prompt]: the first tokens of answer and memory. Ranks count from 0, the most

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .cache import ActivationCache
 from .config import PROMPT_KINDS
-from .lens import Lens
+from .lens import Lens, head_results, in_vocabulary
 
 MAX_HEADS = 1024
 
@@ -67,8 +67,7 @@ def _read(
     prompt_ids: Sequence[int],
     kind: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    results = lens.head_results(z.to(lens.W_O.device))
-    logits = lens.logits(results)
+    logits = in_vocabulary(lens, head_results(lens, z.to(lens.W_O.device)))
     top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
     index = _index(prompt_ids, kind, top.values.shape, "rank")
     top_table = index.assign(

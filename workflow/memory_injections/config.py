@@ -27,6 +27,7 @@ MemoryKind = Annotated[str, Field(min_length=1), AfterValidator(column_name)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Encoding = Literal["unembed", "embed", "layer"]
 CURATED = "curated"
+Shards = Annotated[int, Field(ge=1)]
 PROMPT_KINDS = ("explicit", "obscure")
 
 
@@ -212,6 +213,16 @@ class Study(_Section):
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
+    shards: Shards | dict[Name, Shards] = Field(
+        default=1,
+        description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
+        "model that is named (others: 1)",
+    )
+
+    @field_validator("models", "datasets", "shards")
+    @classmethod
+    def _order_of_keys_means_nothing(cls, value: Any) -> Any:
+        return dict(sorted(value.items())) if isinstance(value, dict) else value
 
     @field_validator("injection", mode="before")
     @classmethod
@@ -244,6 +255,13 @@ class Study(_Section):
             raise ValueError("study: `shared` is where studies keep what they share; choose another name")
         return self
 
+    @model_validator(mode="after")
+    def _shards_are_of_models(self) -> "Study":
+        for name in self.shards if isinstance(self.shards, dict) else ():
+            if name not in self.models:
+                raise ValueError(f"shards: {name} is no model of this study; models: {', '.join(self.models)}")
+        return self
+
     @property
     def is_reanalysis(self) -> bool:
         """Whether the study is of the authors' published results alone."""
@@ -256,6 +274,10 @@ class Study(_Section):
     def grid(self, memories: str, encoding: str) -> InjectionGrid:
         """The grid that sweeps this memory kind in this encoding."""
         return next(grid for grid in self.injection if (memories, encoding) in _sweeps(grid))
+
+    def shards_of(self, model: str) -> int:
+        """The number of jobs that share out a model's injections into one data set."""
+        return self.shards.get(model, 1) if isinstance(self.shards, dict) else self.shards
 
 
 def _sweeps(grid: InjectionGrid) -> list[tuple[str, str]]:

@@ -26,10 +26,10 @@ from yaml import YAMLError, safe_load
 
 from .activations import MAX_TOKENS as ACTIVATION_TOKENS
 from .attribution import MAX_HEADS
-from .cells import Sweep
+from .cells import Sweep, shard_of
 from .checks import check_local_files
 from .config import PROMPT_KINDS, Study, parse_study
-from .devices import gpus_needed
+from .demands import gpus_needed
 from .engine import MIN_ROWS
 from .errors import StudyError
 from .precision import Precision
@@ -140,16 +140,21 @@ def _jobs_of_model(
             working=4 * READING * max(heads, MAX_HEADS) * model.d_vocab,
             seconds=HEAD_TOKEN_SECONDS * texts.n_prompts * len(PROMPT_KINDS) * heads * study.attribution.top_k,
         )
-        yield _cells(study, f"cells {of}", model, texts, machine)
+        sweeps = [
+            Sweep(memories, encoding, grid.layer_list(model.n_layers), grid.magnitudes)
+            for memories, encoding in study.sweeps()
+            for grid in [study.grid(memories, encoding)]
+        ]
+        shards = study.shards_of(name)
+        for shard in range(1, shards + 1):
+            job = f"cells {of}" + (f", {shard} of {shards}" if shards > 1 else "")
+            yield _cells(study, job, shard_of(sweeps, shard, shards), model, texts, machine)
 
 
-def _cells(study: Study, job: str, model: ModelSize, texts: DataSize, machine: Machine) -> dict[str, Any]:
-    """The job of all cells of a model and a data set."""
-    sweeps = [
-        Sweep(memories, encoding, grid.layer_list(model.n_layers), grid.magnitudes)
-        for memories, encoding in study.sweeps()
-        for grid in [study.grid(memories, encoding)]
-    ]
+def _cells(
+    study: Study, job: str, sweeps: list[Sweep], model: ModelSize, texts: DataSize, machine: Machine
+) -> dict[str, Any]:
+    """A job of all cells of a model and a data set, or of some layers."""
     # Prompts are padded to a multiple of so many positions.
     positions = texts.tokens["obscure"] + (MULTIPLE_OF[machine.device] - 1) / 2
     injections = sum(len(s.magnitudes) * sum(model.cell(layer, positions) for layer in s.layers) for s in sweeps)

@@ -4,7 +4,6 @@ A job holds a GPU by the lock on a file named after it; the operating system let
 however it ends.
 """
 
-import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +14,10 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
+from .demands import gpus_needed
 from .errors import StudyError
 from .files import logger
 
-# A model fills at most this share of a GPU's memory; the rest is for what it computes.
-MODEL_SHARE = 0.8
 POLL_SECONDS = 1.0
 
 
@@ -55,11 +53,6 @@ def _taken(lock: FileLock) -> bool:
     except Timeout:
         return False
     return True
-
-
-def gpus_needed(model_bytes: float, gpu_bytes: int) -> int:
-    """How many GPUs of some memory a model of this size is spread over."""
-    return math.ceil(model_bytes / (MODEL_SHARE * gpu_bytes))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from .cache import ActivationCache
 from .cells import KEY, SCORES, Sweep, plan
-from .digest import code_digest
+from .digest import module_digest
 from .prompts import iterate_pairs
 from .store import CellStore
 from .sweep import CellComputer, Prompt
@@ -33,7 +33,7 @@ def context(manifest: Mapping[str, Any], precision: str, device_type: str) -> di
         "files": manifest["files"],
         "precision": precision,
         "device": device_type,
-        "code": code_digest("sweep"),
+        "code": module_digest("sweep", "models"),
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 

@@ -29,6 +29,7 @@ from .forms import ModelForms
 from .generation import Continuation, continued
 from .hooks import HookedModel
 from .inputs import Positions, check_index, check_magnitude, check_overflow, selected
+from .lens import in_vocabulary
 from .memories import MemoryEncoder
 from .pretrained import DEFAULT, Pretrained
 from .scoring import kl_divergence
@@ -222,7 +223,7 @@ class Injector:
             _, cache = bridge.run_with_cache(tokens, names_filter=names)
             for layer, name in zip(layers, names, strict=True):
                 z = cache[name][0, -1].float().to(lens.W_O.device)
-                top = lens.logits(torch.einsum("hd,hdm->hm", z, lens.W_O[layer])).topk(top_k, dim=-1)
+                top = in_vocabulary(lens, torch.einsum("hd,hdm->hm", z, lens.W_O[layer])).topk(top_k, dim=-1)
                 heads, ranks = np.indices(top.indices.shape)
                 columns = {
                     "layer": layer,

@@ -41,12 +41,14 @@ class Lens:
         """Read what `save` wrote; on the CPU the tensors stay memory-mapped."""
         return cls(**load_file(path, device=str(device)))
 
-    def head_results(self, z: Float[Tensor, "... layer head d_head"]) -> Float[Tensor, "... layer head d_model"]:
-        """What each head adds to the residual stream, from what it read off its values."""
-        return torch.einsum("...lhd,lhdm->...lhm", z, self.W_O)
 
-    def logits(self, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
-        """Vectors of the residual stream in vocabulary space: W_U and b_U, no final norm (paper, section 3.2)."""
-        # One product of two matrices: with more dimensions, torch would multiply slice by slice.
-        logits = torch.addmm(self.b_U, vectors.flatten(0, -2), self.W_U)
-        return logits.unflatten(0, vectors.shape[:-1])
+def head_results(lens: Lens, z: Float[Tensor, "... layer head d_head"]) -> Float[Tensor, "... layer head d_model"]:
+    """What each head adds to the residual stream, from what it read off its values."""
+    return torch.einsum("...lhd,lhdm->...lhm", z, lens.W_O)
+
+
+def in_vocabulary(lens: Lens, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+    """Logits of vectors of the residual stream: W_U and b_U, no final norm (paper, section 3.2)."""
+    # One product of two matrices: with more dimensions, torch would multiply slice by slice.
+    logits = torch.addmm(lens.b_U, vectors.flatten(0, -2), lens.W_U)
+    return logits.unflatten(0, vectors.shape[:-1])

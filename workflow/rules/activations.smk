@@ -3,18 +3,21 @@
 
 rule activations:
     input:
-        checkpoint=rules.model.output.checkpoint,
+        checkpoint=ancient(rules.model.output.checkpoint),
+        manifest=rules.model.output.manifest,
         pairs=rules.pairs.output[0],
     output:
         "results/shared/activations/{model}/{dataset}.{bos}.safetensors",
     log:
         "logs/shared/activations/{model}/{dataset}.{bos}.log",
-    benchmark:
-        "benchmarks/shared/activations/{model}/{dataset}.{bos}.tsv"
+    cache: True
     conda:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()
     resources:
-        gpu=1,
+        **FOR_ACTIVATIONS,
+    params:
+        code=code_of("activations"),
+        bos=lambda wildcards: wildcards.bos == "bos",
     script:
         "../scripts/activations.py"

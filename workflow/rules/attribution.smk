@@ -3,7 +3,8 @@
 
 rule attribution:
     input:
-        checkpoint=rules.model.output.checkpoint,
+        checkpoint=ancient(rules.model.output.checkpoint),
+        manifest=rules.model.output.manifest,
         lens=rules.lens.output[0],
         pairs=rules.pairs.output[0],
         activations=f"results/shared/activations/{{model}}/{{dataset}}.{BOS}.safetensors",
@@ -18,8 +19,9 @@ rule attribution:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()
     resources:
-        gpu=1,
+        **FOR_ATTRIBUTION,
     params:
+        code=code_of("attribution"),
         top_k=STUDY.attribution.top_k,
     script:
         "../scripts/attribution.py"
@@ -43,5 +45,7 @@ rule attribution_figure:
         f"{BENCHMARKS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
+    params:
+        code=code_of("attribution_figure"),
     script:
         "../scripts/attribution_figure.py"

@@ -1,9 +1,17 @@
 # The study that the config describes, checked before anything runs, and the names that wildcards may take.
 import json
 import re
+import sys
 from os import environ, pathsep
 from pathlib import Path
 
+# This checkout's library, whichever is installed: here, and in jobs, which may run in an environment of their own.
+sys.path.insert(0, str(workflow.basedir))
+environ["PYTHONPATH"] = pathsep.join(
+    filter(None, [str(workflow.basedir), environ.get("PYTHONPATH")])
+)
+
+import yaml
 from memory_injections.checks import (
     check_known_models,
     check_local_files,
@@ -11,6 +19,7 @@ from memory_injections.checks import (
     result_files,
 )
 from memory_injections.config import CURATED, parse_study
+from memory_injections.digest import script_digest
 from memory_injections.errors import StudyError
 
 try:
@@ -26,11 +35,7 @@ try:
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
-# Jobs in an environment of their own find the library where the workflow lies.
-environ["PYTHONPATH"] = pathsep.join(
-    filter(None, [workflow.basedir, environ.get("PYTHONPATH")])
-)
-
+# Rules with `localrule` need the internet, or take a second: on a cluster they run where Snakemake does.
 RESULTS = f"results/{STUDY.study}"
 LOGS = f"logs/{STUDY.study}"
 BENCHMARKS = f"benchmarks/{STUDY.study}"
@@ -44,6 +49,10 @@ SWEEP_GRIDS = [
     )
     for memories, encoding in SWEEPS
 ]
+# What the paper says.
+PAPER = yaml.safe_load(
+    (Path(workflow.basedir).parent / "resources" / "paper.yaml").read_text()
+)
 RANDOM_MEMORIES = any(memories != CURATED for memories, _ in SWEEPS)
 FIGURE = f"{RESULTS}/figures"
 # Our cells, and the authors': in a re-analysis theirs take the place of ours.
@@ -69,6 +78,22 @@ wildcard_constraints:
     bos="bos|no-bos",
     kind="explicit|obscure|difference",
     target="answer|memory",
+    shard=r"\d+",
+    shards=r"\d+",
+
+
+def code_of(script):
+    """What a rule's script computes, whatever its comments: a result depends on it as on a parameter."""
+    return script_digest(Path(workflow.basedir) / "scripts" / f"{script}.py")
+
+
+def shards_of_cells(wildcards):
+    """The parts in which a model's cells on a data set are computed."""
+    shards = STUDY.shards_of(wildcards.model)
+    return expand(
+        f"{RESULTS}/cells/{wildcards.model}/{wildcards.dataset}/{{shard}}-of-{shards}.parquet",
+        shard=range(1, shards + 1),
+    )
 
 
 def cores_of_a_model():

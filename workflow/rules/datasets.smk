@@ -8,11 +8,12 @@ rule pairs:
         "results/shared/datasets/{dataset}.csv",
     log:
         "logs/shared/datasets/{dataset}.log",
-    benchmark:
-        "benchmarks/shared/datasets/{dataset}.tsv"
+    cache: True
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("pairs"),
         source=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
     script:
         "../scripts/pairs.py"
@@ -27,11 +28,12 @@ if STUDY.words is not None:
             f"{RESULTS}/words.csv",
         log:
             f"{LOGS}/words.log",
-        benchmark:
-            f"{BENCHMARKS}/words.tsv"
+        cache: True
+        localrule: True
         conda:
             "../envs/memory-injections.yaml"
         params:
+            code=code_of("words"),
             source=STUDY.words.model_dump(),
         script:
             "../scripts/words.py"

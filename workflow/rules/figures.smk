@@ -20,6 +20,8 @@ rule change_figure:
         f"{BENCHMARKS}/figures/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
+    params:
+        code=code_of("change_figure"),
     script:
         "../scripts/change_figure.py"
 
@@ -43,6 +45,8 @@ rule distribution_figure:
         f"{BENCHMARKS}/figures/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
+    params:
+        code=code_of("distribution_figure"),
     script:
         "../scripts/distribution_figure.py"
 
@@ -66,6 +70,7 @@ rule comparison_figure:
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("comparison_figure"),
         kinds=lambda wildcards, input: [Path(path).name.split(".")[0] for path in input],
     script:
         "../scripts/comparison_figure.py"

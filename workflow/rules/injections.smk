@@ -1,30 +1,32 @@
 # Every (prompt, layer, magnitude) of every kind of memory in every encoding.
 
 
+# The layers are shared out among the config's `shards`.
 rule cells:
     input:
-        checkpoint=rules.model.output.checkpoint,
+        checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
         lens=rules.lens.output[0],
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
         words=rules.words.output if RANDOM_MEMORIES else [],
     output:
-        f"{RESULTS}/cells/{{model}}/{{dataset}}.parquet",
+        f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet",
     log:
-        f"{LOGS}/cells/{{model}}/{{dataset}}.log",
-    benchmark:
-        f"{BENCHMARKS}/cells/{{model}}/{{dataset}}.tsv"
+        f"{LOGS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.log",
+    cache: True
     priority: 1
     conda:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()
     resources:
-        gpu=1,
+        **FOR_CELLS,
     params:
+        code=code_of("cells"),
         sweeps=SWEEP_GRIDS,
         seed=STUDY.seed if RANDOM_MEMORIES else None,
         precision=STUDY.precision,
+        shard=lambda wildcards: [int(wildcards.shard), int(wildcards.shards)],
         store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",
     script:
         "../scripts/cells.py"
@@ -32,7 +34,7 @@ rule cells:
 
 rule injections:
     input:
-        rules.cells.output,
+        shards_of_cells,
     output:
         f"{INJECTIONS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     log:
@@ -41,5 +43,9 @@ rule injections:
         f"{BENCHMARKS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
+    params:
+        code=code_of("injections"),
+        memories=lambda wildcards: wildcards.memories,
+        encoding=lambda wildcards: wildcards.encoding,
     script:
         "../scripts/injections.py"

@@ -10,11 +10,13 @@ rule access:
     benchmark:
         "benchmarks/shared/models/{model}/access.tsv"
     priority: 100
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     # All cores, so that nothing starts beside it.
     threads: workflow.resource_settings.cores or 1
     params:
+        code=code_of("access"),
         repo=lambda wildcards: STUDY.models[wildcards.model].repo,
         revision=lambda wildcards: STUDY.models[wildcards.model].revision,
     script:
@@ -30,11 +32,12 @@ rule model:
         manifest="results/shared/models/{model}/manifest.json",
     log:
         "logs/shared/models/{model}/model.log",
-    benchmark:
-        "benchmarks/shared/models/{model}/model.tsv"
+    cache: True
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("model"),
         source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
     script:
         "../scripts/model.py"
@@ -42,15 +45,19 @@ rule model:
 
 rule lens:
     input:
-        checkpoint=rules.model.output.checkpoint,
+        checkpoint=ancient(rules.model.output.checkpoint),
+        manifest=rules.model.output.manifest,
     output:
         "results/shared/models/{model}/lens.safetensors",
     log:
         "logs/shared/models/{model}/lens.log",
-    benchmark:
-        "benchmarks/shared/models/{model}/lens.tsv"
+    cache: True
     conda:
         "../envs/memory-injections.yaml"
     threads: cores_of_a_model()
+    resources:
+        **FOR_LENS,
+    params:
+        code=code_of("lens"),
     script:
         "../scripts/lens.py"

@@ -9,9 +9,11 @@ if STUDY.published.source == "git":
             f"logs/shared/published/{STUDY.published.commit}.log",
         benchmark:
             f"benchmarks/shared/published/{STUDY.published.commit}.tsv"
+        localrule: True
         conda:
             "../envs/memory-injections.yaml"
         params:
+            code=code_of("published_download"),
             source=STUDY.published.model_dump(),
         script:
             "../scripts/published_download.py"
@@ -30,9 +32,11 @@ checkpoint published:
         f"{LOGS}/published.log",
     benchmark:
         f"{BENCHMARKS}/published.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("published"),
         root=lambda wildcards, input: (
             input[0] if STUDY.published.source == "git" else STUDY.published.path
         ),
@@ -52,6 +56,7 @@ rule published_cells:
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("published_cells"),
         sweep=lambda wildcards, input: {
             **dict(wildcards.items()),
             "folder": str(Path(input[0]).parent),

@@ -38,9 +38,51 @@ rule report:
         f"{LOGS}/report.log",
     benchmark:
         f"{BENCHMARKS}/report.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("report"),
         config=STUDY.model_dump(mode="json"),
     script:
         "../scripts/report.py"
+
+
+# Every site of every sweep, down to single prompts, on one page.
+rule explorer:
+    input:
+        cells=every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
+        pairs=(
+            []
+            if STUDY.is_reanalysis
+            else expand(rules.pairs.output[0], dataset=STUDY.datasets)
+        ),
+        top=[] if STUDY.is_reanalysis else every_dataset(rules.attribution.output.top),
+        targets=(
+            []
+            if STUDY.is_reanalysis
+            else every_dataset(rules.attribution.output.targets)
+        ),
+        paper=workflow.source_path("../../resources/paper.yaml"),
+        template=workflow.source_path("../report/explorer.html.j2"),
+        style=workflow.source_path("../report/explorer.css"),
+        scripts=[
+            workflow.source_path("../report/explorer.data.js"),
+            workflow.source_path("../report/explorer.map.js"),
+            workflow.source_path("../report/explorer.prompts.js"),
+            workflow.source_path("../report/explorer.js"),
+        ],
+    output:
+        f"{RESULTS}/explorer.html",
+    log:
+        f"{LOGS}/explorer.log",
+    benchmark:
+        f"{BENCHMARKS}/explorer.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=code_of("explorer"),
+        study=STUDY.study,
+        of=lambda wildcards, input: names_in_paths(wildcards, input.cells),
+    script:
+        "../scripts/explorer.py"

@@ -21,9 +21,11 @@ rule table1:
         f"{LOGS}/tables/table1.log",
     benchmark:
         f"{BENCHMARKS}/tables/table1.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("table1"),
         of=names_in_paths,
     script:
         "../scripts/table1.py"
@@ -47,9 +49,11 @@ if not STUDY.is_reanalysis:
             f"{LOGS}/tables/table2.log",
         benchmark:
             f"{BENCHMARKS}/tables/table2.tsv"
+        localrule: True
         conda:
             "../envs/memory-injections.yaml"
         params:
+            code=code_of("table2"),
             of=every_dataset("{model}/{dataset}"),
         script:
             "../scripts/table2.py"
@@ -69,9 +73,11 @@ rule table3:
         f"{LOGS}/tables/table3.log",
     benchmark:
         f"{BENCHMARKS}/tables/table3.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("table3"),
         of=names_in_paths,
     script:
         "../scripts/table3.py"
@@ -79,8 +85,7 @@ rule table3:
 
 rule evidence:
     input:
-        cells=every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
-        paper=workflow.source_path("../../resources/paper.yaml"),
+        every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
     output:
         robustness=report(
             f"{RESULTS}/tables/robustness.csv",
@@ -101,7 +106,9 @@ rule evidence:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        of=lambda wildcards, input: names_in_paths(wildcards, input.cells),
+        code=code_of("evidence"),
+        of=names_in_paths,
+        paper=PAPER,
         seed=STUDY.seed,
     script:
         "../scripts/evidence.py"
@@ -115,7 +122,6 @@ rule scorecard:
             else every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet")
         ),
         authors=every_published_sweep,
-        paper=workflow.source_path("../../resources/paper.yaml"),
     output:
         scorecard=report(
             f"{RESULTS}/tables/scorecard.csv",
@@ -136,7 +142,9 @@ rule scorecard:
     conda:
         "../envs/memory-injections.yaml"
     params:
+        code=code_of("scorecard"),
         ours=lambda wildcards, input: names_in_paths(wildcards, input.ours),
         authors=lambda wildcards, input: names_in_paths(wildcards, input.authors),
+        paper=PAPER,
     script:
         "../scripts/scorecard.py"

@@ -27,5 +27,5 @@ if __name__ == "__main__":
         ):
             bridge, tokenizer = load_bridge(checkpoint, devices), load_tokenizer(checkpoint)
             for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE):
-                writer.write(compute(bridge, tokenizer, chunk, bos=snakemake.wildcards.bos == "bos"))
+                writer.write(compute(bridge, tokenizer, chunk, bos=snakemake.params.bos))
                 progress.update(len(chunk))

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from memory_injections.cache import ActivationCache
-from memory_injections.cells import SCHEMA, Sweep
+from memory_injections.cells import SCHEMA, Sweep, shard_of
 from memory_injections.checkpoints import read_manifest
 from memory_injections.config import CURATED, InjectionGrid
 from memory_injections.devices import devices_for
@@ -35,6 +35,7 @@ if __name__ == "__main__":
             )
             for memories, encoding, grid in params.sweeps
         ]
+        sweeps = shard_of(sweeps, *params.shard)
         random = {sweep.memories for sweep in sweeps} - {CURATED}
         with devices_for(model_bytes(checkpoint, params.precision)) as devices:
             engine = InjectionEngine(load_causal_lm(checkpoint, devices, params.precision))

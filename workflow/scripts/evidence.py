@@ -7,21 +7,17 @@ from memory_injections.config import CURATED
 from memory_injections.evidence import COLUMNS, TESTED, against_random, robustness
 from memory_injections.files import job_log, whole_file
 from memory_injections.scorecard import SweepName, reported_site
-from yaml import safe_load
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        paper = safe_load(Path(snakemake.input.paper).read_text(encoding="utf-8"))
-        paths = {
-            SweepName.parse(of): Path(path) for of, path in zip(snakemake.params.of, snakemake.input.cells, strict=True)
-        }
+        paths = {SweepName.parse(of): Path(path) for of, path in zip(snakemake.params.of, snakemake.input, strict=True)}
         robust, tested = [], []
         for name, path in paths.items():
             cells = pd.read_parquet(path, columns=COLUMNS)
             robust.append(robustness(cells, snakemake.params.seed).assign(**vars(name)))
             if name.memories == CURATED:
                 random = {other.memories: paths[other] for other in name.beside(paths)}
-                table = against_random(cells, random, reported_site(name, paper))
+                table = against_random(cells, random, reported_site(name, snakemake.params.paper))
                 tested.append(table.assign(model=name.model, dataset=name.dataset, encoding=name.encoding))
         for path, tables in zip(snakemake.output, (robust, tested), strict=True):
             table = pd.concat(tables) if tables else pd.DataFrame(columns=TESTED)

@@ -1,22 +1,29 @@
-"""The cells of one sweep: one kind of memory in one encoding."""
+"""The cells of one sweep, out of all jobs' parts: one kind of memory in one encoding."""
 
 from pathlib import Path
 
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from memory_injections.cells import SCHEMA
 from memory_injections.files import job_log, whole_file
 
+PROMPTS_AT_ONCE = 1000
+
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        cells = ds.dataset(snakemake.input[0])
-        sweep = {name: getattr(snakemake.wildcards, name) for name in ("memories", "encoding")}
+        cells = ds.dataset(list(snakemake.input), schema=SCHEMA)
+        sweep = {name: snakemake.params[name] for name in ("memories", "encoding")}
         columns = [name for name in SCHEMA.names if name not in sweep]
         is_in_sweep = (ds.field("memories") == sweep["memories"]) & (ds.field("encoding") == sweep["encoding"])
-        scanner = cells.scanner(columns=columns, filter=is_in_sweep)
-        with (
-            whole_file(Path(snakemake.output[0])) as path,
-            pq.ParquetWriter(path, scanner.projected_schema) as writer,
-        ):
-            for batch in scanner.to_batches():
-                writer.write_batch(batch)
+        n_prompts = pc.max(cells.to_table(columns=["prompt_id"])["prompt_id"]).as_py() + 1
+        writer = None
+        with whole_file(Path(snakemake.output[0])) as path:
+            for start in range(0, n_prompts, PROMPTS_AT_ONCE):
+                prompt = ds.field("prompt_id")
+                is_here = is_in_sweep & (prompt >= start) & (prompt < start + PROMPTS_AT_ONCE)
+                table = cells.to_table(columns=columns, filter=is_here).unify_dictionaries()
+                table = table.sort_by([(name, "ascending") for name in ("prompt_id", "layer", "magnitude")])
+                writer = writer or pq.ParquetWriter(path, table.schema)
+                writer.write_table(table)
+            writer.close()

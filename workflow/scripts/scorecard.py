@@ -4,7 +4,6 @@ from pathlib import Path
 
 from memory_injections.files import job_log, whole_file
 from memory_injections.scorecard import SweepName, claims, scorecard
-from yaml import safe_load
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
@@ -13,8 +12,7 @@ if __name__ == "__main__":
             {SweepName.parse(of): Path(path) for of, path in zip(names, paths, strict=True)}
             for names, paths in ((params.ours, inputs.ours), (params.authors, inputs.authors))
         )
-        paper = safe_load(Path(inputs.paper).read_text(encoding="utf-8"))
-        tables = (scorecard(ours, authors, paper), claims(ours or authors, paper))
+        tables = (scorecard(ours, authors, params.paper), claims(ours or authors, params.paper))
         for path, table in zip(snakemake.output, tables, strict=True):
             with whole_file(Path(path)) as whole:
                 table.to_csv(whole, index=False)

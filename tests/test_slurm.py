@@ -1,0 +1,167 @@
+"""The slurm profile on a real Slurm: `make test-slurm`, where `sbatch` works and partitions `main` and `gpu` exist."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, Run, tiny_study
+
+pytestmark = pytest.mark.slurm
+PROFILE = ROOT / "workflow" / "profiles" / "slurm"
+CELLS = "results/tiny/cells/tiny/pairs/1-of-1.parquet"
+
+
+def output(*command: str) -> str:
+    """What a command prints."""
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slurm() -> None:
+    """A Slurm that answers."""
+    if shutil.which("sbatch") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
+        pytest.skip("no Slurm here")
+
+
+class Submitted:
+    """Snakemake at work through the profile, and what it said."""
+
+    def __init__(self, folder: Path, study: dict[str, Any], *targets: str) -> None:
+        (folder / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+        self.folder, self.log = folder, folder / "snakemake.txt"
+        # A cluster of one node answers at once: the profile's patience is for large ones.
+        haste = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"), *targets]
+        settings = ["--workflow-profile", str(PROFILE), *haste, "--latency-wait", "5", "--configfile", "config.yaml"]
+        with self.log.open("w") as file:
+            self.process = subprocess.Popen(
+                [*command, *settings], cwd=folder, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def said(self) -> str:
+        """All that Snakemake printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def jobs(self, rule: str = "") -> list[str]:
+        """Slurm's ids of the jobs of a rule, in the order of their submission."""
+        return re.findall(rf"SLURM jobid (\d+) \(log: \S*/(?:rule|group)_{rule}", self.said())
+
+    def until(self, happened: Callable[[], Any], seconds: float = 200) -> Any:
+        """Wait for something, as long as Snakemake runs."""
+        deadline = time.monotonic() + seconds
+        while not (found := happened()):
+            assert self.process.poll() is None, self.said()[-3000:]
+            assert time.monotonic() < deadline, self.said()[-3000:]
+            time.sleep(0.5)
+        return found
+
+    def running(self, rule: str, attempt: int) -> str:
+        """Slurm's id of a rule's job, once its attempt is running."""
+
+        def found() -> str | None:
+            job = self.jobs(rule)[attempt - 1] if len(self.jobs(rule)) >= attempt else None
+            return job if job and "RUNNING" in output("squeue", "-h", "-j", job, "-o", "%T") else None
+
+        return self.until(found)
+
+
+@pytest.fixture
+def submit() -> Iterator[Callable[..., Submitted]]:
+    """Start Snakemake on a study; whatever is left of it at the end is stopped."""
+    started: list[Submitted] = []
+
+    def start(*arguments: Any) -> Submitted:
+        started.append(Submitted(*arguments))
+        return started[-1]
+
+    yield start
+    for run in started:
+        if run.process.poll() is None:
+            os.killpg(run.process.pid, signal.SIGKILL)
+        for job in run.jobs():
+            subprocess.run(["scancel", job], capture_output=True)
+
+
+def test_same_results_as_locally(
+    tiny_models: dict[str, Path], tmp_path: Path, snakemake: Run, submit: Callable[..., Submitted]
+) -> None:
+    study = tiny_study(tiny_models["llama"])
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    run = submit(there, study)
+    assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
+    # Small jobs go together, and downloads and tables do not go at all.
+    assert len(run.jobs()) == 8
+    gpu_jobs = {rule: output("scontrol", "show", "job", run.jobs(rule)[0]) for rule in ("activations", "cells")}
+    for about in gpu_jobs.values():
+        assert re.search(r"Partition=gpu", about)
+        assert re.search(r"gres:gpu:1|TresPerJob=\S*gpu:1|gres/gpu=1", about)
+    assert snakemake(here, study, "results/tiny/tables/table3.csv").returncode == 0
+    for table in ("injections/tiny/pairs/curated.unembed.parquet", "injections/tiny/pairs/nouns.unembed.parquet"):
+        pd.testing.assert_frame_equal(*(pd.read_parquet(folder / "results/tiny" / table) for folder in (here, there)))
+    assert (there / "results/tiny/tables/table3.csv").read_text() == (
+        here / "results/tiny/tables/table3.csv"
+    ).read_text()
+    assert (there / "results/tiny/report.html").is_file()
+    again = submit(there, study)
+    assert again.process.wait(timeout=60) == 0
+    assert "Nothing to be done" in again.said()
+
+
+def long_study(model: Path) -> dict[str, Any]:
+    """Some minutes of cells."""
+    study = tiny_study(model, injection={"encodings": ["unembed"], "magnitudes": [n / 100 for n in range(1, 1401)]})
+    study["datasets"]["pairs"].pop("rows")
+    return study
+
+
+def test_a_job_out_of_time_and_a_cancelled_one_go_on_where_they_were(
+    tiny_models: dict[str, Path], tmp_path: Path, submit: Callable[..., Submitted]
+) -> None:
+    run = submit(tmp_path, long_study(tiny_models["llama"]), CELLS)
+    first = run.running("cells", attempt=1)
+    limits = [output("squeue", "-h", "-j", first, "-o", "%l")]
+    # As soon as finished cells are on disk the job hangs, and its time is up.
+    run.until(lambda: list((tmp_path / "results/shared/cells").rglob("[0-9]*.parquet")))
+    output("pkill", "-STOP", "-f", f"{tmp_path}/.snakemake/scripts/.*cells.py")
+    output("scontrol", "update", f"JobId={first}", "TimeLimit=1")
+    second = run.running("cells", attempt=2)
+    limits.append(output("squeue", "-h", "-j", second, "-o", "%l"))
+    assert "TIMEOUT" in output("scontrol", "show", "job", first)
+    output("scancel", second)
+    third = run.running("cells", attempt=3)
+    limits.append(output("squeue", "-h", "-j", third, "-o", "%l"))
+    assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
+    minutes = [
+        int(pd.Timedelta(limit.strip() if limit.count(":") == 2 else f"0:{limit.strip()}").total_seconds())
+        for limit in limits
+    ]
+    assert minutes == [minutes[0], 2 * minutes[0], 3 * minutes[0]]
+    known, computed = re.findall(
+        r"(\d+) known, (\d+) computed", (tmp_path / "logs/tiny/cells/tiny/pairs/1-of-1.log").read_text()
+    )[-1]
+    assert int(known) > 0
+    assert int(known) + int(computed) == 72 * 3 * 1400
+    assert len(pd.read_parquet(tmp_path / CELLS)) == 72 * 3 * 1400
+
+
+def test_ctrl_c_cancels_the_jobs(
+    tiny_models: dict[str, Path], tmp_path: Path, submit: Callable[..., Submitted]
+) -> None:
+    run = submit(tmp_path, long_study(tiny_models["llama"]), CELLS)
+    job = run.running("cells", attempt=1)
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(timeout=120) != 0
+    assert "RUNNING" not in output("squeue", "-h", "-j", job, "-o", "%T")
+    assert not (tmp_path / CELLS).exists()

@@ -1,0 +1,164 @@
+// A heat map over layer x magnitude that keys reach: arrows move over its cells, Enter chooses one.
+
+// matplotlib's RdBu_r, and SymLogNorm(10): linear up to 10 %, logarithmic beyond, as in the report's figures.
+const ANCHORS = [
+  [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
+  [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31],
+];
+const LINEAR_BELOW = 10;
+const LINEAR_SHARE = 10 / 9;
+
+function symlog(value) {
+  const size = Math.abs(value) / LINEAR_BELOW;
+  return Math.sign(value) * (size <= 1 ? size * LINEAR_SHARE : LINEAR_SHARE + Math.log10(size));
+}
+
+function largest(values) {
+  return values.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 1e-6);
+}
+
+// Red, green and blue of a share from 0 (the lowest) to 1 (the highest).
+function shade(share) {
+  const place = Math.min(Math.max(share, 0), 1) * (ANCHORS.length - 1);
+  const low = Math.min(Math.floor(place), ANCHORS.length - 2);
+  return ANCHORS[low].map((from, part) => Math.round(from + (place - low) * (ANCHORS[low + 1][part] - from)));
+}
+
+const colour = (value, limit) => shade(0.5 + symlog(value) / symlog(limit) / 2);
+const isDark = ([red, green, blue]) => 0.3 * red + 0.59 * green + 0.11 * blue < 130;
+
+// On a narrow screen layers go down and magnitudes across, so that cells stay large enough for a finger.
+const narrow = matchMedia("(max-width: 640px)");
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+class HeatMap {
+  constructor(container, label) {
+    this.container = container;
+    this.label = label;
+    this.readout = h("p", { class: "readout" });
+    this.plot = h("div", { class: "plot" });
+    this.legend = h("div", { class: "legend" });
+    container.append(this.readout, this.plot, this.legend);
+    narrow.addEventListener("change", () => this.content && this.draw(this.content));
+  }
+
+  // `values` by site; `chosen`, `best` and `reported` are sites or null; `text` writes a value; `choose(site)`.
+  draw(content) {
+    this.content = content;
+    const shape = JSON.stringify([content.layers, content.magnitudes, narrow.matches]);
+    if (shape !== this.shape) this.build(content);
+    this.shape = shape;
+    this.limit = largest(content.values);
+    this.cells.forEach((cell, site) => this.paint(cell, site));
+    this.focusOn(content.chosen ?? 0, false);
+    this.say(content.chosen);
+    this.drawLegend();
+  }
+
+  build({ layers, magnitudes }) {
+    const n = magnitudes.length;
+    const steps = (names) => names.map((_, position) => position);
+    const [down, across] = narrow.matches ? [steps(layers), steps(magnitudes)] : [steps(magnitudes).reverse(), steps(layers)];
+    const [downNames, acrossNames] = narrow.matches ? [layers, magnitudes] : [magnitudes, layers];
+    this.order = down.map((i) => across.map((j) => (narrow.matches ? i * n + j : j * n + i)));
+    this.cells = [];
+    const body = down.map((i, row) =>
+      h("tr", {}, h("th", { scope: "row" }, String(downNames[i])), ...this.order[row].map((site) => this.cell(site))),
+    );
+    const foot = h("tr", {}, h("td"), ...across.map((j) => h("th", { scope: "col" }, String(acrossNames[j]))));
+    const table = h(
+      "table",
+      { role: "grid", "aria-label": `${this.label}; arrow keys move, Enter chooses` },
+      h("tbody", {}, ...body), h("tfoot", {}, foot),
+    );
+    table.addEventListener("click", (event) => this.choose(event.target));
+    table.addEventListener("keydown", (event) => this.key(event));
+    table.addEventListener("mouseover", (event) => this.say(this.siteOf(event.target)));
+    table.addEventListener("focusin", (event) => this.say(this.siteOf(event.target)));
+    table.addEventListener("mouseleave", () => this.say(this.content.chosen));
+    const [side, below] = narrow.matches ? ["layer", "magnitude"] : ["magnitude", "layer"];
+    this.plot.style.setProperty("--columns", across.length);
+    this.plot.replaceChildren(h("div", { class: "side" }, side), table, h("div", { class: "below" }, below));
+  }
+
+  cell(site) {
+    return (this.cells[site] = h("td", { role: "gridcell", tabindex: -1, "data-site": site }));
+  }
+
+  paint(cell, site) {
+    const { values, chosen, best, reported } = this.content;
+    const missing = isMissing(values[site]);
+    const rgb = missing ? null : colour(values[site], this.limit);
+    cell.style.backgroundColor = rgb ? `rgb(${rgb})` : "";
+    cell.className = [missing && "missing", rgb && isDark(rgb) && "dark"].filter(Boolean).join(" ");
+    cell.textContent = site === best ? "★" : site === reported ? "◆" : "";
+    cell.setAttribute("aria-label", this.describe(site));
+    cell.setAttribute("aria-selected", site === chosen);
+  }
+
+  describe(site) {
+    const { layers, magnitudes, values, text, best, reported } = this.content;
+    const marks = [site === best && "best", site === reported && "the authors' site"].filter(Boolean);
+    const place = siteText(layers[Math.floor(site / magnitudes.length)], magnitudes[site % magnitudes.length]);
+    return [`${place}: ${text(values[site])}`, ...marks].join(", ");
+  }
+
+  say(site) {
+    this.readout.textContent = isMissing(site) ? "" : this.describe(site);
+  }
+
+  siteOf(target) {
+    const site = target.closest("[data-site]")?.dataset.site;
+    return site === undefined ? null : Number(site);
+  }
+
+  choose(target) {
+    const site = this.siteOf(target);
+    if (site !== null) this.content.choose(site);
+  }
+
+  key(event) {
+    const site = this.siteOf(event.target);
+    if (site === null || event.altKey || event.ctrlKey || event.metaKey) return;
+    const row = this.order.findIndex((sites) => sites.includes(site));
+    const column = this.order[row].indexOf(site);
+    if (event.key in MOVES) {
+      const [down, right] = MOVES[event.key];
+      this.focusOn(this.order[row + down]?.[column + right] ?? site, true);
+    } else if (event.key === "Home" || event.key === "End") {
+      this.focusOn(this.order[row].at(event.key === "Home" ? 0 : -1), true);
+    } else if (event.key === "Enter" || event.key === " ") {
+      this.content.choose(site);
+    } else return;
+    event.preventDefault();
+  }
+
+  // One cell at a time is in the order of the Tab key.
+  focusOn(site, move) {
+    this.cells[this.focused]?.setAttribute("tabindex", -1);
+    this.focused = site;
+    this.cells[site].setAttribute("tabindex", 0);
+    if (move) this.cells[site].focus();
+  }
+
+  // From the lowest change that there can be to the highest on the map; the most telling labels that have room.
+  drawLegend() {
+    const [low, high] = [symlog(Math.max(-this.limit, -100)), symlog(this.limit)];
+    const share = (change) => (symlog(change) - low) / (high - low);
+    const stops = Array.from({ length: 41 }, (_, step) => {
+      const place = low + (step / 40) * (high - low);
+      return `rgb(${shade(0.5 + place / high / 2)})`;
+    });
+    const decades = Array.from({ length: 12 }, (_, power) => 10 ** power).filter((end) => end < this.limit);
+    const ticks = [0, this.limit, Math.max(-this.limit, -100), ...decades.slice(1).flatMap((end) => [end, -end])];
+    const placed = [];
+    for (const tick of ticks) {
+      const room = narrow.matches ? 0.19 : 0.14;
+      if (share(tick) >= 0 && placed.every((other) => Math.abs(share(other) - share(tick)) >= room)) placed.push(tick);
+    }
+    this.legend.replaceChildren(
+      h("div", { class: "bar", style: `background: linear-gradient(to right, ${stops})` }),
+      ...placed.map((tick) => h("span", { style: `left: ${100 * share(tick)}%` }, tick ? `${withMinus(THREE_DIGITS.format(tick))} %` : "0")),
+    );
+  }
+}
