@@ -63,7 +63,6 @@ rule explorer:
             if STUDY.is_reanalysis
             else every_dataset(rules.attribution.output.targets)
         ),
-        paper=workflow.source_path("../../resources/paper.yaml"),
         template=workflow.source_path("../report/explorer.html.j2"),
         style=workflow.source_path("../report/explorer.css"),
         scripts=[
@@ -83,6 +82,7 @@ rule explorer:
     params:
         code=code_of("explorer"),
         study=STUDY.study,
+        paper=PAPER,
         of=lambda wildcards, input: names_in_paths(wildcards, input.cells),
     script:
         "../scripts/explorer.py"

@@ -6,7 +6,6 @@ from memory_injections.explorer import render
 from memory_injections.files import job_log, whole_file
 from memory_injections.prompts import read_pairs
 from memory_injections.scorecard import SweepName
-from yaml import safe_load
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
@@ -24,7 +23,7 @@ if __name__ == "__main__":
                 (Path(top).parent.name, Path(top).stem): (Path(top), Path(targets))
                 for top, targets in zip(inputs.top, inputs.targets, strict=True)
             },
-            paper=safe_load(Path(inputs.paper).read_text(encoding="utf-8")),
+            paper=snakemake.params.paper,
         )
         with whole_file(Path(snakemake.output[0])) as path:
             path.write_text(page, encoding="utf-8")
