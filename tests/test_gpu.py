@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CONFIGS
+from memory_injections import Injector
 from memory_injections.devices import devices_for
 from memory_injections.engine import InjectionEngine
 from memory_injections.models import load_causal_lm
 from slow_path import Model, grid, prompts_of
+from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFast
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -82,6 +84,34 @@ def test_a_cell_does_not_depend_on_its_batch(model: Model, pairs: pd.DataFrame) 
     apart = pd.concat(few.compute(cells, prompts_of(pairs, model.tokenizer))).sort_index()
     together = computed(model, engine, cells, pairs)
     np.testing.assert_allclose(apart["p_injected"], together["p_injected"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("hooks", [False, True])
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_one_prompt_on_a_gpu(name: str, hooks: bool, tiny_models: dict[str, Path]) -> None:
+    """What the Python API says on the GPU, through engine and hooks, is what it says on the CPU."""
+    folder = tiny_models[name]
+    on_cpu = Injector.load(folder, "cpu")
+    on_gpu = (
+        Injector.of(TransformerBridge.boot_transformers(str(folder), device="cuda")) if hooks else Injector.load(folder)
+    )
+    assert on_gpu.vector("Karl Marx").device.type == "cuda"
+    asked = ("The author of Das Kapital is buried in the great city of", "Karl Marx")
+    for narrow in ({}, {"positions": [-1]}, {"head": 1}):
+        cpu, gpu = (
+            each.inject(*asked, layer=1, magnitude=0.2, answer="London", top_k=400, **narrow).table.set_index(
+                "token_id"
+            )
+            for each in (on_cpu, on_gpu)
+        )
+        np.testing.assert_allclose(gpu["p_injected"].loc[cpu.index], cpu["p_injected"], atol=1e-5)
+    grids = [each.sweep(*asked, magnitudes=[0.1, 0.2]).table for each in (on_cpu, on_gpu)]
+    np.testing.assert_allclose(grids[1]["p_injected"], grids[0]["p_injected"], atol=1e-5)
+    heads = [
+        each.heads(asked[0], [0, 2], 400).set_index(["layer", "head", "token_id"])["logit"] for each in (on_cpu, on_gpu)
+    ]
+    np.testing.assert_allclose(heads[1].loc[heads[0].index], heads[0], rtol=1e-3, atol=1e-3)
+    assert on_gpu.generate(*asked, layer=1, magnitude=0.2) == on_cpu.generate(*asked, layer=1, magnitude=0.2)
 
 
 @pytest.fixture
