@@ -6,6 +6,7 @@ nobody there calls does not count either. Of other libraries, the versions of th
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +38,7 @@ def module_digest(*modules: str) -> str:
 
 
 def script_digest(script: Path) -> str:
-    """The digest of a script and of all that it uses of this package, and the versions of the libraries."""
+    """The digest of a script or notebook and of all that it uses of this package, and the versions of the libraries."""
     code, libraries = _followed({"": _read(script)})
     return ", ".join([code, *(f"{library} {version(library)}" for library in sorted(libraries))])
 
@@ -78,7 +79,11 @@ def _followed(roots: Mapping[str, _Module]) -> tuple[str, set[str]]:
 
 
 def _read(path: Path) -> _Module:
-    return _parsed(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        cells = (cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    return _parsed(text)
 
 
 @cache

@@ -1,0 +1,33 @@
+# The paper's idea step by step: a notebook, run on the study's first model and data set.
+WALKTHROUGH = f"{next(iter(STUDY.models))}/{next(iter(STUDY.datasets))}"
+
+
+rule walkthrough:
+    input:
+        notebook=workflow.source_path("../notebooks/walkthrough.ipynb"),
+        checkpoint=ancient(
+            f"results/shared/models/{next(iter(STUDY.models))}/checkpoint"
+        ),
+        manifest=f"results/shared/models/{next(iter(STUDY.models))}/manifest.json",
+        pairs=f"results/shared/datasets/{next(iter(STUDY.datasets))}.csv",
+        heads=f"{RESULTS}/attribution-targets/{WALKTHROUGH}.parquet",
+        cells=f"{INJECTIONS}/{WALKTHROUGH}/{CURATED}.unembed.parquet",
+    output:
+        page=f"{RESULTS}/walkthrough.html",
+        notebook=f"{RESULTS}/walkthrough.ipynb",
+    log:
+        f"{LOGS}/walkthrough.log",
+    benchmark:
+        f"{BENCHMARKS}/walkthrough.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    threads: cores_of_a_model()
+    resources:
+        **FOR_ACTIVATIONS,
+    params:
+        code=code_of("walkthrough"),
+        notebook=script_digest(
+            Path(workflow.basedir) / "notebooks" / "walkthrough.ipynb"
+        ),
+    script:
+        "../scripts/walkthrough.py"
