@@ -25,6 +25,7 @@ STAGES = {
     "figures": {"change_figure", "distribution_figure", "comparison_figure"},
     "report": {"report"},
     "explorer": {"explorer"},
+    "walkthrough": {"walkthrough"},
 }
 
 
@@ -152,6 +153,7 @@ EDITS: dict[str, Edit] = {
     "the explorer's page": lambda c: c.replace(
         "workflow/report/explorer.map.js", "LINEAR_BELOW = 10", "LINEAR_BELOW = 1"
     ),
+    "the walk-through": lambda c: c.replace("workflow/notebooks/walkthrough.ipynb", "step by step", "by and by"),
     "a magnitude more": lambda c: c.config["injection"]["magnitudes"].append(8),
     "a kind of memory more": lambda c: c.config["injection"]["memories"].append("verbs"),
     "a larger `top_k`": lambda c: c.config["attribution"].update(top_k=6),

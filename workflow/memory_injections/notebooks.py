@@ -8,6 +8,7 @@ from typing import Any
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
+from traitlets.config import Config
 
 from .files import whole_file
 
@@ -15,8 +16,9 @@ from .files import whole_file
 def execute(notebook: Path, parameters: Mapping[str, Any], executed: Path, page: Path) -> None:
     """Run a notebook in the current folder, with this interpreter, and save it, with its output, and as HTML.
 
-    The page is self-contained: figures are embedded, and nothing is fetched where it is shown. Raises
-    `papermill.PapermillExecutionError` where a cell fails; then neither file is written.
+    The page is self-contained: figures are embedded, and nothing is fetched where it is shown. The parameters'
+    defaults are left out of it. Raises `papermill.PapermillExecutionError` where a cell fails; then neither file is
+    written.
     """
     logging.getLogger("papermill").setLevel(logging.WARNING)
     with whole_file(executed) as path, whole_file(page) as html:
@@ -24,6 +26,7 @@ def execute(notebook: Path, parameters: Mapping[str, Any], executed: Path, page:
             notebook, path, dict(parameters), kernel_name="python3", progress_bar=False, cwd=Path.cwd()
         )
         exporter = HTMLExporter(
-            mathjax_url="", require_js_url="", jquery_url="", exclude_input_prompt=True, exclude_output_prompt=True
-        )
+            config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": {"parameters"}}}),
+            mathjax_url="", require_js_url="", jquery_url="", exclude_input_prompt=True, exclude_output_prompt=True,
+        )  # fmt: skip
         html.write_text(exporter.from_notebook_node(nbformat.from_dict(document))[0], encoding="utf-8")
