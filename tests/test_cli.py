@@ -24,6 +24,14 @@ PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the city of", "
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder without a study."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
 @pytest.fixture(scope="session")
 def llama(tiny_models: dict[str, Path]) -> Path:
     return tiny_models["llama"]
@@ -102,7 +110,7 @@ def test_a_change_fits_its_cell(change: float, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["grid.csv", "new/grid.parquet"])
-def test_find(name: str, llama: Path, injector: Injector, tmp_path: Path) -> None:
+def test_find(name: str, llama: Path, injector: Injector, tmp_path: Path, here: Path) -> None:
     grid = injector.sweep(PROMPT, MEMORY, magnitudes=[1, 2], answer=ANSWER)
     command = ["find", PROMPT, MEMORY, ANSWER, "--magnitude", "1,2", "--model", str(llama)]
     done = run(*command, "--save", str(tmp_path / name))
@@ -112,9 +120,16 @@ def test_find(name: str, llama: Path, injector: Injector, tmp_path: Path) -> Non
     assert [path.name for path in (tmp_path / name).parent.iterdir()] == [Path(name).name]
     assert len(done.stdout.splitlines()) > 4
     assert "One prompt's best site is no evidence" in done.stdout
+    assert not any(here.iterdir())
     as_json = run(*command, "--json")
     assert json.loads(as_json.stdout)["best"]["layer"] == grid.best["layer"]
     assert "One prompt's best site is no evidence" in as_json.stderr
+    # Without a name the grid is saved all the same, and an earlier one is kept.
+    (here / "grid.csv").rename(here / "grid-3.csv")
+    (here / "grid.csv").write_text("an earlier one")
+    run(*command)
+    assert (here / "grid.csv").read_text() == "an earlier one"
+    pd.testing.assert_frame_equal(pd.read_csv(here / "grid-2.csv"), pd.read_csv(here / "grid-3.csv"))
 
 
 def test_find_takes_the_papers_grid(llama: Path) -> None:
@@ -221,10 +236,9 @@ def test_interrupt(llama: Path) -> None:
 
 
 @pytest.fixture
-def at_home(default_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def at_home(default_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who has called the command before."""
     monkeypatch.setenv(CACHE_VARIABLE, str(default_model))
-    monkeypatch.chdir(tmp_path)
 
 
 def blocks(text: str) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,7 +126,12 @@ def find(
     ] = "1..15",
     encoding: Encoding = "unembed",
     model: ModelName = "smollm2-135m",
-    save: Annotated[Path | None, typer.Option(help="Save the whole grid here, as .csv or .parquet.")] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the whole grid goes: .csv or .parquet. [default: grid.csv, or the next free grid-2.csv]"
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The layer and magnitude at which a memory raises an answer most, over all layers."""
@@ -135,9 +141,9 @@ def find(
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "encoding": encoding, "answer": answer}
     with _loaded(model) as (injector, progress):
         grid = injector.sweep(**asked, magnitudes=magnitudes, progress=progress)
-    if save:
-        _save(grid.table, save)
-        notes.print(f"{len(grid.table)} cells are in {save}", style="dim", markup=False, highlight=False)
+    save = save or _free("grid", ".csv")
+    _save(grid.table, save)
+    notes.print(f"{len(grid.table)} cells are in {save}", style="dim", markup=False, highlight=False)
     _show_grid(grid, {"model": model, **asked}, as_json)
     (notes if as_json else results).print(NO_EVIDENCE, highlight=False)
 
@@ -258,6 +264,16 @@ def _save(table: "pd.DataFrame", path: Path) -> None:
             table.to_csv(temporary, index=False) if path.suffix == ".csv" else table.to_parquet(temporary, index=False)
     except OSError as error:
         raise StudyError(f"--save {path} cannot be written ({error}); give another place") from None
+
+
+def _free(stem: str, suffix: str) -> Path:
+    """The first of `stem.suffix`, `stem-2.suffix`, … that is not there: an earlier grid is kept."""
+    path = Path(f"{stem}{suffix}")
+    for number in count(2):
+        if not path.exists():
+            break
+        path = Path(f"{stem}-{number}{suffix}")
+    return path
 
 
 def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -1,0 +1,58 @@
+"""What the documentation quotes is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import snakemake
+import yaml
+from conftest import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def source_text(folder: Path) -> str:
+    """All code below a folder, strings that go on over several lines joined."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
+    return re.sub(r'"\s*\n\s*f?"', "", text)
+
+
+def messages() -> list[str]:
+    """The first column of every table of the troubleshooting page."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    return re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE)
+
+
+def test_every_message_is_one_that_can_appear() -> None:
+    code = source_text(ROOT / "workflow" / "memory_injections") + source_text(Path(snakemake.__file__).parent)
+    # A placeholder of an f-string or a logged record is what the page leaves open.
+    code = re.sub(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}|%[sd]", "…", code)
+    assert len(messages()) > 20
+    for message in messages():
+        for part in message.split("…"):
+            assert part.strip(" ;:,") in code, message
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_paths_in_the_readme_exist() -> None:
+    """The house, folder by folder, and everything that the text names below a folder of the project."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"(?<![\w/<])((?:workflow|config|docs|resources|tests)/[\w./-]*)", text)
+    assert len(named) > 15
+    for path in named:
+        assert (ROOT / path.rstrip(".")).exists() or path == "config/mine.yaml", path
+
+
+def test_catalogue_and_citation() -> None:
+    catalogue = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))
+    assert catalogue["usage"]["software-stack-deployment"]["conda"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version is not None
+    assert citation["version"] == version[1]
+    assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
