@@ -18,10 +18,12 @@ from memory_injections.engine import InjectionEngine
 from memory_injections.errors import StudyError
 from memory_injections.lens import Lens
 from memory_injections.memories import MemoryEncoder
-from memory_injections.models import load_bridge, load_tokenizer, model_bytes
+from memory_injections.models import load_bridge
 from memory_injections.prompts import normalise_pairs, read_csv
 from memory_injections.sizes import DataSize, ModelSize, data_size, known, model_size
 from memory_injections.sweep import CellComputer, Prompt
+from memory_injections.tokens import load_tokenizer
+from memory_injections.weights import model_bytes
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -19,10 +19,11 @@ from memory_injections.engine import InjectionEngine
 from memory_injections.experiment import Experiment, context
 from memory_injections.lens import Lens
 from memory_injections.memories import MemoryEncoder
-from memory_injections.models import load_bridge, load_causal_lm, load_tokenizer, vocabulary
+from memory_injections.models import load_bridge, load_causal_lm
 from memory_injections.prompts import normalise_pairs, read_csv
 from memory_injections.store import CellStore
 from memory_injections.sweep import CellComputer
+from memory_injections.tokens import load_tokenizer, vocabulary
 
 CPU = [torch.device("cpu")]
 WORDS = {"nouns": ["bread", "table", "river", "stone", "cloud"]}

@@ -42,11 +42,11 @@ from .config import CURATED, PypiModel
 from .engine import InjectionEngine
 from .lens import Lens
 from .memories import MemoryEncoder
-from .models import load_tokenizer, set_precision, with_fused_activations
+from .models import set_precision, with_fused_activations
 from .precision import Precision
 from .prompts import normalise_pairs, read_csv
 from .sweep import CellComputer, Prompt
-from .tokens import first_token, prompt_ids
+from .tokens import first_token, load_tokenizer, prompt_ids
 
 CONFIGS: dict[str, PreTrainedConfig] = {
     "gpt2": GPT2Config(),

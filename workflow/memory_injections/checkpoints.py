@@ -18,7 +18,7 @@ from .checks import check_model_folder
 from .config import HuggingFaceModel, LocalModel, Model, PypiModel
 from .errors import StudyError
 from .files import logger, sha256
-from .models import weightless
+from .weights import weightless
 
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
 

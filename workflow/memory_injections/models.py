@@ -17,38 +17,12 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 from transformers.activations import GELUTanh, NewGELUActivation
 
 from .precision import Precision
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder."""
-    return AutoTokenizer.from_pretrained(folder)
-
-
-def vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:
-    """The text of every token id that the model can say; ids beyond the tokenizer's are empty."""
-    return [str(tokenizer.decode([token])) for token in range(d_vocab)]
-
-
-def weightless(config: PreTrainedConfig) -> PreTrainedModel:
-    """The model of a configuration, every part and shape of it, but no weights in memory."""
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
-
-
-def model_bytes(folder: Path, precision: Precision = "float32") -> int:
-    """How much memory a model's weights take."""
-    n_parameters = weightless(AutoConfig.from_pretrained(folder)).num_parameters()
-    return n_parameters * (2 if precision == "bfloat16" else 4)
 
 
 def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Precision = "float32") -> PreTrainedModel:

@@ -30,7 +30,8 @@ from .files import logger, whole_folder
 from .hooks import HookedEngine
 from .inputs import Positions
 from .lens import Lens
-from .models import load_bridge, load_causal_lm, load_tokenizer
+from .models import load_bridge, load_causal_lm
+from .tokens import load_tokenizer
 
 # The models of config/config.yaml.
 DEFAULT_STUDY = {

@@ -19,9 +19,10 @@ from .checkpoints import read_manifest
 from .config import Dataset, FileDataset, HuggingFaceModel, LocalModel, Model, TwoWikiDataset, UrlDataset
 from .downloads import download_config
 from .errors import StudyError
-from .models import Components, weightless
+from .models import Components
 from .precision import Precision
 from .prompts import normalise_pairs, read_csv
+from .weights import weightless
 
 KNOWN = Path(__file__).parents[2] / "resources" / "costs.yaml"
 SHARED = Path("results/shared")

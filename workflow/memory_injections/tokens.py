@@ -2,19 +2,30 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from .devices import upload
 from .errors import StudyError
 from .text import has_text
 
 logger = logging.getLogger(__name__)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder."""
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:
+    """The text of every token id that the model can say; ids beyond the tokenizer's are empty."""
+    return [str(tokenizer.decode([token])) for token in range(d_vocab)]
 
 
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:

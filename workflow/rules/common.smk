@@ -54,6 +54,8 @@ PAPER = yaml.safe_load(
     (Path(workflow.basedir).parent / "resources" / "paper.yaml").read_text()
 )
 RANDOM_MEMORIES = any(memories != CURATED for memories, _ in SWEEPS)
+# The walk-through needs a model, and the paper's own kind of injection.
+WALKTHROUGH = not STUDY.is_reanalysis and (CURATED, "unembed") in SWEEPS
 FIGURE = f"{RESULTS}/figures"
 # Our cells, and the authors': in a re-analysis theirs take the place of ours.
 INJECTIONS = f"{RESULTS}/injections"

@@ -1,17 +1,15 @@
-# The paper's idea step by step: a notebook, run on the study's first model and data set.
-WALKTHROUGH = f"{next(iter(STUDY.models))}/{next(iter(STUDY.datasets))}"
+# The paper's idea step by step: a notebook, run on the study's first model and data set, by name.
+FIRST_MODEL, FIRST_DATASET = next(iter(STUDY.models)), next(iter(STUDY.datasets))
 
 
 rule walkthrough:
     input:
         notebook=workflow.source_path("../notebooks/walkthrough.ipynb"),
-        checkpoint=ancient(
-            f"results/shared/models/{next(iter(STUDY.models))}/checkpoint"
-        ),
-        manifest=f"results/shared/models/{next(iter(STUDY.models))}/manifest.json",
-        pairs=f"results/shared/datasets/{next(iter(STUDY.datasets))}.csv",
-        heads=f"{RESULTS}/attribution-targets/{WALKTHROUGH}.parquet",
-        cells=f"{INJECTIONS}/{WALKTHROUGH}/{CURATED}.unembed.parquet",
+        checkpoint=ancient(f"results/shared/models/{FIRST_MODEL}/checkpoint"),
+        manifest=f"results/shared/models/{FIRST_MODEL}/manifest.json",
+        pairs=f"results/shared/datasets/{FIRST_DATASET}.csv",
+        heads=f"{RESULTS}/attribution-targets/{FIRST_MODEL}/{FIRST_DATASET}.parquet",
+        cells=f"{INJECTIONS}/{FIRST_MODEL}/{FIRST_DATASET}/{CURATED}.unembed.parquet",
     output:
         page=f"{RESULTS}/walkthrough.html",
         notebook=f"{RESULTS}/walkthrough.ipynb",

@@ -7,8 +7,10 @@ from memory_injections.activations import compute
 from memory_injections.cache import ActivationCacheWriter
 from memory_injections.devices import devices_for
 from memory_injections.files import job_log, whole_file
-from memory_injections.models import load_bridge, load_tokenizer, model_bytes
+from memory_injections.models import load_bridge
 from memory_injections.prompts import iterate_pairs
+from memory_injections.tokens import load_tokenizer
+from memory_injections.weights import model_bytes
 from tqdm import tqdm
 
 PAIRS_AT_ONCE = 100

@@ -11,8 +11,8 @@ from memory_injections.cache import ActivationCache
 from memory_injections.devices import devices_for
 from memory_injections.files import job_log, whole_file
 from memory_injections.lens import Lens
-from memory_injections.models import load_tokenizer, vocabulary
 from memory_injections.prompts import read_pairs
+from memory_injections.tokens import load_tokenizer, vocabulary
 from tqdm import tqdm
 
 if __name__ == "__main__":

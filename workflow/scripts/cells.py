@@ -16,10 +16,12 @@ from memory_injections.experiment import Experiment, context
 from memory_injections.files import job_log, whole_file
 from memory_injections.lens import Lens
 from memory_injections.memories import MemoryEncoder
-from memory_injections.models import load_causal_lm, load_tokenizer, model_bytes, vocabulary
+from memory_injections.models import load_causal_lm
 from memory_injections.prompts import words_of_column
 from memory_injections.store import CellStore
 from memory_injections.sweep import CellComputer
+from memory_injections.tokens import load_tokenizer, vocabulary
+from memory_injections.weights import model_bytes
 
 if __name__ == "__main__":
     torch.set_num_threads(snakemake.threads)

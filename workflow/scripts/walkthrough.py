@@ -5,8 +5,8 @@ from pathlib import Path
 
 from memory_injections.devices import devices_for
 from memory_injections.files import job_log
-from memory_injections.models import model_bytes
 from memory_injections.notebooks import execute
+from memory_injections.weights import model_bytes
 
 if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
