@@ -8,8 +8,8 @@ One row a job, in the order of the workflow:
 - `GPUs`: how many its model is spread over; `GPU GiB`: weights and working memory on all of them together
 - `host GiB`: memory of its process; `hours`: on one machine of the kind, the job by itself
 
-Left out, because small: downloads, tables, figures, the report, the walk-through (a minute, with the model once more), and
-the memories' own passes of the `layer` encoding.
+Left out, because small: downloads, tables, figures, the report, the walk-through (a minute, with the model once more),
+and the memories' own passes of the `layer` encoding.
 """
 
 import argparse
