@@ -25,7 +25,7 @@ def smollm2(default_model: Path) -> Path:
     return folder / "checkpoint"
 
 
-@pytest.fixture(scope="session", params=[*CONFIGS, "smollm2"])
+@pytest.fixture(scope="session", params=CONFIGS)
 def model_folder(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Path:
     return request.getfixturevalue("smollm2") if request.param == "smollm2" else tiny_models[request.param]
 
@@ -35,6 +35,7 @@ def model(model_folder: Path) -> Model:
     return Model(model_folder)
 
 
+@pytest.mark.parametrize("model_folder", [*CONFIGS, "smollm2"], indirect=True)
 def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
     prompts = prompts_of(pairs, model.tokenizer)
     assert len({len(prompt.tokens) for prompt in prompts.values()}) > 4
