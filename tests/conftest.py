@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from memory_injections.pretrained import CACHE_VARIABLE, DEFAULT, Pretrained
-from memory_injections.prompts import normalise_pairs, read_csv
+from memory_injections.data.prompt_pairs import normalise_pairs
+from memory_injections.data.text_tables import read_csv
+from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, Pretrained
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,

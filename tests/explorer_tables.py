@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import yaml
 from conftest import ROOT
-from memory_injections import packing
-from memory_injections.scorecard import SweepName
+from memory_injections.pages import explorer_data as packing
+from memory_injections.sweeps.identity import SweepId
 
 REPORT = ROOT / "workflow" / "report"
 PAPER = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text())
 SCRIPTS = [REPORT / f"explorer.{part}js" for part in ("data.", "map.", "prompts.", "")]
 # The authors report layer 7, magnitude 3 for this model and data set.
-OURS = SweepName("gpt2", "hand", "curated", "unembed")
-RANDOM = SweepName("gpt2", "hand", "nouns", "unembed")
-THEIRS = SweepName("gpt2-large", "2wmh", "curated", "layer")
+OURS = SweepId("gpt2", "hand", "curated", "unembed")
+RANDOM = SweepId("gpt2", "hand", "nouns", "unembed")
+THEIRS = SweepId("gpt2-large", "2wmh", "curated", "layer")
 N_PROMPTS, LAYERS, MAGNITUDES = 12, range(9), (0.5, 1.0, 3.0)
 
 

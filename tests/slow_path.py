@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from memory_injections.engine import InjectionEngine
-from memory_injections.lens import Lens
-from memory_injections.memories import FROM_TOKENS, MemoryEncoder
-from memory_injections.models import load_bridge, load_causal_lm
-from memory_injections.sweep import CellComputer, Prompt
-from memory_injections.tokens import first_token, load_tokenizer, memory_ids, prompt_ids
+from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.injection.memory_vectors import FROM_TOKENS, MemoryEncoder
+from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import load_bridge, load_causal_lm
+from memory_injections.models.tokenisation import first_token, load_tokenizer, memory_ids, prompt_ids
 from transformers import PreTrainedTokenizerBase
 
 CPU = [torch.device("cpu")]

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from memory_injections import Injector, cli
-from memory_injections.pretrained import CACHE_VARIABLE
+from memory_injections import Injector
+from memory_injections.interactive import cli
+from memory_injections.interactive.pretrained import CACHE_VARIABLE
 from typer.testing import CliRunner, Result
 
 PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the city of", "Karl Marx", "London"

@@ -10,20 +10,24 @@ import pytest
 import torch
 import yaml
 from conftest import CONFIGS, PAIRS, ROOT, tiny_study
-from memory_injections.cells import Sweep
-from memory_injections.cells import plan as plan_cells
-from memory_injections.config import CURATED, parse_study
-from memory_injections.costs import machine_of, main, plan
-from memory_injections.engine import InjectionEngine
+from memory_injections.config.messages import parse_study
+from memory_injections.data.prompt_pairs import normalise_pairs
+from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
-from memory_injections.lens import Lens
-from memory_injections.memories import MemoryEncoder
-from memory_injections.models import load_bridge
-from memory_injections.prompts import normalise_pairs, read_csv
-from memory_injections.sizes import DataSize, ModelSize, data_size, known, model_size
-from memory_injections.sweep import CellComputer, Prompt
-from memory_injections.tokens import load_tokenizer
-from memory_injections.weights import model_bytes
+from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import load_bridge
+from memory_injections.models.sizes import ModelSize, model_bytes
+from memory_injections.models.tokenisation import load_tokenizer
+from memory_injections.planning.command import main
+from memory_injections.planning.costs import plan
+from memory_injections.planning.machines import known, machine_of
+from memory_injections.planning.sizes import DataSize, data_size, model_size
+from memory_injections.sweeps.cell_plan import plan as plan_cells
+from memory_injections.sweeps.grid import Sweep
+from memory_injections.terms import CURATED
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Run, tiny_study
-from memory_injections import demands
-from memory_injections.config import parse_study
-from memory_injections.costs import machine_of, plan
-from memory_injections.sizes import data_size, model_size
+from memory_injections.config.messages import parse_study
+from memory_injections.planning import requests as demands
+from memory_injections.planning.costs import plan
+from memory_injections.planning.machines import machine_of
+from memory_injections.planning.sizes import data_size, model_size
 from yaml import safe_load
 
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CONFIGS
-from memory_injections.checkpoints import read_manifest
-from memory_injections.engine import InjectionEngine
 from memory_injections.errors import StudyError
-from memory_injections.models import load_causal_lm
-from memory_injections.tokens import pad
+from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.tokenisation import pad
 from slow_path import CPU, Model, grid, prompts_of
 
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SHARED, Run
-from memory_injections.engine import InjectionEngine
-from memory_injections.lens import Lens
-from memory_injections.memories import unembed
-from memory_injections.models import load_causal_lm
-from memory_injections.scoring import probability_and_rank
-from memory_injections.tokens import first_token, load_tokenizer, memory_ids, pad, prompt_ids
+from memory_injections.injection.memory_vectors import unembed
+from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.scoring import probability_and_rank
+from memory_injections.models.tokenisation import first_token, load_tokenizer, memory_ids, pad, prompt_ids
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")

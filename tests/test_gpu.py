@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import CONFIGS
 from memory_injections import Injector
-from memory_injections.devices import devices_for
-from memory_injections.engine import InjectionEngine
-from memory_injections.models import load_causal_lm
+from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.jobs.gpus import devices_for
+from memory_injections.models.loading import load_causal_lm
 from slow_path import Model, grid, prompts_of
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFast
@@ -24,7 +24,7 @@ GPU = [torch.device("cuda", 0)]
 
 HOLD = """
 import torch
-from memory_injections.devices import devices_for
+from memory_injections.jobs.gpus import devices_for
 with devices_for(1) as held:
     print(held[0].index, torch.ones(1, device="cuda").device.index, flush=True)
     input()

@@ -17,12 +17,12 @@ from conftest import CONFIGS, ROOT
 from hub import ALWAYS, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections import Injector, injecting
-from memory_injections.checkpoints import fetch
-from memory_injections.config import LocalModel
+from memory_injections.atomic_files import sha256
 from memory_injections.errors import StudyError
-from memory_injections.files import sha256
-from memory_injections.pretrained import CACHE_VARIABLE, DEFAULT_STUDY
-from memory_injections.tokens import first_token, prompt_ids
+from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT_STUDY
+from memory_injections.models.checkpoints import fetch
+from memory_injections.models.sources import LocalModel
+from memory_injections.models.tokenisation import first_token, prompt_ids
 from slow_path import Model
 from transformer_lens.model_bridge import TransformerBridge
 from yaml import safe_load

@@ -1,5 +1,39 @@
-"""The one exception that is the user's to mend."""
+"""Errors that the user can correct. The message of each is one sentence that says what, where and what to do."""
 
 
 class StudyError(Exception):
     """Bad input: the message is one sentence that names the file or key and the remedy."""
+
+
+class LayerError(StudyError):
+    """A layer that the model does not have."""
+
+    def __init__(self, layer: int, n_layers: int) -> None:
+        super().__init__(f"layer {layer} is out of range; the model has {n_layers} layers: 0 to {n_layers - 1}")
+        self.layer, self.n_layers = layer, n_layers
+
+
+class OverflowingInjectionError(StudyError):
+    """An injection so large that the model's arithmetic gives no finite logits."""
+
+    def __init__(self, layer: int, magnitude: float) -> None:
+        super().__init__(
+            f"magnitude {magnitude:g} at layer {layer} overflows the model's arithmetic; use a smaller one"
+        )
+        self.layer, self.magnitude = layer, magnitude
+
+
+class TooManyShardsError(StudyError):
+    """More jobs than layers to share out among them."""
+
+    def __init__(self, shards: int, n_layers: int) -> None:
+        super().__init__(f"{shards} jobs cannot share out {n_layers} layers; use {n_layers} or less")
+        self.shards, self.n_layers = shards, n_layers
+
+
+class UnknownWordsError(StudyError):
+    """A kind of random memory that the word list has no column for."""
+
+    def __init__(self, memories: str, allowed: list[str]) -> None:
+        super().__init__(f"the word list has no column {memories!r}; allowed: {', '.join(allowed)}")
+        self.memories, self.allowed = memories, allowed

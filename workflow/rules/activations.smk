@@ -17,7 +17,9 @@ rule activations:
     resources:
         **FOR_ACTIVATIONS,
     params:
-        code=code_of("activations"),
+        code=digest_code("activations"),
+        model="{model}",
+        dataset="{dataset}",
         bos=lambda wildcards: wildcards.bos == "bos",
     script:
         "../scripts/activations.py"

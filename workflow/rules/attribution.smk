@@ -21,31 +21,39 @@ rule attribution:
     resources:
         **FOR_ATTRIBUTION,
     params:
-        code=code_of("attribution"),
+        code=digest_code("attribution"),
         top_k=STUDY.attribution.top_k,
     script:
         "../scripts/attribution.py"
 
 
-rule attribution_figure:
+# Examples of what the heads say; the authors published none, so only a study with models has the table.
+rule table2:
     input:
-        rules.attribution.output.targets,
-    output:
-        png=figure(
-            "attribution.{model}.{dataset}.{target}",
-            caption="attribution",
-            category="Attribution",
-            figure="heads",
-            token="{target}",
+        top=expand(
+            rules.attribution.output.top, model=STUDY.models, dataset=STUDY.datasets
         ),
-        pdf=f"{FIGURE}/attribution.{{model}}.{{dataset}}.{{target}}.pdf",
+        targets=expand(
+            rules.attribution.output.targets,
+            model=STUDY.models,
+            dataset=STUDY.datasets,
+        ),
+        pairs=expand(rules.pairs.output[0], dataset=STUDY.datasets),
+    output:
+        report(
+            f"{RESULTS}/tables/table2.csv",
+            category="Tables",
+            labels={"table": "2: what heads say"},
+            caption="../report/table2.rst",
+        ),
     log:
-        f"{LOGS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.log",
+        f"{LOGS}/tables/table2.log",
     benchmark:
-        f"{BENCHMARKS}/figures/attribution.{{model}}.{{dataset}}.{{target}}.tsv"
+        f"{BENCHMARKS}/tables/table2.tsv"
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("attribution_figure"),
+        code=digest_code("table2"),
     script:
-        "../scripts/attribution_figure.py"
+        "../scripts/table2.py"

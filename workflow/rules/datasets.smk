@@ -3,7 +3,7 @@
 
 rule pairs:
     input:
-        lambda wildcards: local_path(STUDY.datasets[wildcards.dataset]),
+        lambda wildcards: STUDY.datasets[wildcards.dataset].local_files(),
     output:
         "results/shared/datasets/{dataset}.csv",
     log:
@@ -13,7 +13,8 @@ rule pairs:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("pairs"),
+        code=lambda wildcards: digest_source("pairs", STUDY.datasets[wildcards.dataset]),
+        dataset="{dataset}",
         source=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
     script:
         "../scripts/pairs.py"
@@ -23,7 +24,7 @@ if STUDY.words is not None:
 
     rule words:
         input:
-            local_path(STUDY.words),
+            STUDY.words.local_files(),
         output:
             f"{RESULTS}/words.csv",
         log:
@@ -33,7 +34,7 @@ if STUDY.words is not None:
         conda:
             "../envs/memory-injections.yaml"
         params:
-            code=code_of("words"),
+            code=digest_source("words", STUDY.words),
             source=STUDY.words.model_dump(),
         script:
             "../scripts/words.py"

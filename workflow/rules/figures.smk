@@ -1,76 +1,79 @@
-# Every figure as PNG and PDF; the PNGs appear in Snakemake's own report too.
+# Every figure of the library's registry, of everything that it is drawn of; the PNGs appear in Snakemake's report too.
+from memory_injections.jobs.digest import digest_function
+from memory_injections.pages.registry import list_figures
 
 
-rule change_figure:
+def list_subjects(figure, wildcards):
+    """What a figure is drawn of: by the name that becomes part of its file's, the tables that it needs."""
+    return SUBJECTS[list_figures()[figure].subject](wildcards)
+
+
+def list_swept(wildcards):
+    """Each sweep."""
+    return {
+        sweep.path.replace("/", "."): [cells_path(sweep)]
+        for sweep in list_sweeps(wildcards)
+    }
+
+
+def list_compared(wildcards):
+    """The sweeps of each model, data set and encoding that has curated and random memories, curated first."""
+    sweeps = list_sweeps(wildcards)
+    return {
+        f"{sweep.model}.{sweep.dataset}.{sweep.encoding}": [
+            cells_path(one) for one in (sweep, *sweep.other_memories(sweeps))
+        ]
+        for sweep in sweeps
+        if sweep.memories == CURATED and sweep.other_memories(sweeps)
+    }
+
+
+def list_read_heads(wildcards):
+    """The heads of each model on each data set."""
+    return {
+        f"{model}.{dataset}": [
+            f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"
+        ]
+        for model, dataset in list_heads(wildcards)
+    }
+
+
+SUBJECTS = {"sweep": list_swept, "encoding": list_compared, "heads": list_read_heads}
+
+
+def draw_all(figure):
+    """The PNGs of one registered figure."""
+    return lambda wildcards: [
+        f"{RESULTS}/figures/{figure}.{subject}.png"
+        for subject in list_subjects(figure, wildcards)
+    ]
+
+
+rule figure:
     input:
-        f"{INJECTIONS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
+        lambda wildcards: list_subjects(wildcards.figure, wildcards)[wildcards.subject],
     output:
-        png=figure(
-            "change.{model}.{dataset}.{memories}.{encoding}",
-            caption="change",
-            category="Injections",
-            figure="change by site",
-            memories="{memories}",
-            encoding="{encoding}",
+        png=report(
+            f"{RESULTS}/figures/{{figure}}.{{subject}}.png",
+            category=lambda wildcards: list_figures()[wildcards.figure].section,
+            labels=lambda wildcards: {
+                "figure": list_figures()[wildcards.figure].label,
+                "of": wildcards.subject,
+            },
+            caption="../report/figures.rst",
         ),
-        pdf=f"{FIGURE}/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.pdf",
+        pdf=f"{RESULTS}/figures/{{figure}}.{{subject}}.pdf",
     log:
-        f"{LOGS}/figures/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.log",
+        f"{LOGS}/figures/{{figure}}.{{subject}}.log",
     benchmark:
-        f"{BENCHMARKS}/figures/change.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
+        f"{BENCHMARKS}/figures/{{figure}}.{{subject}}.tsv"
+    wildcard_constraints:
+        figure=one_of(list_figures()),
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("change_figure"),
-    script:
-        "../scripts/change_figure.py"
-
-
-rule distribution_figure:
-    input:
-        f"{INJECTIONS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
-    output:
-        png=figure(
-            "distribution.{model}.{dataset}.{memories}.{encoding}",
-            caption="distribution",
-            category="Injections",
-            figure="distribution over prompts",
-            memories="{memories}",
-            encoding="{encoding}",
+        code=lambda wildcards: (
+            f"{digest_code('figure')}; {digest_function('pages.figures', wildcards.figure)}"
         ),
-        pdf=f"{FIGURE}/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.pdf",
-    log:
-        f"{LOGS}/figures/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.log",
-    benchmark:
-        f"{BENCHMARKS}/figures/distribution.{{model}}.{{dataset}}.{{memories}}.{{encoding}}.tsv"
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=code_of("distribution_figure"),
     script:
-        "../scripts/distribution_figure.py"
-
-
-rule comparison_figure:
-    input:
-        curated_and_random,
-    output:
-        png=figure(
-            "comparison.{model}.{dataset}.{encoding}",
-            caption="comparison",
-            category="Best sites",
-            figure="curated against random",
-            encoding="{encoding}",
-        ),
-        pdf=f"{FIGURE}/comparison.{{model}}.{{dataset}}.{{encoding}}.pdf",
-    log:
-        f"{LOGS}/figures/comparison.{{model}}.{{dataset}}.{{encoding}}.log",
-    benchmark:
-        f"{BENCHMARKS}/figures/comparison.{{model}}.{{dataset}}.{{encoding}}.tsv"
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=code_of("comparison_figure"),
-        kinds=lambda wildcards, input: [Path(path).name.split(".")[0] for path in input],
-    script:
-        "../scripts/comparison_figure.py"
+        "../scripts/figure.py"

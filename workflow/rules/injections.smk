@@ -9,7 +9,7 @@ rule cells:
         lens=rules.lens.output[0],
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
-        words=rules.words.output if RANDOM_MEMORIES else [],
+        words=rules.words.output if STUDY.list_random_memories() else [],
     output:
         f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet",
     log:
@@ -22,9 +22,11 @@ rule cells:
     resources:
         **FOR_CELLS,
     params:
-        code=code_of("cells"),
-        sweeps=SWEEP_GRIDS,
-        seed=STUDY.seed if RANDOM_MEMORIES else None,
+        code=digest_code("cells"),
+        model="{model}",
+        dataset="{dataset}",
+        grids=[grid.model_dump() for grid in STUDY.injection],
+        seed=STUDY.seed if STUDY.list_random_memories() else None,
         precision=STUDY.precision,
         shard=lambda wildcards: [int(wildcards.shard), int(wildcards.shards)],
         store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",
@@ -32,11 +34,22 @@ rule cells:
         "../scripts/cells.py"
 
 
+def shards_of_cells(wildcards):
+    """The parts in which a model's cells on a data set are computed."""
+    shards = STUDY.count_shards(wildcards.model)
+    return expand(
+        rules.cells.output,
+        **wildcards,
+        shard=range(1, shards + 1),
+        shards=shards,
+    )
+
+
 rule injections:
     input:
         shards_of_cells,
     output:
-        f"{INJECTIONS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
+        f"{CELLS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     log:
         f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
@@ -44,8 +57,6 @@ rule injections:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("injections"),
-        memories=lambda wildcards: wildcards.memories,
-        encoding=lambda wildcards: wildcards.encoding,
+        code=digest_code("injections"),
     script:
         "../scripts/injections.py"

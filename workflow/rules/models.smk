@@ -16,16 +16,21 @@ rule access:
     # All cores, so that nothing starts beside it.
     threads: workflow.resource_settings.cores or 1
     params:
-        code=code_of("access"),
-        repo=lambda wildcards: STUDY.models[wildcards.model].repo,
-        revision=lambda wildcards: STUDY.models[wildcards.model].revision,
+        code=digest_code("access"),
+        repository=lambda wildcards: STUDY.models[wildcards.model].repository,
     script:
         "../scripts/access.py"
 
 
+def access_to_model(wildcards):
+    """The mark that the hub lets us have a model of it."""
+    is_of_hub = STUDY.models[wildcards.model].repository is not None
+    return rules.access.output if is_of_hub else []
+
+
 rule model:
     input:
-        local_model,
+        lambda wildcards: STUDY.models[wildcards.model].local_files(),
         access_to_model,
     output:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),
@@ -37,7 +42,7 @@ rule model:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("model"),
+        code=lambda wildcards: digest_source("model", STUDY.models[wildcards.model]),
         source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
     script:
         "../scripts/model.py"
@@ -58,6 +63,6 @@ rule lens:
     resources:
         **FOR_LENS,
     params:
-        code=code_of("lens"),
+        code=digest_code("lens"),
     script:
         "../scripts/lens.py"

@@ -1,6 +1,9 @@
-# The authors' published results, in the same cell tables as ours.
+# The authors' published results, in the same tables of cells as ours (below PUBLISHED_CELLS).
+import json
 
-if STUDY.published.source == "git":
+from memory_injections.sweeps.published_sources import list_result_files
+
+if STUDY.published.local_root is None:
 
     rule published_download:
         output:
@@ -13,19 +16,23 @@ if STUDY.published.source == "git":
         conda:
             "../envs/memory-injections.yaml"
         params:
-            code=code_of("published_download"),
+            code=digest_source("published_download", STUDY.published),
             source=STUDY.published.model_dump(),
         script:
             "../scripts/published_download.py"
 
+    PUBLISHED_FILES = rules.published_download.output
+    PUBLISHED_ROOT = rules.published_download.output[0]
+
+else:
+
+    PUBLISHED_FILES = list_result_files(STUDY.published.local_root / "experiments")
+    PUBLISHED_ROOT = str(STUDY.published.local_root)
+
 
 checkpoint published:
     input:
-        (
-            rules.published_download.output
-            if STUDY.published.source == "git"
-            else result_files(f"{STUDY.published.path}/experiments")
-        ),
+        PUBLISHED_FILES,
     output:
         f"{RESULTS}/published.json",
     log:
@@ -36,19 +43,28 @@ checkpoint published:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("published"),
-        root=lambda wildcards, input: (
-            input[0] if STUDY.published.source == "git" else STUDY.published.path
-        ),
+        code=digest_code("published"),
+        root=PUBLISHED_ROOT,
     script:
         "../scripts/published.py"
 
 
+def read_inventory():
+    """The authors' sweeps (as paths) and their folders, known once their results are there."""
+    with checkpoints.published.get().output[0].open() as file:
+        return json.load(file)
+
+
+def list_files_of_sweep(wildcards):
+    """The authors' files of a sweep."""
+    return list_result_files(Path(read_inventory()[SweepId(**wildcards).path]))
+
+
 rule published_cells:
     input:
-        lambda wildcards: result_files(published_sweep(wildcards)["folder"]),
+        list_files_of_sweep,
     output:
-        f"{PUBLISHED}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
+        f"{PUBLISHED_CELLS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     log:
         f"{LOGS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
@@ -56,10 +72,6 @@ rule published_cells:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("published_cells"),
-        sweep=lambda wildcards, input: {
-            **dict(wildcards.items()),
-            "folder": str(Path(input[0]).parent),
-        },
+        code=digest_code("published_cells"),
     script:
         "../scripts/published_cells.py"

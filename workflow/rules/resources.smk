@@ -1,6 +1,6 @@
 # What the jobs that hold a model ask a scheduler for, from the model's size; a further attempt asks for more.
 # Known once the model is there: before, `snakemake -n` shows <TBD>.
-from memory_injections import demands
+from memory_injections.planning import requests as demands
 
 
 def setting(name):

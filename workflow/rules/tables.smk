@@ -3,13 +3,7 @@
 
 rule table1:
     input:
-        (
-            every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet")
-            if STUDY.is_reanalysis
-            else every_dataset(
-                "results/shared/activations/{model}/{dataset}.bos.safetensors"
-            )
-        ),
+        list_scored_prompts,
     output:
         report(
             f"{RESULTS}/tables/table1.csv",
@@ -25,43 +19,15 @@ rule table1:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("table1"),
-        of=names_in_paths,
+        code=digest_code("table1"),
+        source=SOURCE,
     script:
         "../scripts/table1.py"
 
 
-if not STUDY.is_reanalysis:
-
-    rule table2:
-        input:
-            top=every_dataset(rules.attribution.output.top),
-            targets=every_dataset(rules.attribution.output.targets),
-            pairs=expand(rules.pairs.output[0], dataset=STUDY.datasets),
-        output:
-            report(
-                f"{RESULTS}/tables/table2.csv",
-                category="Tables",
-                labels={"table": "2: what heads say"},
-                caption="../report/table2.rst",
-            ),
-        log:
-            f"{LOGS}/tables/table2.log",
-        benchmark:
-            f"{BENCHMARKS}/tables/table2.tsv"
-        localrule: True
-        conda:
-            "../envs/memory-injections.yaml"
-        params:
-            code=code_of("table2"),
-            of=every_dataset("{model}/{dataset}"),
-        script:
-            "../scripts/table2.py"
-
-
 rule table3:
     input:
-        every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
+        all_cells,
     output:
         report(
             f"{RESULTS}/tables/table3.csv",
@@ -77,15 +43,14 @@ rule table3:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("table3"),
-        of=names_in_paths,
+        code=digest_code("table3"),
     script:
         "../scripts/table3.py"
 
 
 rule evidence:
     input:
-        every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet"),
+        all_cells,
     output:
         robustness=report(
             f"{RESULTS}/tables/robustness.csv",
@@ -106,8 +71,7 @@ rule evidence:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("evidence"),
-        of=names_in_paths,
+        code=digest_code("evidence"),
         paper=PAPER,
         seed=STUDY.seed,
     script:
@@ -116,12 +80,8 @@ rule evidence:
 
 rule scorecard:
     input:
-        ours=(
-            []
-            if STUDY.is_reanalysis
-            else every_sweep(f"{INJECTIONS}/{{model}}/{{dataset}}/{{sweep}}.parquet")
-        ),
-        authors=every_published_sweep,
+        ours=list_own_sweeps,
+        authors=list_published_sweeps,
     output:
         scorecard=report(
             f"{RESULTS}/tables/scorecard.csv",
@@ -142,9 +102,7 @@ rule scorecard:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=code_of("scorecard"),
-        ours=lambda wildcards, input: names_in_paths(wildcards, input.ours),
-        authors=lambda wildcards, input: names_in_paths(wildcards, input.authors),
+        code=digest_code("scorecard"),
         paper=PAPER,
     script:
         "../scripts/scorecard.py"

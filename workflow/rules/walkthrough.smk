@@ -9,7 +9,7 @@ rule walkthrough:
         manifest=f"results/shared/models/{FIRST_MODEL}/manifest.json",
         pairs=f"results/shared/datasets/{FIRST_DATASET}.csv",
         heads=f"{RESULTS}/attribution-targets/{FIRST_MODEL}/{FIRST_DATASET}.parquet",
-        cells=f"{INJECTIONS}/{FIRST_MODEL}/{FIRST_DATASET}/{CURATED}.unembed.parquet",
+        cells=f"{CELLS}/{FIRST_MODEL}/{FIRST_DATASET}/{CURATED}.unembed.parquet",
     output:
         page=f"{RESULTS}/walkthrough.html",
         notebook=f"{RESULTS}/walkthrough.ipynb",
@@ -23,9 +23,9 @@ rule walkthrough:
     resources:
         **FOR_ACTIVATIONS,
     params:
-        code=code_of("walkthrough"),
-        notebook=script_digest(
-            Path(workflow.basedir) / "notebooks" / "walkthrough.ipynb"
+        code=digest_code("walkthrough"),
+        notebook=digest_script(
+            Path(workflow.source_path("../notebooks/walkthrough.ipynb"))
         ),
     script:
         "../scripts/walkthrough.py"

@@ -1,11 +1,17 @@
-"""A mark that a model of the hub may be fetched."""
+"""A mark that the hub lets us fetch a model."""
 
 from pathlib import Path
 
-from memory_injections.downloads import download_config
-from memory_injections.files import job_log
+from _job import start_job
+from memory_injections.download.hub import download_config
+
+
+def check_access(repo: str, revision: str, mark: Path) -> None:
+    """Fetch a small file of a repository on the hub, and leave a mark if that went well."""
+    download_config(repo, revision)
+    mark.touch()
+
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        download_config(snakemake.params.repo, snakemake.params.revision)
-        Path(snakemake.output[0]).touch()
+    with start_job(globals()) as job:
+        check_access(*job.params.repository, Path(job.output[0]))

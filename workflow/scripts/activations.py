@@ -1,33 +1,51 @@
 """The activation cache of a model and a data set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from memory_injections.activations import compute
-from memory_injections.cache import ActivationCacheWriter
-from memory_injections.devices import devices_for
-from memory_injections.files import job_log, whole_file
-from memory_injections.models import load_bridge
-from memory_injections.prompts import iterate_pairs
-from memory_injections.tokens import load_tokenizer
-from memory_injections.weights import model_bytes
+from _job import start_job
+from memory_injections.activations.cache_file import ActivationCacheWriter
+from memory_injections.activations.recording import record_activations
+from memory_injections.atomic_files import whole_file
+from memory_injections.data.prompt_pairs import iterate_pairs
+from memory_injections.jobs.gpus import hold_devices
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.loading import load_bridge
+from memory_injections.models.sizes import ModelSize
+from memory_injections.models.tokenisation import load_tokenizer
 from tqdm import tqdm
 
 PAIRS_AT_ONCE = 100
 
+
+def write_activations(
+    checkpoint: Path, pairs: Path, cache: Path, names: dict[str, str], bos: bool, devices: Sequence[torch.device]
+) -> None:
+    """Record the activations of a data set's prompts and memories; `names` are the model's and the data set's."""
+    n_pairs = sum(len(chunk) for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE))
+    with (
+        whole_file(cache) as path,
+        ActivationCacheWriter(path, n_pairs, names) as writer,
+        tqdm(total=n_pairs, desc="activations", unit="prompt pair") as progress,
+    ):
+        bridge, tokenizer = load_bridge(checkpoint, devices), load_tokenizer(checkpoint)
+        for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE):
+            writer.write(record_activations(bridge, tokenizer, chunk, bos=bos))
+            progress.update(len(chunk))
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(snakemake.threads)
-    with job_log(snakemake.log[0]):
-        checkpoint, pairs = Path(snakemake.input.checkpoint), Path(snakemake.input.pairs)
-        n_pairs = sum(len(chunk) for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE))
-        with (
-            # Weight processing holds the weights twice for a while.
-            devices_for(2 * model_bytes(checkpoint)) as devices,
-            whole_file(Path(snakemake.output[0])) as path,
-            ActivationCacheWriter(path, n_pairs) as writer,
-            tqdm(total=n_pairs, desc="activations", unit="prompt pair") as progress,
-        ):
-            bridge, tokenizer = load_bridge(checkpoint, devices), load_tokenizer(checkpoint)
-            for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE):
-                writer.write(compute(bridge, tokenizer, chunk, bos=snakemake.params.bos))
-                progress.update(len(chunk))
+    with start_job(globals()) as job:
+        torch.set_num_threads(job.threads)
+        size = ModelSize.from_manifest(read_manifest(job.input.manifest))
+        # Weight processing holds the weights twice for a while.
+        with hold_devices(2 * size.weight_bytes()) as devices:
+            write_activations(
+                Path(job.input.checkpoint),
+                Path(job.input.pairs),
+                Path(job.output[0]),
+                {"model": job.params.model, "dataset": job.params.dataset},
+                job.params.bos,
+                devices,
+            )

@@ -1,35 +1,49 @@
 """Every attention head's output in vocabulary space, and how it rates answer and memory."""
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from memory_injections.attribution import TARGETS_SCHEMA, TOP_SCHEMA, read_heads
-from memory_injections.cache import ActivationCache
-from memory_injections.devices import devices_for
-from memory_injections.files import job_log, whole_file
-from memory_injections.lens import Lens
-from memory_injections.prompts import read_pairs
-from memory_injections.tokens import load_tokenizer, vocabulary
+from _job import start_job
+from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, read_heads
+from memory_injections.atomic_files import whole_file
+from memory_injections.data.prompt_pairs import read_pairs
+from memory_injections.jobs.gpus import hold_devices
+from memory_injections.models.lens import Lens
+from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
 from tqdm import tqdm
 
+
+def write_readings(
+    checkpoint: Path, activations: Path, pairs: Path, lens: Lens, top_k: int, top: Path, targets: Path
+) -> None:
+    """Read every head of every prompt; `top` gets its top tokens, `targets` how it rates answer and memory."""
+    table, vocabulary = read_pairs(pairs), list_vocabulary(load_tokenizer(checkpoint), lens.W_U.shape[1])
+    with (
+        whole_file(top) as top_path,
+        whole_file(targets) as targets_path,
+        pq.ParquetWriter(top_path, TOP_SCHEMA) as top_writer,
+        pq.ParquetWriter(targets_path, TARGETS_SCHEMA) as targets_writer,
+        tqdm(total=len(table), desc="heads", unit="prompt pair") as progress,
+    ):
+        for readings in read_heads(ActivationCache(activations), lens, table, vocabulary, top_k):
+            top_writer.write_table(pa.Table.from_pandas(readings.top, TOP_SCHEMA))
+            targets_writer.write_table(pa.Table.from_pandas(readings.targets, TARGETS_SCHEMA))
+            progress.update(readings.top["prompt_id"].nunique())
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(snakemake.threads)
-    with job_log(snakemake.log[0]), ExitStack() as stack:
-        devices = stack.enter_context(devices_for(Path(snakemake.input.lens).stat().st_size))
-        lens = Lens.load(snakemake.input.lens, devices[0])
-        pairs = read_pairs(Path(snakemake.input.pairs))
-        words = vocabulary(load_tokenizer(Path(snakemake.input.checkpoint)), lens.W_U.shape[1])
-        paths = [stack.enter_context(whole_file(Path(path))) for path in snakemake.output]
-        top, targets = (
-            stack.enter_context(pq.ParquetWriter(path, schema))
-            for path, schema in zip(paths, (TOP_SCHEMA, TARGETS_SCHEMA), strict=True)
-        )
-        cache = ActivationCache(snakemake.input.activations)
-        with tqdm(total=len(pairs), desc="heads", unit="prompt pair") as progress:
-            for readings in read_heads(cache, lens, pairs, words, snakemake.params.top_k):
-                top.write_table(pa.Table.from_pandas(readings.top, TOP_SCHEMA))
-                targets.write_table(pa.Table.from_pandas(readings.targets, TARGETS_SCHEMA))
-                progress.update(readings.top["prompt_id"].nunique())
+    with start_job(globals()) as job:
+        torch.set_num_threads(job.threads)
+        with hold_devices(Path(job.input.lens).stat().st_size) as devices:
+            write_readings(
+                Path(job.input.checkpoint),
+                Path(job.input.activations),
+                Path(job.input.pairs),
+                Lens.load(job.input.lens, devices[0]),
+                job.params.top_k,
+                Path(job.output.top),
+                Path(job.output.targets),
+            )

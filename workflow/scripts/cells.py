@@ -1,64 +1,71 @@
 """Every cell of every sweep of a model over a data set; finished ones are kept in a store and not computed again."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from memory_injections.cache import ActivationCache
-from memory_injections.cells import SCHEMA, Sweep, shard_of
-from memory_injections.checkpoints import read_manifest
-from memory_injections.config import CURATED, InjectionGrid
-from memory_injections.devices import devices_for
-from memory_injections.engine import InjectionEngine
-from memory_injections.experiment import Experiment, context
-from memory_injections.files import job_log, whole_file
-from memory_injections.lens import Lens
-from memory_injections.memories import MemoryEncoder
-from memory_injections.models import load_causal_lm
-from memory_injections.prompts import words_of_column
-from memory_injections.store import CellStore
-from memory_injections.sweep import CellComputer
-from memory_injections.tokens import load_tokenizer, vocabulary
-from memory_injections.weights import model_bytes
+from _job import start_job
+from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.atomic_files import whole_file
+from memory_injections.data.word_lists import read_column
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.jobs.digest import digest_modules
+from memory_injections.jobs.gpus import hold_devices
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.sizes import ModelSize
+from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
+from memory_injections.sweeps.cells import SCHEMA
+from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids, take_shard
+from memory_injections.sweeps.running import Experiment, describe_context
+from memory_injections.sweeps.store import CellStore
+from memory_injections.terms import CURATED
+
+
+def write_cells(
+    inputs: Any, params: Any, sweeps: Sequence[Sweep], output: Path, devices: Sequence[torch.device]
+) -> None:
+    """Compute what the store does not have yet of some sweeps, and write all of their cells."""
+    checkpoint = Path(inputs.checkpoint)
+    engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
+    tokenizer, lens = load_tokenizer(checkpoint), Lens.load(inputs.lens, engine.device)
+    random = {sweep.memories for sweep in sweeps} - {CURATED}
+    experiment = Experiment(
+        params.model,
+        params.dataset,
+        sweeps,
+        {memories: read_column(Path(inputs.words[0]), memories) for memories in random},
+        params.seed,
+        Path(inputs.pairs),
+        ActivationCache(inputs.activations),
+        tokenizer,
+        list_vocabulary(tokenizer, lens.W_U.shape[1]),
+    )
+    code = digest_modules("injection.cell_computer", "models.loading")
+    context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, code)
+    schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
+    with (
+        CellStore(Path(params.store), context) as store,
+        whole_file(output) as path,
+        pq.ParquetWriter(path, schema) as writer,
+    ):
+        for cells in experiment.run(CellComputer(engine, MemoryEncoder(engine, tokenizer, lens)), store):
+            for _, sweep in cells.groupby(["memories", "encoding"], sort=False):
+                writer.write_table(pa.Table.from_pandas(sweep, schema, preserve_index=False))
+
 
 if __name__ == "__main__":
-    torch.set_num_threads(snakemake.threads)
-    with job_log(snakemake.log[0]):
-        inputs, params = snakemake.input, snakemake.params
-        manifest, checkpoint = read_manifest(inputs.manifest), Path(inputs.checkpoint)
-        sweeps = [
-            Sweep(
-                memories,
-                encoding,
-                InjectionGrid.model_validate(grid).layer_list(manifest["n_layers"]),
-                grid["magnitudes"],
-            )
-            for memories, encoding, grid in params.sweeps
-        ]
-        sweeps = shard_of(sweeps, *params.shard)
-        random = {sweep.memories for sweep in sweeps} - {CURATED}
-        with devices_for(model_bytes(checkpoint, params.precision)) as devices:
-            engine = InjectionEngine(load_causal_lm(checkpoint, devices, params.precision))
-            tokenizer, lens = load_tokenizer(checkpoint), Lens.load(inputs.lens, engine.device)
-            computer = CellComputer(engine, MemoryEncoder(engine, tokenizer, lens))
-            experiment = Experiment(
-                sweeps,
-                {memories: words_of_column(Path(inputs.words[0]), memories) for memories in random},
-                params.seed,
-                Path(inputs.pairs),
-                ActivationCache(inputs.activations),
-                tokenizer,
-                vocabulary(tokenizer, lens.W_U.shape[1]),
-            )
-            about = context(manifest, params.precision, engine.device.type)
-            schema = SCHEMA.with_metadata({"memory_injections": json.dumps(about)})
-            with (
-                CellStore(Path(params.store), about) as store,
-                whole_file(Path(snakemake.output[0])) as path,
-                pq.ParquetWriter(path, schema) as writer,
-            ):
-                for cells in experiment.run(computer, store):
-                    for _, sweep in cells.groupby(["memories", "encoding"], sort=False):
-                        writer.write_table(pa.Table.from_pandas(sweep, schema, preserve_index=False))
+    with start_job(globals()) as job:
+        torch.set_num_threads(job.threads)
+        size = ModelSize.from_manifest(read_manifest(job.input.manifest))
+        grids = map(InjectionGrid.model_validate, job.params.grids)
+        sweeps = take_shard(expand_grids(grids, size.n_layers), *job.params.shard)
+        with hold_devices(size.weight_bytes(job.params.precision)) as devices:
+            write_cells(job.input, job.params, sweeps, Path(job.output[0]), devices)

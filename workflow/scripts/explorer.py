@@ -2,28 +2,24 @@
 
 from pathlib import Path
 
-from memory_injections.explorer import render
-from memory_injections.files import job_log, whole_file
-from memory_injections.prompts import read_pairs
-from memory_injections.scorecard import SweepName
+from _job import start_job
+from memory_injections.atomic_files import write_text
+from memory_injections.data.prompt_pairs import index_pairs
+from memory_injections.pages.explorer import render_explorer
+from memory_injections.sweeps.cells import index_sweeps
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        inputs = snakemake.input
-        page = render(
+    with start_job(globals()) as job:
+        inputs, params = job.input, job.params
+        page = render_explorer(
             Path(inputs.template),
+            source=params.source,
             style=Path(inputs.style),
             scripts=list(map(Path, inputs.scripts)),
-            study=snakemake.params.study,
-            sweeps={
-                SweepName.parse(of): Path(path) for of, path in zip(snakemake.params.of, inputs.cells, strict=True)
-            },
-            pairs={Path(path).stem: read_pairs(Path(path)) for path in inputs.pairs},
-            heads={
-                (Path(top).parent.name, Path(top).stem): (Path(top), Path(targets))
-                for top, targets in zip(inputs.top, inputs.targets, strict=True)
-            },
-            paper=snakemake.params.paper,
+            study=params.study,
+            sweeps=index_sweeps(map(Path, inputs.cells)),
+            pairs=index_pairs(map(Path, inputs.pairs)),
+            heads=list(zip(map(Path, inputs.top), map(Path, inputs.targets), strict=True)),
+            paper=params.paper,
         )
-        with whole_file(Path(snakemake.output[0])) as path:
-            path.write_text(page, encoding="utf-8")
+        write_text(page, Path(job.output[0]))

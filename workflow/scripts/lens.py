@@ -3,13 +3,20 @@
 from pathlib import Path
 
 import torch
-from memory_injections.files import job_log, whole_file
-from memory_injections.lens import Lens
-from memory_injections.models import load_bridge
+from _job import start_job
+from memory_injections.atomic_files import whole_file
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import load_bridge
+
+
+def write_lens(checkpoint: Path, output: Path) -> None:
+    """Process a model's weights on the CPU and save those that the study reads."""
+    lens = Lens.of(load_bridge(checkpoint, [torch.device("cpu")]))
+    with whole_file(output) as path:
+        lens.save(path)
+
 
 if __name__ == "__main__":
-    torch.set_num_threads(snakemake.threads)
-    with job_log(snakemake.log[0]):
-        lens = Lens.of(load_bridge(Path(snakemake.input.checkpoint), [torch.device("cpu")]))
-        with whole_file(Path(snakemake.output[0])) as path:
-            lens.save(path)
+    with start_job(globals()) as job:
+        torch.set_num_threads(job.threads)
+        write_lens(Path(job.input.checkpoint), Path(job.output[0]))

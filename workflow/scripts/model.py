@@ -3,15 +3,21 @@
 import json
 from pathlib import Path
 
-from memory_injections.checkpoints import fetch
-from memory_injections.config import Model
-from memory_injections.files import job_log, whole_file, whole_folder
+from _job import start_job
+from memory_injections.atomic_files import whole_folder, write_text
+from memory_injections.models.checkpoints import fetch_model
+from memory_injections.models.sources import Model, ModelSource
 from pydantic import TypeAdapter
 
+
+def write_model(source: ModelSource, checkpoint: Path, manifest: Path) -> None:
+    """Fetch a model from its source, whole or not at all."""
+    with whole_folder(checkpoint) as folder:
+        about = fetch_model(source, folder)
+    write_text(json.dumps(about, indent=2) + "\n", manifest)
+
+
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        source = TypeAdapter(Model).validate_python(snakemake.params.source)
-        with whole_folder(Path(snakemake.output.checkpoint)) as folder:
-            manifest = fetch(source, folder)
-        with whole_file(Path(snakemake.output.manifest)) as path:
-            path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    with start_job(globals()) as job:
+        source = TypeAdapter(Model).validate_python(job.params.source)
+        write_model(source, Path(job.output.checkpoint), Path(job.output.manifest))

@@ -1,13 +1,13 @@
-"""Which sweeps the authors published."""
+"""Which sweeps the authors published, and where."""
 
 import json
 from pathlib import Path
 
-from memory_injections.files import job_log, whole_file
-from memory_injections.published import find_sweeps
+from _job import start_job
+from memory_injections.atomic_files import write_text
+from memory_injections.sweeps.published import find_sweeps
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        sweeps = find_sweeps(Path(snakemake.params.root))
-        with whole_file(Path(snakemake.output[0])) as path:
-            path.write_text(json.dumps(sweeps, indent=1), encoding="utf-8")
+    with start_job(globals()) as job:
+        inventory = {sweep.path: str(folder) for sweep, folder in find_sweeps(Path(job.params.root)).items()}
+        write_text(json.dumps(inventory, indent=1), Path(job.output[0]))

@@ -4,13 +4,20 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from memory_injections.cells import SCHEMA
-from memory_injections.files import job_log, whole_file
-from memory_injections.published import PublishedSweep, iterate_cells
+from _job import start_job
+from memory_injections.atomic_files import whole_file
+from memory_injections.sweeps.cells import SCHEMA
+from memory_injections.sweeps.identity import SweepId
+from memory_injections.sweeps.published import iterate_cells
+
+
+def write_published(sweep: SweepId, folder: Path, output: Path) -> None:
+    """Bring the files of a folder into a table of cells."""
+    with whole_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
+        for cells in iterate_cells(sweep, folder):
+            writer.write_table(pa.Table.from_pandas(cells, SCHEMA, preserve_index=False))
+
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        sweep = PublishedSweep(**snakemake.params.sweep)
-        with whole_file(Path(snakemake.output[0])) as path, pq.ParquetWriter(path, SCHEMA) as writer:
-            for cells in iterate_cells(sweep):
-                writer.write_table(pa.Table.from_pandas(cells, SCHEMA, preserve_index=False))
+    with start_job(globals()) as job:
+        write_published(SweepId(**job.wildcards), Path(job.input[0]).parent, Path(job.output[0]))

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from memory_injections.files import job_log, whole_folder
-from memory_injections.published import fetch
+from _job import start_job
+from memory_injections.atomic_files import whole_folder
+from memory_injections.sweeps.published_sources import PublishedCommit
 
 if __name__ == "__main__":
-    source = snakemake.params.source
-    with job_log(snakemake.log[0]), whole_folder(Path(snakemake.output[0])) as folder:
-        fetch(source["repo"], source["commit"], folder)
+    with start_job(globals()) as job, whole_folder(Path(job.output[0])) as folder:
+        PublishedCommit.model_validate(job.params.source).fetch(folder)

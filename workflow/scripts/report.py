@@ -1,22 +1,37 @@
 """The study's report, one self-contained page."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
-from memory_injections.checkpoints import read_manifest
-from memory_injections.files import job_log, whole_file
-from memory_injections.prompts import read_pairs
-from memory_injections.report import read_table, render
+import jinja2
+from _job import start_job
+from memory_injections.atomic_files import write_text
+from memory_injections.data.prompt_pairs import index_pairs
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.pages.registry import list_figures
+from memory_injections.pages.report import read_table, render_report
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """The caption of every registered figure, from the file that Snakemake's own report reads them from."""
+    template = jinja2.Template(path.read_text(encoding="utf-8"))
+    return {
+        name: template.render(snakemake=SimpleNamespace(wildcards=SimpleNamespace(figure=name))).strip()
+        for name in list_figures()
+    }
+
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        inputs = snakemake.input
-        page = render(
+    with start_job(globals()) as job:
+        inputs, params = job.input, job.params
+        page = render_report(
             Path(inputs.template),
-            config=snakemake.params.config,
-            manifests={Path(path).parent.name: read_manifest(path) for path in inputs.manifests},
-            pairs={Path(path).name.removesuffix(".csv"): read_pairs(Path(path)) for path in inputs.pairs},
-            tables={Path(path).stem: read_table(path) for path in (*inputs.tables, *inputs.table2)},
-            figures={name: inputs[name] for name in ("attribution", "change", "distribution", "comparison")},
+            source=params.source,
+            config=params.config,
+            manifests=dict(zip(params.config.get("models", ()), map(read_manifest, inputs.manifests), strict=True)),
+            pairs=index_pairs(map(Path, inputs.pairs)),
+            tables={Path(path).stem: read_table(path) for path in inputs.tables},
+            figures={name: inputs[f"figure_{name}"] for name in list_figures()},
+            captions=read_captions(Path(inputs.captions)),
         )
-        with whole_file(Path(snakemake.output[0])) as path:
-            path.write_text(page, encoding="utf-8")
+        write_text(page, Path(job.output[0]))

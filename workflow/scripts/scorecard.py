@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-from memory_injections.files import job_log, whole_file
-from memory_injections.scorecard import SweepName, claims, scorecard
+from _job import start_job
+from memory_injections.analysis.claims import judge_claims
+from memory_injections.analysis.scorecard import build_scorecard
+from memory_injections.atomic_files import write_csv
+from memory_injections.sweeps.cells import index_sweeps
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        inputs, params = snakemake.input, snakemake.params
-        ours, authors = (
-            {SweepName.parse(of): Path(path) for of, path in zip(names, paths, strict=True)}
-            for names, paths in ((params.ours, inputs.ours), (params.authors, inputs.authors))
-        )
-        tables = (scorecard(ours, authors, params.paper), claims(ours or authors, params.paper))
-        for path, table in zip(snakemake.output, tables, strict=True):
-            with whole_file(Path(path)) as whole:
-                table.to_csv(whole, index=False)
+    with start_job(globals()) as job:
+        ours, authors = (index_sweeps(map(Path, paths)) for paths in (job.input.ours, job.input.authors))
+        write_csv(build_scorecard(ours, authors, job.params.paper), Path(job.output.scorecard))
+        write_csv(judge_claims(ours or authors, job.params.paper), Path(job.output.claims))

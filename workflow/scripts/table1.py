@@ -1,23 +1,28 @@
 """Table 1: how well each model answers each kind of prompt."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
-from memory_injections.cache import ActivationCache
-from memory_injections.files import job_log, whole_file
-from memory_injections.tables import prompts_of_cache, prompts_of_cells, table1
+from _job import start_job
+from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.analysis.tables import build_table1, score_prompts_of_cache, score_prompts_of_cells
+from memory_injections.atomic_files import write_csv
+
+
+def read_prompts(paths: Sequence[Path], source: Literal["models", "published"]) -> pd.DataFrame:
+    """Every prompt of each model once, from activation caches or from the authors' sweeps, which all repeat them."""
+    if source == "models":
+        return pd.concat([score_prompts_of_cache(ActivationCache(path)) for path in paths])
+    prompts: dict[tuple[str, str], pd.DataFrame] = {}
+    for path in paths:
+        table = score_prompts_of_cells(pd.read_parquet(path))
+        prompts.setdefault((table["model"].iloc[0], table["dataset"].iloc[0]), table)
+    return pd.concat(prompts.values()).astype({"model": str, "dataset": str})
+
 
 if __name__ == "__main__":
-    with job_log(snakemake.log[0]):
-        tables: dict[str, pd.DataFrame] = {}
-        for of, path in zip(snakemake.params.of, snakemake.input, strict=True):
-            model, dataset = of.split("/")[:2]
-            if f"{model}/{dataset}" in tables:
-                continue  # every sweep of the authors repeats the prompts
-            is_cache = path.endswith(".safetensors")
-            prompts = prompts_of_cache(ActivationCache(path)) if is_cache else prompts_of_cells(pd.read_parquet(path))
-            tables[f"{model}/{dataset}"] = table1(prompts).assign(model=model, dataset=dataset)
-        table = pd.concat(tables.values())
-        table = table[["model", "dataset", *table.columns.drop(["model", "dataset"])]]
-        with whole_file(Path(snakemake.output[0])) as path:
-            table.to_csv(path, index=False)
+    with start_job(globals()) as job:
+        prompts = read_prompts([Path(path) for path in job.input], job.params.source)
+        write_csv(build_table1(prompts), Path(job.output[0]))

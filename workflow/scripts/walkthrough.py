@@ -3,17 +3,19 @@
 import os
 from pathlib import Path
 
-from memory_injections.devices import devices_for
-from memory_injections.files import job_log
-from memory_injections.notebooks import execute
-from memory_injections.weights import model_bytes
+from _job import start_job
+from memory_injections.jobs.gpus import hold_devices
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.sizes import ModelSize
+from memory_injections.pages.notebook import execute_notebook
 
 if __name__ == "__main__":
-    os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)
-    with job_log(snakemake.log[0]):
-        inputs, output = snakemake.input, snakemake.output
+    with start_job(globals()) as job:
+        os.environ["OMP_NUM_THREADS"] = str(job.threads)
+        inputs, output = job.input, job.output
+        size = ModelSize.from_manifest(read_manifest(inputs.manifest))
         # Weights are held twice while they are processed.
-        with devices_for(2 * model_bytes(Path(inputs.checkpoint))) as devices:
+        with hold_devices(2 * size.weight_bytes()) as devices:
             parameters = {
                 "model": inputs.checkpoint,
                 "pairs": inputs.pairs,
@@ -21,4 +23,4 @@ if __name__ == "__main__":
                 "cells": inputs.cells,
                 "devices": list(map(str, devices)),
             }
-            execute(Path(inputs.notebook), parameters, Path(output.notebook), Path(output.page))
+            execute_notebook(Path(inputs.notebook), parameters, Path(output.notebook), Path(output.page))

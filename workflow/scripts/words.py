@@ -1,19 +1,24 @@
-"""The study's word list, where it says it is, checked."""
+"""The study's word list, from where the config says, checked."""
 
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memory_injections.downloads import download_url
-from memory_injections.files import job_log, whole_file
-from memory_injections.prompts import read_words
+from _job import start_job
+from memory_injections.atomic_files import whole_file
+from memory_injections.data.sources import LocalFile, UrlFile, Words
+from memory_injections.data.word_lists import read_words
+from pydantic import TypeAdapter
 
-if __name__ == "__main__":
-    source = snakemake.params.source
-    with job_log(snakemake.log[0]), TemporaryDirectory() as folder, whole_file(Path(snakemake.output[0])) as path:
-        if source["source"] == "url":
-            words = download_url(source["url"], source["sha256"], Path(folder))
-        else:
-            words = Path(source["path"])
+
+def write_words(source: UrlFile | LocalFile, output: Path) -> None:
+    """Copy a word list that has words in every column."""
+    with TemporaryDirectory() as folder, whole_file(output) as path:
+        words = source.fetch(Path(folder))
         read_words(words)
         shutil.copyfile(words, path)
+
+
+if __name__ == "__main__":
+    with start_job(globals()) as job:
+        write_words(TypeAdapter(Words).validate_python(job.params.source), Path(job.output[0]))

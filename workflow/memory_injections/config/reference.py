@@ -1,0 +1,95 @@
+"""The config's JSON schema and the key table of its documentation, both made from the config's model.
+
+python -m memory_injections.config.reference --schema config.schema.json --readme config/README.md
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from memory_injections.config.study import Attribution, Study
+from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
+from memory_injections.models.sources import list_model_sources
+from memory_injections.sweeps.grid import InjectionGrid
+from memory_injections.sweeps.published_sources import PublishedCommit, PublishedFolder
+
+BEGIN, END = "<!-- keys: made by `make schema` -->\n", "<!-- end of keys -->\n"
+
+
+def list_sections() -> dict[str, type[BaseModel]]:
+    """List every part of a config by its title in the key table."""
+    kinds: dict[str, Sequence[type[BaseModel]]] = {
+        "models.<name>": list_model_sources(),
+        "datasets.<name>": list_data_sources(),
+        "published": [PublishedCommit, PublishedFolder],
+        "words": [UrlFile, LocalFile],
+    }
+    sources = {
+        f"`{key}`, source `{_name_source(source)}`": source for key, classes in kinds.items() for source in classes
+    }
+    grids: dict[str, type[BaseModel]] = {
+        "`injection`, or each grid in its list": InjectionGrid,
+        "`attribution`": Attribution,
+    }
+    return {"The study": Study, **sources, **grids}
+
+
+def _name_source(source: type[BaseModel]) -> str:
+    return source.model_fields["source"].annotation.__args__[0]  # type: ignore[union-attr]
+
+
+def write_schema() -> str:
+    """Return the JSON schema of a config as text."""
+    return json.dumps(Study.model_json_schema(), indent=2) + "\n"
+
+
+def write_key_table() -> str:
+    """Return a Markdown table of keys for each part of the config."""
+    parts = []
+    for title, model in list_sections().items():
+        parts += [f"\n### {title}\n\n{model.__doc__}\n\n| key | default | meaning |\n| --- | --- | --- |\n"]
+        for name, field in model.model_fields.items():
+            default = "required" if field.is_required() else _show_default(field.get_default())
+            meaning = field.description or f"`{_name_source(model)}`: where it comes from"
+            parts.append(f"| `{name}` | {default} | {meaning} |\n")
+    return "".join(parts)
+
+
+def _show_default(default: Any) -> str:
+    match default:
+        case None | dict():
+            return "none"
+        case tuple() if default and isinstance(default[0], float):
+            return f"`[{', '.join(f'{value:g}' for value in default)}]`"
+        case tuple() if default and isinstance(default[0], str):
+            return f"`[{', '.join(default)}]`"
+        case bool():
+            return f"`{str(default).lower()}`"
+        case str() | int():
+            return f"`{default}`"
+    return "see below"
+
+
+def renew_key_table(readme: str) -> str:
+    """Return the text of a page with its key table renewed."""
+    before, rest = readme.split(BEGIN)
+    return before + BEGIN + write_key_table() + "\n" + END + rest.split(END)[1]
+
+
+def main() -> None:
+    """Write the schema, and renew the key table in its page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--schema", type=Path, required=True, help="the JSON schema to write")
+    parser.add_argument("--readme", type=Path, required=True, help="the page whose key table to renew")
+    options = parser.parse_args()
+    options.schema.parent.mkdir(exist_ok=True)
+    options.schema.write_text(write_schema(), encoding="utf-8")
+    options.readme.write_text(renew_key_table(options.readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

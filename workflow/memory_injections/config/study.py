@@ -1,0 +1,138 @@
+"""The model of a study's config, with defaults."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from memory_injections.config.messages import describe_invalid_config
+from memory_injections.data.sources import Dataset, Words
+from memory_injections.errors import StudyError
+from memory_injections.models.sources import Model
+from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
+from memory_injections.sweeps.identity import SweepId
+from memory_injections.sweeps.published_sources import Published
+from memory_injections.terms import CURATED, Name, Precision, Section
+
+Shards = Annotated[int, Field(ge=1)]
+
+
+class Attribution(Section):
+    """How attention heads are read in vocabulary space."""
+
+    top_k: int = Field(default=30, ge=1, description="tokens kept per head")
+    bos: bool = Field(default=True, description="run prompts with the BOS token; the authors run them without")
+
+
+class Study(Section):
+    """A whole study: which models, which data, which injections. Without models and data sets, and with the authors'
+    published results, it is a re-analysis of those."""
+
+    study: Name = Field(description="name of the study; results land in `results/<study>/`")
+    seed: int = Field(default=0, ge=0, description="seed of the random words")
+    models: dict[Name, Model] = Field(
+        default={}, min_length=1, description="a name, used in paths, and a source for each model"
+    )
+    datasets: dict[Name, Dataset] = Field(
+        default={}, min_length=1, description="a name and a source for each set of prompt pairs"
+    )
+    published: Published | None = Field(default=None, description="the authors' own results, to compare with")
+    words: Words | None = Field(default=None, description="word list, a column a part of speech, for random memories")
+    injection: tuple[InjectionGrid, ...] = Field(
+        default=(InjectionGrid(),), min_length=1, description="a grid of injections, or a list of grids"
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
+    )
+    attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
+    shards: Shards | dict[Name, Shards] = Field(
+        default=1,
+        description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
+        "model that is named (others: 1)",
+    )
+
+    @field_validator("models", "datasets", "shards")
+    @classmethod
+    def _order_of_keys_means_nothing(cls, value: Any) -> Any:
+        return dict(sorted(value.items())) if isinstance(value, dict) else value
+
+    @field_validator("injection", mode="before")
+    @classmethod
+    def _one_grid_is_a_list_of_one(cls, value: Any) -> Any:
+        return [value] if isinstance(value, Mapping | InjectionGrid) else value
+
+    @model_validator(mode="after")
+    def _has_models_and_data(self) -> "Study":
+        for key in ("models", "datasets"):
+            if not getattr(self, key) and not self.is_reanalysis:
+                raise ValueError(f"{key} is missing; add it (config/README.md describes it)")
+        return self
+
+    @model_validator(mode="after")
+    def _sweeps_are_distinct_and_have_words(self) -> "Study":
+        pairs = self.list_kinds()
+        for pair in pairs:
+            if pairs.count(pair) > 1:
+                raise ValueError(f"injection: memories {pair[0]} in encoding {pair[1]} stand in two grids; use one")
+        random = self.list_random_memories()
+        if random and self.words is None:
+            raise ValueError(f"words: missing, but injection.memories asks for {random[0]}; give a word list")
+        paths: dict[str, tuple[str, str]] = {}
+        for model in self.models:
+            for dataset in self.datasets:
+                other = paths.setdefault(f"{model}.{dataset}", (model, dataset))
+                if other != (model, dataset):
+                    raise ValueError(f"models: {other} and {(model, dataset)} make one file name; rename one of them")
+        if self.study == "shared":
+            raise ValueError("study: `shared` is where studies keep what they share; choose another name")
+        return self
+
+    @model_validator(mode="after")
+    def _shards_are_of_models(self) -> "Study":
+        for name in self.shards if isinstance(self.shards, dict) else ():
+            if name not in self.models:
+                raise ValueError(f"shards: {name} is no model of this study; models: {', '.join(self.models)}")
+        return self
+
+    @property
+    def is_reanalysis(self) -> bool:
+        """Whether the study is of the authors' published results alone."""
+        return self.published is not None and not self.models and not self.datasets
+
+    def list_kinds(self) -> list[tuple[str, str]]:
+        """List every (memories, encoding) that is swept, in the order of the config."""
+        return [kind for grid in self.injection for kind in grid.list_kinds()]
+
+    def list_sweeps(self) -> list[SweepId]:
+        """List every sweep: each kind of injection for every model and data set."""
+        return [
+            SweepId(model, dataset, *kind)
+            for model in self.models
+            for dataset in self.datasets
+            for kind in self.list_kinds()
+        ]
+
+    def list_random_memories(self) -> list[str]:
+        """List the kinds of random memories, which are columns of the word list."""
+        return list(dict.fromkeys(memories for memories, _ in self.list_kinds() if memories != CURATED))
+
+    def expand_grids(self, n_layers: int) -> list[Sweep]:
+        """Expand the grids for a model with `n_layers`; raise `LayerError` for a layer that it does not have."""
+        return expand_grids(self.injection, n_layers)
+
+    def count_shards(self, model: str) -> int:
+        """Return the number of jobs for a model's injections into one data set."""
+        return self.shards.get(model, 1) if isinstance(self.shards, dict) else self.shards
+
+
+def parse_study(config: Mapping[str, Any], root: Path | None = None) -> Study:
+    """Check a config and return its study; raise `StudyError` that names the first wrong key.
+
+    A relative path that does not exist here is looked up below `root`.
+    """
+    try:
+        return Study.model_validate(dict(config), context={"root": root})
+    except ValidationError as error:
+        raise StudyError(describe_invalid_config(config, error)) from None

@@ -1,0 +1,76 @@
+"""Tables of prompt pairs in the study's form, checked.
+
+A prompt pair is an explicit prompt that names an entity, an obscure prompt that describes it, the entity (the
+memory) and the answer that both ask for (paper, section 3.1).
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from memory_injections.data.text_tables import has_text, read_csv
+from memory_injections.errors import StudyError
+
+AUTHORS_NAMES = {
+    "explicit_sentence": "explicit_prompt",
+    "explicit_sent": "explicit_prompt",
+    "obscure_sentence": "obscure_prompt",
+    "obscure_sent": "obscure_prompt",
+    "explicit_entity": "memory",
+}
+TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
+PAIRS = pa.DataFrameSchema(
+    {
+        "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
+        **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in TEXT_COLUMNS},
+    },
+    strict=True,
+)
+
+
+def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -> pd.DataFrame:
+    """Bring a table of prompt pairs into the columns `prompt_id` (row of the source, from 0) and `TEXT_COLUMNS`.
+
+    Text is kept as it stands, spaces included, because tokens depend on them. Reads the authors' column names
+    too. Raises `StudyError` for a missing column, an empty cell or an empty table; `source` names the file.
+    """
+    table = table.rename(columns={old: new for old, new in AUTHORS_NAMES.items() if new not in table.columns})
+    missing = [name for name in TEXT_COLUMNS if name not in table.columns]
+    if missing:
+        raise StudyError(
+            f"{source} has no column {', '.join(missing)} (it has {', '.join(map(str, table.columns))}); "
+            "name the columns as config/README.md says"
+        )
+    twice = table.columns[table.columns.duplicated()]
+    if len(twice):
+        raise StudyError(f"{source} has two columns for {twice[0]}; remove one of them")
+    if table.empty:
+        raise StudyError(f"{source} has no rows; give at least one prompt pair")
+    table = table[TEXT_COLUMNS].head(rows)
+    table.insert(0, "prompt_id", range(len(table)))
+    try:
+        return PAIRS.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        first = error.failure_cases.iloc[0]
+        where = f"row {first['index']} (counted from 0)" if pd.notna(first["index"]) else "every row"
+        raise StudyError(f"{source}: column {first['column']} is empty in {where}; fill it in") from error
+
+
+def read_pairs(path: Path) -> pd.DataFrame:
+    """Read a data set's prompt pairs as a job wrote them, with the name of the data set in column `dataset`."""
+    return read_csv(path).astype({"prompt_id": "int64"})
+
+
+def index_pairs(tables: Iterable[Path]) -> dict[str, pd.DataFrame]:
+    """Read tables of prompt pairs, by the name of their data set."""
+    pairs = map(read_pairs, tables)
+    return {str(table["dataset"].iloc[0]): table for table in pairs}
+
+
+def iterate_pairs(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    """Read the same table as `read_pairs`, in chunks of `rows` rows."""
+    with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=rows) as chunks:
+        for chunk in chunks:
+            yield chunk.astype({"prompt_id": "int64"}).reset_index(drop=True)

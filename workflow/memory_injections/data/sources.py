@@ -1,0 +1,195 @@
+"""Sources of prompt pairs and word lists. Each class knows its config keys, how to read its data, and its local files.
+
+To add a source, define another subclass of `DataSource` above `Dataset`. Config, schema, key table and workflow find it
+there.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal, Union
+
+from pydantic import Field, model_validator
+
+from memory_injections.errors import StudyError
+from memory_injections.terms import LocalPath, Section, Sha256
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Modules that read and download are imported only where they are used: checking a config must stay fast.
+
+
+class DataSource(Section, ABC):
+    """A source of prompt pairs. Its config key `source` names it."""
+
+    @abstractmethod
+    def read_pairs(self) -> "pd.DataFrame":
+        """Return the prompt pairs in the study's form; raise `StudyError` if they cannot be read."""
+
+    def local_files(self) -> list[str]:
+        """List the local files that the pairs depend on."""
+        return []
+
+    @property
+    def n_rows(self) -> int | None:
+        """The largest possible number of prompt pairs; None if it is not known before the data are read."""
+        return None
+
+    @property
+    def file_name(self) -> str | None:
+        """The name of the file that holds the pairs, if there is one."""
+        return None
+
+
+class _Table(DataSource):
+    rows: int | None = Field(default=None, ge=1, description="use the first so many rows only; all by default")
+
+    @property
+    def n_rows(self) -> int | None:
+        return self.rows
+
+    def _normalise(self, path: Path, name: str) -> "pd.DataFrame":
+        from memory_injections.data.prompt_pairs import normalise_pairs
+        from memory_injections.data.text_tables import read_csv
+
+        return normalise_pairs(read_csv(path), name, self.rows)
+
+
+class HuggingFaceDataset(_Table):
+    """A CSV file of a data set repository on the Hugging Face hub."""
+
+    source: Literal["huggingface"]
+    repo: str = Field(min_length=1, description="`owner/name` on the hub")
+    file: str = Field(min_length=1, description="the CSV file in the repository")
+    revision: str = Field(default="main", description="branch, tag or commit")
+
+    @property
+    def file_name(self) -> str:
+        return Path(self.file).name
+
+    def read_pairs(self) -> "pd.DataFrame":
+        from memory_injections.data.prompt_pairs import normalise_pairs
+        from memory_injections.download.hub import download_dataset
+
+        table = download_dataset(self.repo, self.file, self.revision)
+        return normalise_pairs(table, f"{self.file} of {self.repo}", self.rows)
+
+
+class UrlFile(Section):
+    """A CSV file at an address, pinned by its checksum."""
+
+    source: Literal["url"]
+    url: str = Field(pattern=r"^https?://", description="address of the CSV file")
+    sha256: Sha256 = Field(description="checksum of the file")
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the address."""
+        return Path(self.url).name
+
+    def local_files(self) -> list[str]:
+        """Return nothing: the checksum identifies the file."""
+        return []
+
+    def fetch(self, folder: Path) -> Path:
+        """Download the file into a folder; raise `StudyError` if that fails or the checksum is wrong."""
+        from memory_injections.download.http import download_url
+
+        return download_url(self.url, self.sha256, folder)
+
+
+class UrlDataset(UrlFile, _Table):
+    """A CSV file at an address, pinned by its checksum."""
+
+    def read_pairs(self) -> "pd.DataFrame":
+        with TemporaryDirectory() as folder:
+            return self._normalise(self.fetch(Path(folder)), self.url)
+
+
+class LocalFile(Section):
+    """A CSV file on this machine."""
+
+    source: Literal["file"]
+    path: LocalPath = Field(description="the CSV file, absolute or from where Snakemake runs")
+
+    @property
+    def file_name(self) -> str:
+        """The file's own name."""
+        return Path(self.path).name
+
+    def local_files(self) -> list[str]:
+        """List the file itself."""
+        return [self.path]
+
+    def fetch(self, folder: Path) -> Path:
+        """Return the file in its place; nothing is copied."""
+        return Path(self.path)
+
+
+class FileDataset(LocalFile, _Table):
+    """A CSV file on this machine."""
+
+    def read_pairs(self) -> "pd.DataFrame":
+        return self._normalise(Path(self.path), f"file {self.path}")
+
+
+class TwoWikiDataset(DataSource):
+    """Prompt pairs made from 2WikiMultiHopQA's records: a JSON list, JSON Lines or Parquet file, or one in a zip."""
+
+    source: Literal["2wikimultihop"]
+    path: LocalPath | None = Field(default=None, description="the file, on this machine")
+    url: str | None = Field(default=None, pattern=r"^https?://", description="or its address")
+    sha256: Sha256 | None = Field(default=None, description="with `url`: checksum of the file")
+    member: str | None = Field(default=None, min_length=1, description="if the file is a zip archive: the file in it")
+    size: int = Field(ge=1, description="how many prompt pairs to draw")
+    seed: int = Field(default=0, ge=0, description="which ones; a smaller sample is the beginning of a larger one")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "TwoWikiDataset":
+        places = [name for name in ("path", "url", "sha256") if getattr(self, name) is not None]
+        if places not in (["path"], ["url", "sha256"]):
+            raise ValueError("give `path`, or `url` with `sha256`")
+        return self
+
+    @property
+    def n_rows(self) -> int:
+        return self.size
+
+    def local_files(self) -> list[str]:
+        return [self.path] if self.path else []
+
+    def read_pairs(self) -> "pd.DataFrame":
+        from memory_injections.data.prompt_pairs import normalise_pairs
+        from memory_injections.data.two_wiki import list_pairs, read_records, sample_pairs
+        from memory_injections.download.http import download_url
+
+        with TemporaryDirectory() as folder:
+            if self.path:
+                file, name = Path(self.path), f"file {self.path}"
+            else:
+                file, name = download_url(str(self.url), str(self.sha256), Path(folder)), str(self.url)
+            pairs = list_pairs(read_records(file, self.member, name), name)
+        return normalise_pairs(sample_pairs(pairs, self.size, self.seed, name), name)
+
+
+def list_data_sources(of: type[DataSource] = DataSource) -> list[type[DataSource]]:
+    """List every source that a config can name, in the order of definition."""
+    found = []
+    for source in of.__subclasses__():
+        found += [source] if "source" in source.model_fields else list_data_sources(source)
+    return found
+
+
+if TYPE_CHECKING:
+    Dataset = DataSource
+else:
+    Dataset = Annotated[Union[tuple(list_data_sources())], Field(discriminator="source")]  # noqa: UP007
+Words = Annotated[UrlFile | LocalFile, Field(discriminator="source")]
+
+
+def check_local_files(source: DataSource | UrlFile | LocalFile) -> None:
+    """Raise `StudyError` for the first local file of a source that does not exist."""
+    for path in source.local_files():
+        if not Path(path).is_file():
+            raise StudyError(f"file {path} does not exist; correct the path")

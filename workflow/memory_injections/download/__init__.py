@@ -1,0 +1,4 @@
+"""Fetching files whole and as pinned: from addresses, the Python Package Index, the Hugging Face hub and git.
+
+`data`, `models` and `sweeps` import from here.
+"""

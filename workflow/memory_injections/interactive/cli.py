@@ -1,0 +1,307 @@
+"""The command line `memory-injections`: injections into a prompt of your own."""
+
+import gc
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from memory_injections.atomic_files import whole_file
+from memory_injections.errors import StudyError
+from memory_injections.interactive import terminal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from memory_injections.interactive.injector import Grid, Injector
+
+NO_EVIDENCE = (
+    "One prompt's best site is no evidence: the highest of many changes is positive by chance alone. Whether a site "
+    "helps is seen on prompts that it was not chosen on, and against random memories: a study does that."
+)
+
+
+SAVED = (".csv", ".parquet")
+
+
+app = typer.Typer(
+    help="Inject memories into a language model and see what it says next (Sakarvadia et al. 2023, arXiv 2309.05605).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="markdown",
+)
+
+
+results, notes = Console(), Console(stderr=True)
+
+
+Prompt = Annotated[str, typer.Argument(help="The text that the model continues.", show_default=False)]
+
+
+Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", show_default=False)]
+
+
+Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector: unembed, embed or layer.")]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+
+
+ModelName = Annotated[
+    str, typer.Option("--model", help="An entry of the default study, a local folder, or a repository on the hub.")
+]
+
+
+def _one_sentence(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, ending with one sentence and exit status 1 where the input is bad."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except StudyError as error:
+            typer.echo(f"memory-injections: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def _examples(*examples: str) -> str:
+    return "\n\n".join(["Examples:", *(f"memory-injections {example}" for example in examples)])
+
+
+@app.command(
+    epilog=_examples(
+        'inject "The first president of the United States fought in the" "George Washington" --layer 1',
+        'inject "The author of Das Kapital is buried in" "Karl Marx" --layer all --magnitude 1..5 --answer London',
+        'inject "The capital of the land of tulips is" "Netherlands" --layer 3,9 --magnitude 0.5,1 --json',
+    )
+)
+@_one_sentence
+def inject(
+    prompt: Prompt,
+    memory: Memory,
+    layer: Annotated[str, typer.Option(help="A layer, several (3,9), a range (0..29), or all.", show_default=False)],
+    magnitude: Annotated[str, typer.Option(help="Factor of the memory: one, several (0.5,2), a range (1..15).")] = "1",
+    answer: Annotated[str | None, typer.Option(help="A text whose first token is followed.")] = None,
+    encoding: Encoding = "unembed",
+    model: ModelName = "smollm2-135m",
+    top: Annotated[int, typer.Option(min=1, help="How many of the most probable next tokens to show.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """The next tokens before and after a memory is injected.
+
+    Several layers or magnitudes give a heat map: the percent change of the probability of the answer's first token,
+    or without an answer of the token that is most probable without the memory.
+    """
+    magnitudes = _numbers("magnitude", magnitude)
+    asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "encoding": encoding, "answer": answer}
+    with _loaded(model) as (injector, progress):
+        layers = _layers(layer, injector.n_layers)
+        if len(layers) == len(magnitudes) == 1:
+            site: dict[str, Any] = {"layer": layers[0], "magnitude": magnitudes[0]}
+            injection = injector.inject(**asked, **site, top_k=top)
+        else:
+            injection = None
+            grid = injector.sweep(**asked, layers=layers, magnitudes=magnitudes, progress=progress)
+    asked = {"model": model, **asked}
+    if injection is None:
+        _show_grid(grid, asked, as_json)
+    elif as_json:
+        own = None if injection.answer is None else _record(injection.answer)
+        _print_json(
+            {**asked, **site, "kl": injection.kl, "answer_token": own, "next_tokens": _records(injection.table)}
+        )
+    else:
+        results.print(terminal.next_tokens(injection.table, injection.answer))
+
+
+@app.command(
+    epilog=_examples(
+        'find "The author of Das Kapital is buried in" "Karl Marx" London',
+        'find "The author of Das Kapital is buried in" "Karl Marx" London --magnitude 0.5,1,2 --save grid.csv',
+    )
+)
+@_one_sentence
+def find(
+    prompt: Prompt,
+    memory: Memory,
+    answer: Annotated[str, typer.Argument(help="The text whose first token is to be raised.", show_default=False)],
+    magnitude: Annotated[
+        str, typer.Option(help="Factors of the memory: a range (1..15) or several (0.5,2).")
+    ] = "1..15",
+    encoding: Encoding = "unembed",
+    model: ModelName = "smollm2-135m",
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the whole grid goes: .csv or .parquet. [default: grid.csv, or the next free grid-2.csv]"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The layer and magnitude at which a memory raises an answer most, over all layers."""
+    magnitudes = _numbers("magnitude", magnitude)
+    if save and save.suffix not in SAVED:
+        raise StudyError(f"--save {save} is neither .csv nor .parquet; give a file name that ends in one of them")
+    asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "encoding": encoding, "answer": answer}
+    with _loaded(model) as (injector, progress):
+        grid = injector.sweep(**asked, magnitudes=magnitudes, progress=progress)
+    save = save or _free("grid", ".csv")
+    _save(grid.table, save)
+    notes.print(f"{len(grid.table)} cells are in {save}", style="dim", markup=False, highlight=False)
+    _show_grid(grid, {"model": model, **asked}, as_json)
+    (notes if as_json else results).print(NO_EVIDENCE, highlight=False)
+
+
+@app.command(
+    epilog=_examples(
+        'heads "George Washington fought in the"',
+        'heads "The first president of the United States fought in the" --layer 9,10 --top 10',
+    )
+)
+@_one_sentence
+def heads(
+    prompt: Prompt,
+    layer: Annotated[str, typer.Option(help="A layer, several (3,9), a range (0..29), or all.")] = "all",
+    model: ModelName = "smollm2-135m",
+    top: Annotated[int, typer.Option(min=1, help="How many tokens of each head to show.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """What each attention head says at the end of a prompt: its output's top tokens in vocabulary space."""
+    with _loaded(model) as (injector, _):
+        table = injector.heads(prompt, _layers(layer, injector.n_layers), top)
+    if as_json:
+        _print_json({"model": model, "prompt": prompt, "heads": _records(table)})
+    else:
+        results.print(terminal.heads(table))
+
+
+@app.command(
+    epilog=_examples(
+        'generate "The first president of the United States fought in the" "George Washington" --layer 1',
+        'generate "The author of Das Kapital is buried in" "Karl Marx" --layer 9 --magnitude 2 --temperature 0.8',
+    )
+)
+@_one_sentence
+def generate(
+    prompt: Prompt,
+    memory: Memory,
+    layer: Annotated[int, typer.Option(help="The layer.", show_default=False)],
+    magnitude: Annotated[str, typer.Option(help="Factor of the memory.")] = "1",
+    encoding: Encoding = "unembed",
+    model: ModelName = "smollm2-135m",
+    tokens: Annotated[int, typer.Option(min=1, help="How many tokens to generate.")] = 20,
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the most probable token, others draw.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """How the model continues a prompt without and with a memory.
+
+    The memory is injected at every position, those of the new tokens included.
+    """
+    asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "layer": layer, "encoding": encoding}
+    asked |= {"magnitude": _number("magnitude", magnitude), "temperature": temperature, "seed": seed}
+    with _loaded(model) as (injector, _):
+        continuation = injector.generate(**asked, max_new_tokens=tokens)
+    if as_json:
+        _print_json({"model": model, **asked, "before": continuation.obscure, "after": continuation.injected})
+    else:
+        results.print(terminal.continuations(prompt, continuation.obscure, continuation.injected))
+
+
+@contextmanager
+def _loaded(model: str) -> Iterator[tuple["Injector", Callable[[int, int], None]]]:
+    """The injector, and what shows how far it is; both are for the block, while whose time passes visibly."""
+    with terminal.working(notes, f"loading {model}") as progress:
+        # Collecting garbage among PyTorch's modules, while they are imported and again at exit, takes two seconds.
+        gc.disable()
+        import transformers
+
+        from memory_injections.interactive.injector import Injector
+
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            yield Injector.load(model), progress
+        finally:
+            gc.freeze()
+            gc.enable()
+
+
+def _numbers(what: str, text: str, number: type[float] = float) -> list[float]:
+    """The numbers of `0.5,2`, or of a range of whole numbers with both ends, `1..15`."""
+    numbers: list[float] = []
+    for part in text.split(","):
+        if ends := re.fullmatch(r"\s*(-?\d+)\.\.(-?\d+)\s*", part):
+            numbers.extend(map(number, range(int(ends[1]), int(ends[2]) + 1)))
+        else:
+            numbers.append(_number(what, part, number))
+    if not numbers:
+        raise StudyError(f"{what} {text} is an empty range; write the smaller number first")
+    return numbers
+
+
+def _number(what: str, text: str, number: type[float] = float) -> float:
+    try:
+        return number(text)
+    except ValueError:
+        kind = "whole number" if number is int else "finite number"
+        raise StudyError(f"{what} {text!r} is not a {kind}; give one, several (1,4) or a range (1..15)") from None
+
+
+def _layers(text: str, n_layers: int) -> list[int]:
+    return list(range(n_layers)) if text == "all" else [int(layer) for layer in _numbers("layer", text, int)]
+
+
+def _show_grid(grid: "Grid", asked: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        followed = {"token_id": grid.token_id, "token": grid.token}
+        _print_json({**asked, **followed, "best": _record(grid.best), "cells": _records(grid.table)})
+    else:
+        results.print(terminal.heat_map(grid.percent_change), soft_wrap=True)
+        results.print(terminal.best_site(grid.best, grid.token), soft_wrap=True)
+
+
+def _save(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table whole or not at all; raises `StudyError` where that cannot be."""
+    try:
+        with whole_file(path) as temporary:
+            table.to_csv(temporary, index=False) if path.suffix == ".csv" else table.to_parquet(temporary, index=False)
+    except OSError as error:
+        raise StudyError(f"--save {path} cannot be written ({error}); give another place") from None
+
+
+def _free(stem: str, suffix: str) -> Path:
+    """The first of `stem.suffix`, `stem-2.suffix`, … that is not there: an earlier grid is kept."""
+    path = Path(f"{stem}{suffix}")
+    for number in count(2):
+        if not path.exists():
+            break
+        path = Path(f"{stem}-{number}{suffix}")
+    return path
+
+
+def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """A table's rows; JSON has no NaN."""
+    return json.loads(table.to_json(orient="records", double_precision=15))
+
+
+def _record(row: "pd.Series") -> dict[str, Any]:
+    return json.loads(row.to_json(double_precision=15))
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,67 @@
+"""TODO."""
+
+import copy
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerBase
+
+from memory_injections.errors import StudyError
+from memory_injections.injection.hooked_engine import HookedEngine, injecting
+from memory_injections.injection.validation import Positions
+from memory_injections.models.lens import Lens
+from memory_injections.models.limits import CELL_TOKENS
+
+
+class HookedModel:
+    """A `TransformerBridge` in the forms that an `Injector` needs; the bridge itself stays as it is.
+
+    Raises `StudyError` for a bridge without a tokenizer, or on a device that injections are not made for.
+    """
+
+    def __init__(self, bridge: TransformerBridge) -> None:
+        if bridge.tokenizer is None:
+            raise StudyError("the TransformerBridge has no tokenizer; set its `tokenizer`")
+        self.engine = HookedEngine(bridge)
+        if self.engine.device.type not in CELL_TOKENS:
+            raise StudyError(
+                f"the TransformerBridge is on {self.engine.device}; move it to one of {', '.join(CELL_TOKENS)}"
+            )
+        self.bridge = bridge
+        self.tokenizer: PreTrainedTokenizerBase = bridge.tokenizer
+        self.n_layers: int = bridge.cfg.n_layers
+        self.n_ctx: int | None = bridge.cfg.n_ctx
+
+    @cached_property
+    def lens(self) -> Lens:
+        """The processed weights, taken when they are first needed."""
+        return Lens.of(self.processed())
+
+    def processed(self) -> TransformerBridge:
+        """The bridge if its weights are processed, or else a copy of it in float32 whose weights are."""
+        # TransformerLens has no public word for it: compatibility mode may be had without processing.
+        if self.bridge._weights_processed:
+            return self.bridge
+        processed = copy.deepcopy(self.bridge)
+        if processed.W_E.dtype != torch.float32:  # `to` takes seconds even where there is nothing to do
+            processed.to(torch.float32, print_details=False)
+        processed.enable_compatibility_mode(disable_warnings=True)
+        return processed
+
+    def hooked(self, positions: Positions | None, head: int | None) -> HookedEngine:
+        """An engine that injects at some positions, or through one head."""
+        return HookedEngine(self.bridge, positions, head)
+
+    def injecting(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> AbstractContextManager[None]:
+        """Within the block, passes have these vectors added at every position."""
+        return injecting(self.bridge, vectors, layer)
+
+    def step(self, tokens: Int[Tensor, "batch pos"], cache: Any) -> tuple[Float[Tensor, "batch vocab"], Any]:
+        """Logits of the next token behind `tokens`, which follow what is in the cache, and the cache with them."""
+        logits, cache = self.bridge(tokens, return_type="logits_and_cache", past_key_values=cache, use_cache=True)
+        return logits[:, -1].float(), cache

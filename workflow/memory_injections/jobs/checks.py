@@ -1,0 +1,65 @@
+"""Checks of local files and folders that a study names, made before anything runs."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from memory_injections.config.study import Study
+from memory_injections.data.sources import LocalFile, check_local_files
+from memory_injections.errors import StudyError, UnknownWordsError
+from memory_injections.models.checkpoints import check_model_folder, read_manifest
+from memory_injections.sweeps.published_sources import check_published_folder
+from memory_injections.terms import CURATED, column_name
+
+
+def check_inputs(study: Study) -> None:
+    """Raise `StudyError` for the first local model folder, data file or word list that is missing or incomplete."""
+    for model in study.models.values():
+        if model.local_folder is not None:
+            check_model_folder(model.local_folder)
+            _check_layers(study, model.local_folder)
+    try:
+        key = "published.path"
+        if study.published is not None:
+            check_published_folder(study.published)
+        for name, data in study.datasets.items():
+            key = f"datasets.{name}.path"
+            check_local_files(data)
+        key = "words.path"
+        if study.words is not None:
+            check_local_files(study.words)
+    except StudyError as error:
+        raise StudyError(f"config key {key}: {error}") from None
+    if isinstance(study.words, LocalFile):
+        _check_word_columns(study, Path(study.words.path))
+
+
+def check_known_models(study: Study, manifests: Iterable[Path]) -> None:
+    """Raise `LayerError` for a layer that a model does not have whose manifest an earlier run left."""
+    for manifest in manifests:
+        if manifest.is_file():
+            study.expand_grids(read_manifest(manifest)["n_layers"])
+
+
+def _check_layers(study: Study, folder: Path) -> None:
+    try:
+        config = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise StudyError(
+            f"file {folder / 'config.json'} is not a JSON object ({error}); save the model again"
+        ) from None
+    for key in ("num_hidden_layers", "n_layer", "num_layers"):
+        if isinstance(config.get(key), int):
+            study.expand_grids(config[key])
+
+
+def _check_word_columns(study: Study, path: Path) -> None:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            columns = [column_name(heading) for heading in next(csv.reader(file), [])]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise StudyError(f"file {path} is not a CSV table in UTF-8 ({error}); repair it") from None
+    for memories in study.list_random_memories():
+        if memories not in columns:
+            raise UnknownWordsError(memories, [CURATED, *columns])

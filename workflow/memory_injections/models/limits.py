@@ -1,0 +1,25 @@
+"""How many tokens, rows and heads are computed at once, and what batches are padded and filled up to.
+
+Plain numbers, without the libraries that compute: what a job costs follows from them, too.
+"""
+
+from collections.abc import Mapping
+
+# Tokens of a batch of cells: with more at once a CPU's caches, or a GPU's multiprocessors, have nothing left to gain.
+CELL_TOKENS: Mapping[str, int] = {"cpu": 2048, "cuda": 65536}
+# Prompts of cells are padded to a multiple of so many positions, which is a matter of the prompt alone: what is
+# computed for a cell does not depend on its neighbours. A CPU's kernels want even addresses, a GPU wants fewer and
+# larger batches.
+CELL_PADDING: Mapping[str, int] = {"cpu": 2, "cuda": 4}
+# Matrix products of a few rows take other paths than larger ones and round otherwise: smaller batches are filled up,
+# so that a cell's numbers do not depend on the cells that happen to be computed with it.
+MIN_ROWS = 16
+# Tokens of a batch of memories that are run by themselves, and the positions that they are padded to a multiple of.
+MEMORY_TOKENS = 1024
+MEMORY_PADDING = 4
+# Tokens of a batch of texts whose activations are recorded.
+ACTIVATION_TOKENS = 1024
+# Heads that are read in vocabulary space at once.
+HEADS_AT_ONCE = 1024
+# How often weight processing holds a model's weights on its GPUs for a while.
+PROCESSING_COPIES = 2

@@ -1,0 +1,27 @@
+"""How the next-token distribution at a prompt's last position is scored."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def probability_and_rank(
+    logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
+    """Return probability (softmax in float32) and rank (number of higher logits) of one token in each row."""
+    scores = answer_scores(logits.float().log_softmax(dim=1), token)
+    return scores["p"], scores["rank"]
+
+
+def answer_scores(log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> dict[str, Tensor]:
+    """Return probability `p`, log-probability `logp` (nats) and `rank` of one token in each row, each [batch]."""
+    own = log_probs.gather(1, token[:, None])
+    return {"p": own[:, 0].exp(), "logp": own[:, 0], "rank": torch.count_nonzero(log_probs > own, dim=1)}
+
+
+def kl_divergence(
+    clean: Float[Tensor, "batch d_vocab"], injected: Float[Tensor, "batch d_vocab"]
+) -> Float[Tensor, " batch"]:
+    """Return KL(clean || injected) in nats, from log-probabilities."""
+    # Rounding can make the divergence of two equal distributions slightly negative.
+    return (clean.exp() * (clean - injected)).sum(dim=1).clamp_min(0)

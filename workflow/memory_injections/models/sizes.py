@@ -1,0 +1,83 @@
+"""How large a model is, and what a pass through it costs.
+
+FLOP are counted as `torch.utils.flop_counter` does: two for each multiplication in a matrix product, attention as full
+squares.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from memory_injections.terms import Precision
+
+GIB = 2**30
+BYTES_PER_WEIGHT: Mapping[Precision, int] = {"float32": 4, "tf32": 4, "bfloat16": 2}
+# A model takes at most this share of a GPU's memory; the rest is for its activations.
+MODEL_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """A model's matrices, counted in weights; its blocks are alike.
+
+    Each block has `reading` weights in its query, key and value matrices, `writing` in its attention's output matrix,
+    and `mlp` in the others.
+    """
+
+    n_layers: int
+    n_heads: int
+    d_model: int
+    d_vocab: int
+    n_parameters: int
+    reading: int
+    writing: int
+    mlp: int
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> "ModelSize":
+        """The size that a model's manifest records."""
+        return cls(**{field.name: manifest[field.name] for field in fields(cls)})
+
+    def weight_bytes(self, precision: Precision = "float32") -> int:
+        """Memory of the weights."""
+        return self.n_parameters * BYTES_PER_WEIGHT[precision]
+
+    @property
+    def lens_bytes(self) -> int:
+        """Memory of `lens.Lens`: embedding, unembedding with bias, and output matrices, in float32."""
+        return 4 * (2 * self.d_vocab * self.d_model + self.d_vocab + self.n_layers * self.writing)
+
+    @property
+    def _unembedding(self) -> int:
+        return 2 * self.d_model * self.d_vocab
+
+    def _attention(self, positions: float) -> float:
+        """FLOP of a block's attention, without its output matrix."""
+        return positions * (2 * self.reading + 4 * positions * self.writing // self.d_model)
+
+    def full_pass(self, positions: float) -> float:
+        """FLOP of a pass that computes everything, logits at every position included."""
+        block = self._attention(positions) + 2 * positions * (self.writing + self.mlp)
+        return self.n_layers * block + positions * self._unembedding
+
+    def clean_pass(self, positions: float) -> float:
+        """FLOP of `InjectionEngine.clean` for one prompt: the last block writes at the last position only."""
+        written = (self.n_layers - 1) * positions + 1
+        return self.n_layers * self._attention(positions) + 2 * written * (self.writing + self.mlp) + self._unembedding
+
+    def cell(self, layer: int, positions: float) -> float:
+        """FLOP of `InjectionEngine.injected` for one cell: from the layer's MLP on, without its attention."""
+        above = self.n_layers - 1 - layer
+        attention = above * self._attention(positions)
+        writing = ((above - 1) * positions + 1) * self.writing if above else 0
+        return attention + 2 * (writing + (above * positions + 1) * self.mlp) + self._unembedding
+
+    def heads(self) -> float:
+        """FLOP of every head's output at one position, read in vocabulary space."""
+        return self.n_layers * (2 * self.writing + self.n_heads * self._unembedding)
+
+
+def count_gpus(model_bytes: float, gpu_bytes: float) -> int:
+    """Return the number of GPUs of that memory that a model of this size needs."""
+    return math.ceil(model_bytes / (MODEL_SHARE * gpu_bytes))

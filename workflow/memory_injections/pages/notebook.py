@@ -1,0 +1,31 @@
+"""Executing a notebook with parameters, and the page that it becomes."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from memory_injections.atomic_files import whole_file
+
+
+def execute_notebook(notebook: Path, parameters: Mapping[str, Any], executed: Path, page: Path) -> None:
+    """Run a notebook in the current folder with this interpreter; save it with its output, and as HTML.
+
+    The page is self-contained: figures are embedded, and it loads nothing from elsewhere. It leaves out the cell with
+    the parameters. Raises `papermill.PapermillExecutionError` if a cell fails; then neither file is written.
+    """
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    with whole_file(executed) as path, whole_file(page) as html:
+        document = papermill.execute_notebook(
+            notebook, path, dict(parameters), kernel_name="python3", progress_bar=False, cwd=Path.cwd()
+        )
+        exporter = HTMLExporter(
+            config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": {"parameters"}}}),
+            mathjax_url="", require_js_url="", jquery_url="", exclude_input_prompt=True, exclude_output_prompt=True,
+        )  # fmt: skip
+        html.write_text(exporter.from_notebook_node(nbformat.from_dict(document))[0], encoding="utf-8")

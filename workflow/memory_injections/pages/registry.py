@@ -1,0 +1,64 @@
+"""The registry of figures: which there are, what each is drawn of, and where the report shows it.
+
+A figure is a function in `figures.py` under the decorator `register`. The registry is read from that file's syntax:
+importing it would import the drawing libraries, and every job of the workflow asks for the list.
+"""
+
+import ast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+# What a figure is drawn of: the cells of one sweep; those of all memories of a model, data set and encoding, where
+# there are curated and random ones; or a model's attention heads on a data set.
+Subject = Literal["sweep", "encoding", "heads"]
+Function = TypeVar("Function", bound=Callable[..., object])
+SOURCE = Path(__file__).with_name("figures.py")
+
+
+@dataclass(frozen=True)
+class RegisteredFigure:
+    """A figure's name, what it is drawn of, and under which heading and label reports show it."""
+
+    name: str
+    subject: Subject
+    section: str
+    label: str
+
+
+def register(*, subject: Subject, section: str, label: str) -> Callable[[Function], Function]:
+    """Mark a function as a figure of the study; the function's name is the figure's."""
+    return lambda function: function
+
+
+@cache
+def list_figures() -> Mapping[str, RegisteredFigure]:
+    """The registered figures by name, in the order of the file."""
+    return {figure.name: figure for figure in map(_read_registration, _decorated_functions())}
+
+
+def load_figure(name: str) -> "Callable[[pd.DataFrame], Figure]":
+    """The function of a registered figure; only now are the drawing libraries imported."""
+    return getattr(import_module("memory_injections.pages.figures"), name)
+
+
+def _decorated_functions() -> list[tuple[str, ast.Call]]:
+    return [
+        (function.name, decorator)
+        for function in ast.parse(SOURCE.read_text(encoding="utf-8")).body
+        if isinstance(function, ast.FunctionDef)
+        for decorator in function.decorator_list
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == register.__name__
+    ]
+
+
+def _read_registration(registration: tuple[str, ast.Call]) -> RegisteredFigure:
+    name, call = registration
+    return RegisteredFigure(name, **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})

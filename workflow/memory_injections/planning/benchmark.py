@@ -1,0 +1,257 @@
+"""How fast cells are computed here, beside a plain loop and beside what the machine can multiply.
+
+    python -m memory_injections.benchmark --models gpt2 gpt2-large smollm2 --precisions float32
+
+Models have the real sizes and random weights; prompts are real. One row a model and precision:
+
+- `reference`: cells/s of the authors' way: one prompt, one cell at a time, a full clean pass and a full pass with a
+  TransformerLens hook, on processed weights; `one pass`: without the clean pass, on weights as they are
+- `engine`: cells/s of `sweep.CellComputer`, clean passes, scores and copies included; `ratio` to the reference
+- `TFLOP/s`: arithmetic of the engine's matrix products and fused attention, as `torch.utils.flop_counter` counts it
+- `products`: TFLOP/s of large matrix products in the same precision, before and after the engine's run; `share` of it
+- `in products`: share of the engine's time that goes into matrix products, from a profile
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from yaml import safe_load
+
+from memory_injections.data.prompt_pairs import normalise_pairs
+from memory_injections.data.text_tables import read_csv
+from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.models.checkpoints import fetch
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import set_precision, with_fused_activations
+from memory_injections.models.sources import PypiModel
+from memory_injections.models.tokenisation import first_token, load_tokenizer, prompt_ids
+from memory_injections.sweeps.cell_plan import hash_prompt, plan
+from memory_injections.sweeps.grid import Sweep
+from memory_injections.terms import CURATED, Precision
+
+CONFIGS: dict[str, PreTrainedConfig] = {
+    "gpt2": GPT2Config(),
+    "gpt2-large": GPT2Config(n_layer=36, n_head=20, n_embd=1280),
+    "smollm2": LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+    ),
+}
+
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+
+
+def product_rate(device: torch.device, dtype: torch.dtype, seconds: float = 2.0) -> float:
+    """FLOP/s of large square matrix products."""
+    n = 8192 if device.type == "cuda" else 2048
+    a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
+    return 2 * n**3 * _per_second(lambda: a @ b, device, seconds)
+
+
+def _per_second(work: Callable[[], object], device: torch.device, seconds: float) -> float:
+    work()
+    _wait(device)
+    start, times = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        for _ in range(4):
+            work()
+        _wait(device)
+        times += 4
+    return times / (time.perf_counter() - start)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def reference_rates(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    cells: pd.DataFrame,
+    prompts: dict[str, Prompt],
+    vector: torch.Tensor,
+) -> tuple[float, float]:
+    """Cells/s of two plain loops over a few cells: one pass a cell, and two on processed weights.
+
+    The model is not fit for anything else afterwards.
+    """
+    bridge = TransformerBridge.boot_transformers("reference", hf_model=model, tokenizer=tokenizer)
+
+    def injected(cell: pd.Series) -> float:
+        prompt = prompts[cell["prompt"]]
+        hook = (f"blocks.{cell['layer']}.hook_attn_out", lambda out, hook: out + cell["magnitude"] * vector)
+        logits = bridge.run_with_hooks(torch.tensor([prompt.tokens], device=vector.device), fwd_hooks=[hook])
+        return logits[0, -1].float().softmax(-1)[prompt.answer].item()
+
+    def clean_and_injected(cell: pd.Series) -> float:
+        prompt = prompts[cell["prompt"]]
+        logits = bridge(torch.tensor([prompt.tokens], device=vector.device))
+        return injected(cell) - logits[0, -1].float().softmax(-1)[prompt.answer].item()
+
+    one_pass = _loop_rate(injected, cells)
+    bridge.enable_compatibility_mode(disable_warnings=True)
+    return one_pass, _loop_rate(clean_and_injected, cells)
+
+
+def _loop_rate(work: Callable[[pd.Series], float], cells: pd.DataFrame) -> float:
+    rows = [cells.iloc[index] for index in range(0, len(cells), max(1, len(cells) // 8))]
+    with torch.inference_mode():
+        work(rows[0])
+        start = time.perf_counter()
+        for row in rows:
+            work(row)
+    return len(rows) / (time.perf_counter() - start)
+
+
+def measure(
+    name: str, precision: Precision, cells: pd.DataFrame, prompts: dict[str, Prompt], tokenizer: PreTrainedTokenizerBase
+) -> tuple[dict[str, object], str]:
+    """One row of the benchmark's table, and where the engine's time went."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = set_precision(precision)
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(deepcopy(CONFIGS[name]), dtype=dtype)
+    model = with_fused_activations(model.eval().requires_grad_(False))
+    unembed = model.get_output_embeddings().weight.float()
+    lens = Lens(unembed, unembed.T, unembed[:, 0], unembed[None, None])
+    injection_engine = InjectionEngine(model)
+    computer = CellComputer(injection_engine, MemoryEncoder(injection_engine, tokenizer, lens))
+
+    def run(some: pd.DataFrame) -> None:
+        for _ in computer.compute(some, prompts):
+            pass
+
+    few = cells[cells["prompt"].isin(cells["prompt"].unique()[::4])]
+    run(few)
+    before = product_rate(device, dtype)
+    start = time.perf_counter()
+    run(cells)
+    seconds = time.perf_counter() - start
+    products = (before + product_rate(device, dtype)) / 2
+    with FlopCounterMode(display=False) as counter:
+        run(cells)
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities) as profiled:
+        run(few)
+    engine, flops = len(cells) / seconds, counter.get_total_flops() / seconds
+    vector = computer.encoder.encode([("unembed", cells["memory"].iloc[0])], [0]).vectors[0].to(dtype)
+    one_pass, two_passes = reference_rates(model, tokenizer, cells, prompts, vector)
+    row = {
+        "model": name,
+        "precision": precision,
+        "cells": len(cells),
+        "one pass": round(one_pass, 2),
+        "reference": round(two_passes, 2),
+        "engine": round(engine, 1),
+        "ratio": round(engine / two_passes, 1),
+        "TFLOP/s": round(flops / 1e12, 3),
+        "products": round(products / 1e12, 3),
+        "share": f"{flops / products:.0%}",
+        "in products": f"{_share_of_products(profiled, device):.0%}",
+    }
+    return row, f"{name}, {precision}\n{_table(profiled, device)}"
+
+
+def _self_time(device: torch.device) -> str:
+    return "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+
+
+def _share_of_products(profiled: profile, device: torch.device) -> float:
+    times = {event.key: getattr(event, _self_time(device)) for event in profiled.key_averages()}
+    return sum(times.get(name, 0) for name in PRODUCTS) / sum(
+        spent for name, spent in times.items() if name.startswith("aten::")
+    )
+
+
+def _table(profiled: profile, device: torch.device) -> str:
+    return profiled.key_averages().table(sort_by=_self_time(device), row_limit=12, max_name_column_width=48)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
+    parser.add_argument("--pairs", type=Path, default=Path("resources/prompt_pairs.csv"), help="prompt pairs to use")
+    parser.add_argument("--prompts", type=int, default=16, help="how many of them")
+    parser.add_argument("--layers", type=int, default=3, help="how many layers, evenly spread; 0 for all")
+    parser.add_argument("--magnitudes", type=int, default=15, help="how many magnitudes")
+    parser.add_argument("--threads", type=int, help="CPU threads; all by default")
+    parser.add_argument("--tokenizer", type=Path, help="a model folder; the default study's tokenizer by default")
+    parser.add_argument("--profile", action="store_true", help="print the operations that take longest")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the benchmark's table."""
+    options = _options()
+    with tempfile.TemporaryDirectory() as scratch:
+        run(options, options.tokenizer or _default_model(Path(scratch)))
+
+
+def run(options: argparse.Namespace, folder: Path) -> None:
+    """Measure every model and precision, with the tokenizer of a model folder."""
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    logging.disable(logging.WARNING)
+    pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
+    tokenizer = load_tokenizer(folder)
+    prompts = {
+        hash_prompt(text, answer): Prompt(prompt_ids(tokenizer, text), first_token(tokenizer, answer))
+        for text, answer in zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
+    }
+    magnitudes = [float(t) for t in range(1, options.magnitudes + 1)]
+    rows, profiles = [], []
+    for name in options.models:
+        n_layers = CONFIGS[name].num_hidden_layers
+        n_swept = options.layers or n_layers
+        layers = [(2 * index + 1) * n_layers // (2 * n_swept) for index in range(n_swept)]
+        cells = plan(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
+        for precision in options.precisions:
+            row, profiled = measure(name, precision, cells, prompts, tokenizer)
+            rows.append(row)
+            profiles.append(profiled)
+            print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
+    machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"\n{machine}, torch {torch.__version__}\n\n{pd.DataFrame(rows).to_string(index=False)}")
+    if options.profile:
+        print("\n\n".join(["", *profiles]))
+
+
+def _default_model(folder: Path) -> Path:
+    entry = safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))["models"]["smollm2-135m"]
+    fetch(PypiModel(**entry), folder)
+    return folder
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""What a job that holds a model costs: cells, arithmetic, memory and time on some machine.
+
+`make plan` and what a job asks a scheduler for are both made of these estimates. Left out, because small: downloads,
+tables, figures, the report, the walk-through (a minute, with the model once more), and the memories' own passes of the
+`layer` encoding.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from memory_injections.config.study import Study
+from memory_injections.models.limits import (
+    ACTIVATION_TOKENS,
+    CELL_PADDING,
+    CELL_TOKENS,
+    HEADS_AT_ONCE,
+    MIN_ROWS,
+    PROCESSING_COPIES,
+)
+from memory_injections.models.sizes import BYTES_PER_WEIGHT, GIB, ModelSize, count_gpus
+from memory_injections.planning.machines import Machine, find_machine
+from memory_injections.planning.sizes import DataSize
+from memory_injections.sweeps.grid import Sweep, take_shard
+from memory_injections.terms import PROMPT_KINDS, Precision
+
+# Every process of the workflow reads this module: it imports nothing that computes.
+
+# What jobs do besides arithmetic, measured: imports, weights from the disk and their processing, and planning, look-up
+# and writing of every cell and of every token of a head.
+START_SECONDS = 15
+BYTES_PER_SECOND = 5e8
+PROCESSED_BYTES_PER_SECOND = 2e8
+CELL_SECONDS = 10e-6
+HEAD_TOKEN_SECONDS = 1e-6
+# Python, its libraries, and the tables under way.
+START_BYTES = 2 * GIB
+# How often weight processing holds the weights: measured on a CPU, the file's pages among them.
+PROCESSING = {"cpu": 3.5, "cuda": PROCESSING_COPIES}
+# Tensors as large as a batch's log-probabilities that live at once while it is scored, or while heads are read.
+SCORING, READING = 5, 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one job needs: `gpu_bytes` on all of its GPUs together, and `host_bytes` of its process."""
+
+    flop: float
+    gpus: int
+    gpu_bytes: float
+    host_bytes: float
+    seconds: float
+    cells: int = 0
+
+
+def plan_study(
+    study: Study, models: Mapping[str, ModelSize], data: Mapping[str, DataSize], machine: Machine
+) -> dict[str, Job]:
+    """The jobs of a study that hold a model, by name, in the order of the workflow."""
+    jobs = {}
+    for name, model in models.items():
+        jobs[f"lens {name}"] = estimate_lens(model)
+        sweeps, shards = study.expand_grids(model.n_layers), study.count_shards(name)
+        for dataset, texts in data.items():
+            of = f"{name}/{dataset}"
+            jobs[f"activations {of}"] = estimate_activations(model, texts, machine)
+            if not study.attribution.bos:
+                jobs[f"activations {of}, no BOS"] = jobs[f"activations {of}"]
+            jobs[f"attribution {of}"] = estimate_attribution(model, texts, study.attribution.top_k, machine)
+            for shard in range(1, shards + 1):
+                part = f", {shard} of {shards}" if shards > 1 else ""
+                own = take_shard(sweeps, shard, shards)
+                jobs[f"cells {of}{part}"] = estimate_cells(model, texts, own, study.precision, machine)
+    return jobs
+
+
+def estimate_lens(model: ModelSize) -> Job:
+    """What taking a model's lens costs: it is taken on the CPU, whatever the machine."""
+    weights = model.weight_bytes()
+    return _estimate(
+        find_machine("cpu"),
+        loaded=weights,
+        spread=PROCESSING["cpu"] * weights,
+        working=0,
+        seconds=weights / PROCESSED_BYTES_PER_SECOND,
+    )
+
+
+def estimate_activations(model: ModelSize, texts: DataSize, machine: Machine) -> Job:
+    """What recording the activations of a data set's texts costs."""
+    weights = model.weight_bytes()
+    return _estimate(
+        machine,
+        flop=texts.n_prompts * sum(model.full_pass(tokens) for tokens in texts.tokens.values()),
+        loaded=weights,
+        spread=PROCESSING[machine.device] * weights,
+        working=4 * 2 * ACTIVATION_TOKENS * model.d_vocab,
+        seconds=weights / PROCESSED_BYTES_PER_SECOND,
+    )
+
+
+def estimate_attribution(model: ModelSize, texts: DataSize, top_k: int, machine: Machine) -> Job:
+    """What reading every head of a data set's prompts costs, `top_k` tokens of each."""
+    heads, readings = model.n_layers * model.n_heads, texts.n_prompts * len(PROMPT_KINDS)
+    return _estimate(
+        machine,
+        flop=readings * model.heads(),
+        loaded=model.lens_bytes,
+        spread=model.lens_bytes,
+        working=4 * READING * max(heads, HEADS_AT_ONCE) * model.d_vocab,
+        seconds=HEAD_TOKEN_SECONDS * readings * heads * top_k,
+    )
+
+
+def estimate_cells(
+    model: ModelSize, texts: DataSize, sweeps: Sequence[Sweep], precision: Precision, machine: Machine
+) -> Job:
+    """What all cells of some sweeps cost, over one data set."""
+    # Prompts are padded to a multiple of so many positions.
+    positions = texts.tokens["obscure"] + (CELL_PADDING[machine.device] - 1) / 2
+    injections = sum(len(s.magnitudes) * sum(model.cell(layer, positions) for layer in s.layers) for s in sweeps)
+    n_cells = texts.n_prompts * sum(sweep.cells_per_prompt for sweep in sweeps)
+    # Groups of few prompts are filled up for their clean pass.
+    group = CELL_TOKENS[machine.device] // _count_cells_per_layer(sweeps) // positions
+    clean = model.clean_pass(positions) * max(1, MIN_ROWS / max(1, group))
+    weights = model.weight_bytes(precision)
+    return _estimate(
+        machine,
+        cells=n_cells,
+        flop=texts.n_prompts * (clean + injections),
+        precision=precision,
+        loaded=weights + model.lens_bytes,
+        spread=weights,
+        working=model.lens_bytes + _measure_batch(model, positions, sweeps, precision, machine),
+        seconds=CELL_SECONDS * n_cells,
+    )
+
+
+def _count_cells_per_layer(sweeps: Sequence[Sweep]) -> float:
+    """Cells of a prompt in each layer that is swept, on average."""
+    return sum(sweep.cells_per_prompt for sweep in sweeps) / len({layer for sweep in sweeps for layer in sweep.layers})
+
+
+def _measure_batch(
+    model: ModelSize, positions: float, sweeps: Sequence[Sweep], precision: Precision, machine: Machine
+) -> float:
+    """Working memory of a full batch: scores, a block's activations, and the clean passes that it starts from."""
+    tokens, width = CELL_TOKENS[machine.device], BYTES_PER_WEIGHT[precision]
+    n_layers = len({layer for sweep in sweeps for layer in sweep.layers})
+    scores = 4 * SCORING * tokens / positions * model.d_vocab
+    block = width * tokens * (12 * model.d_model + model.mlp / model.d_model)
+    clean = width * tokens / _count_cells_per_layer(sweeps) * 2 * n_layers * model.d_model
+    return max(scores, block) + clean
+
+
+def _estimate(
+    machine: Machine,
+    *,
+    loaded: float,
+    spread: float,
+    working: float,
+    seconds: float,
+    flop: float = 0,
+    precision: Precision = "float32",
+    cells: int = 0,
+) -> Job:
+    """A job with bytes of weights `loaded`, bytes `spread` over GPUs and `working` beside, `seconds` besides arithmetic.
+
+    The blocks of a model on several GPUs take turns, so that time is as on one.
+    """
+    gpus = count_gpus(spread, machine.gpu_bytes) if machine.gpu_bytes else 0
+    return Job(
+        flop=flop,
+        gpus=gpus,
+        gpu_bytes=min(spread + working, gpus * machine.gpu_bytes),
+        host_bytes=START_BYTES + (loaded if gpus else spread + working),
+        seconds=seconds + START_SECONDS + loaded / BYTES_PER_SECOND + flop / machine.rate(precision),
+        cells=cells,
+    )

@@ -1,0 +1,83 @@
+"""What a job that holds a model asks a scheduler for: its plan for a reference machine, times a factor, and a margin."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from memory_injections.config.study import Study
+from memory_injections.errors import LayerError, TooManyShardsError
+from memory_injections.models.sizes import ModelSize
+from memory_injections.planning.costs import (
+    Job,
+    estimate_activations,
+    estimate_attribution,
+    estimate_cells,
+    estimate_lens,
+)
+from memory_injections.planning.machines import Machine, find_machine
+from memory_injections.planning.sizes import DataSize
+from memory_injections.sweeps.grid import take_shard
+from memory_injections.terms import Precision
+
+# What requests are planned for: it is not known on which of a cluster's machines a job will run.
+REFERENCE_GPU, REFERENCE_CPU = "a100-40", "cpu"
+# The plan's memory is close; a machine may be half as fast as the reference.
+MEMORY_FACTOR, TIME_FACTOR = 1.25, 2
+# For what a plan leaves out, whatever the job: a cold file system, a slow start, the tables under way.
+MARGIN_MB, MARGIN_MINUTES = 1000, 15
+
+
+@dataclass(frozen=True)
+class Request:
+    """Number of GPUs, MB of host memory and minutes."""
+
+    gpu: int
+    mem_mb: int
+    runtime: int
+
+
+class Requests:
+    """What a study's jobs ask for, on a cluster whose GPUs have `gpu_mb` of memory each; 0 where there are none."""
+
+    def __init__(self, study: Study, gpu_mb: float) -> None:
+        self.study, self.machine = study, choose_reference(gpu_mb)
+
+    def for_lens(self, model: ModelSize) -> Request:
+        """What taking a model's lens asks for."""
+        return derive_request(estimate_lens(model))
+
+    def for_activations(self, model: ModelSize, texts: DataSize) -> Request:
+        """What recording activations asks for."""
+        return derive_request(estimate_activations(model, texts, self.machine))
+
+    def for_attribution(self, model: ModelSize, texts: DataSize) -> Request:
+        """What reading heads asks for."""
+        return derive_request(estimate_attribution(model, texts, self.study.attribution.top_k, self.machine))
+
+    def for_cells(self, model: ModelSize, texts: DataSize, shard: int, shards: int) -> Request:
+        """What one of the jobs that share out a model's cells asks for."""
+        try:
+            sweeps = take_shard(self.study.expand_grids(model.n_layers), shard, shards)
+        except (LayerError, TooManyShardsError):
+            # The job ends at once and says so, and others go on.
+            return Request(0, MARGIN_MB, MARGIN_MINUTES)
+        return derive_request(estimate_cells(model, texts, sweeps, self.study.precision, self.machine))
+
+
+def choose_reference(gpu_mb: float) -> Machine:
+    """The machine that requests are planned for: a GPU with so much memory, or, with none, a CPU.
+
+    It is as slow in every precision as in float32, because not every GPU has a faster one.
+    """
+    machine = find_machine(REFERENCE_GPU if gpu_mb else REFERENCE_CPU)
+    rates = dict.fromkeys(get_args(Precision), machine.rate("float32"))
+    return replace(machine, rates=rates, gpu_bytes=1e6 * gpu_mb)
+
+
+def derive_request(job: Job) -> Request:
+    """What a job asks for, by its plan."""
+    return Request(
+        job.gpus,
+        math.ceil(MEMORY_FACTOR * job.host_bytes / 1e6 + MARGIN_MB),
+        math.ceil(TIME_FACTOR * job.seconds / 60 + MARGIN_MINUTES),
+    )

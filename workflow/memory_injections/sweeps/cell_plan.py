@@ -1,0 +1,44 @@
+"""Planning cells: every prompt at every site of a sweep, with the memory that is injected there."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from memory_injections.sweeps.grid import Sweep
+from memory_injections.terms import CURATED
+
+
+def draw_word(words: Sequence[str], seed: int, column: str, prompt_id: int, layer: int, magnitude: float) -> str:
+    """Draw the random memory of a cell; it depends on the seed and on this cell alone, not on the rest of the grid."""
+    cell = f"{seed}|{column}|{prompt_id}|{layer}|{float(magnitude)!r}"
+    return words[int.from_bytes(hashlib.sha256(cell.encode()).digest()[:8], "big") % len(words)]
+
+
+def hash_prompt(obscure_prompt: str, answer: str) -> str:
+    """Return the hash that stands for a prompt and its answer in the key of a cell."""
+    return hashlib.blake2b(f"{obscure_prompt}\0{answer}".encode(), digest_size=16).hexdigest()
+
+
+def plan_cells(
+    pairs: pd.DataFrame, sweeps: Sequence[Sweep], words: Mapping[str, Sequence[str]], seed: int
+) -> pd.DataFrame:
+    """List every cell of some prompt pairs, sorted by sweep, prompt, layer and magnitude.
+
+    Columns: `cells.KEY`, memories and prompt_id. `words` are the candidates of each kind of random memory.
+    """
+    keys = [hash_prompt(*pair) for pair in zip(pairs["obscure_prompt"], pairs["answer"], strict=True)]
+    tables = []
+    for sweep in sweeps:
+        grid = pd.MultiIndex.from_product(
+            [pairs["prompt_id"], sorted(sweep.layers), sorted(sweep.magnitudes)],
+            names=["prompt_id", "layer", "magnitude"],
+        )
+        table = grid.to_frame(index=False)
+        if sweep.memories == CURATED:
+            table["memory"] = pairs["memory"].repeat(sweep.cells_per_prompt).to_numpy()
+        else:
+            table["memory"] = [draw_word(words[sweep.memories], seed, sweep.memories, *cell) for cell in grid]
+        table["prompt"] = pd.Series(keys).repeat(sweep.cells_per_prompt).to_numpy()
+        tables.append(table.assign(memories=sweep.memories, encoding=sweep.encoding))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,99 @@
+"""Grids of injections: memories, encodings, layers and magnitudes."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from memory_injections.errors import LayerError, TooManyShardsError
+from memory_injections.terms import CURATED, Encoding, MemoryKind, Section
+
+# The paper's grid (section 4).
+MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
+
+
+class LayerStep(Section):
+    """Every n-th layer, from layer 0."""
+
+    step: int = Field(ge=1)
+
+
+class InjectionGrid(Section):
+    """A grid of injections: every memory kind x encoding x layer x magnitude, for every prompt pair."""
+
+    memories: tuple[MemoryKind, ...] = Field(
+        default=(CURATED,), min_length=1, description="`curated`, or columns of the word list"
+    )
+    encodings: tuple[Encoding, ...] = Field(default=("unembed",), min_length=1, description="how a memory is encoded")
+    layers: Literal["all"] | LayerStep | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default="all", description="`all`, a list of layers, or `{step: n}` for every n-th from layer 0"
+    )
+    magnitudes: tuple[float, ...] = Field(
+        default=MAGNITUDES, min_length=1, description="factors of the memory vector, any real numbers"
+    )
+
+    @field_validator("memories", "encodings", "layers", "magnitudes")
+    @classmethod
+    def _no_repeats(cls, value: Any) -> Any:
+        if isinstance(value, tuple):
+            if not value:
+                raise ValueError("the list is empty; name at least one")
+            if len(set(value)) < len(value):
+                raise ValueError(f"{list(value)} names something twice; name each once")
+            if not all(math.isfinite(item) for item in value if isinstance(item, float)):
+                raise ValueError("magnitudes must be finite numbers")
+        return value
+
+    def list_kinds(self) -> list[tuple[str, str]]:
+        """List every (memories, encoding) of the grid."""
+        return [(memories, encoding) for memories in self.memories for encoding in self.encodings]
+
+    def list_layers(self, n_layers: int) -> list[int]:
+        """List the layers for a model with `n_layers`; raise `LayerError` for one that it does not have."""
+        if self.layers == "all":
+            return list(range(n_layers))
+        if isinstance(self.layers, LayerStep):
+            return list(range(0, n_layers, self.layers.step))
+        if max(self.layers) >= n_layers:
+            raise LayerError(max(self.layers), n_layers)
+        return sorted(self.layers)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One kind of memory in one encoding, over layers and magnitudes."""
+
+    memories: str
+    encoding: str
+    layers: Sequence[int]
+    magnitudes: Sequence[float]
+
+    @property
+    def cells_per_prompt(self) -> int:
+        """Number of cells for each prompt."""
+        return len(self.layers) * len(self.magnitudes)
+
+
+def expand_grids(grids: Iterable[InjectionGrid], n_layers: int) -> list[Sweep]:
+    """Expand grids into sweeps for a model with `n_layers`; raise `LayerError` for a layer that it does not have."""
+    return [
+        Sweep(memories, encoding, grid.list_layers(n_layers), grid.magnitudes)
+        for grid in grids
+        for memories, encoding in grid.list_kinds()
+    ]
+
+
+def take_shard(sweeps: Sequence[Sweep], shard: int, shards: int) -> list[Sweep]:
+    """Take one job's share of the sweeps: every `shards`-th layer. Jobs count from 1.
+
+    Early layers take longer than late ones, so each job gets some of both. Raises `TooManyShardsError` for more jobs
+    than layers.
+    """
+    layers = sorted({layer for sweep in sweeps for layer in sweep.layers})
+    if shards > len(layers):
+        raise TooManyShardsError(shards, len(layers))
+    own = layers[shard - 1 :: shards]
+    parts = [replace(sweep, layers=[layer for layer in sweep.layers if layer in own]) for sweep in sweeps]
+    return [part for part in parts if part.layers]

@@ -1,0 +1,101 @@
+"""Running the sweeps of one model on one data set: known cells come from the store, the others are computed."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.data.prompt_pairs import iterate_pairs
+from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.models.tokenisation import prompt_ids
+from memory_injections.sweeps.cell_plan import plan_cells
+from memory_injections.sweeps.cells import KEY, SCORES
+from memory_injections.sweeps.grid import Sweep
+from memory_injections.sweeps.store import CellStore
+
+# How many cells are planned, looked up and written together. This bounds the memory of a job.
+CELLS_AT_ONCE = 100_000
+PROMPTS_AT_ONCE = 1000
+LIBRARIES = ("torch", "transformers", "transformer_lens", "tokenizers")
+logger = logging.getLogger(__name__)
+
+
+def describe_context(manifest: Mapping[str, Any], precision: str, device_type: str, code: str) -> dict[str, Any]:
+    """Describe what all cells of a model depend on: its files, precision, device, code and libraries."""
+    return {
+        "files": manifest["files"],
+        "precision": precision,
+        "device": device_type,
+        "code": code,
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+@dataclass
+class Experiment:
+    """All sweeps of one model over one data set."""
+
+    model: str
+    dataset: str
+    sweeps: Sequence[Sweep]
+    words: Mapping[str, Sequence[str]]
+    seed: int
+    pairs: Path
+    cache: ActivationCache
+    tokenizer: PreTrainedTokenizerBase
+    vocabulary: Sequence[str]
+    n_known: int = 0
+    n_computed: int = 0
+
+    def run(self, computer: CellComputer, store: CellStore) -> Iterator[pd.DataFrame]:
+        """Yield all cells, some prompts at a time, in the columns of `cells.SCHEMA`; known ones are not recomputed."""
+        per_prompt = sum(sweep.cells_per_prompt for sweep in self.sweeps)
+        rows = min(PROMPTS_AT_ONCE, max(1, CELLS_AT_ONCE // per_prompt))
+        start = 0
+        with tqdm(total=self.cache.n_prompts * per_prompt, desc="injections", unit="cell") as progress:
+            for pairs in iterate_pairs(self.pairs, rows):
+                answers, p_explicit = (
+                    self.cache.rows(name, start, start + len(pairs)).numpy()
+                    for name in ("answer_id", "explicit.p_answer")
+                )
+                start += len(pairs)
+                cells = plan_cells(pairs, self.sweeps, self.words, self.seed)
+                scores = self._score_cells(cells, pairs.assign(answer_id=answers), computer, store, progress)
+                cells = cells.merge(scores, on=KEY, how="left", validate="many_to_one")
+                cells["p_explicit"] = cells["prompt_id"].map(pd.Series(p_explicit, index=pairs["prompt_id"]))
+                cells = cells.assign(model=self.model, dataset=self.dataset)
+                cells["top_token"] = [self.vocabulary[token] for token in cells["top_token_id"]]
+                yield cells
+        logger.info("%d cells: %d known, %d computed", self.n_known + self.n_computed, self.n_known, self.n_computed)
+
+    def _score_cells(
+        self, cells: pd.DataFrame, pairs: pd.DataFrame, computer: CellComputer, store: CellStore, progress: tqdm
+    ) -> pd.DataFrame:
+        """Return the scores of each distinct cell by `KEY`: from the store, or computed and stored."""
+        wanted = cells[KEY].drop_duplicates()
+        known = wanted.merge(store.known(set(wanted["prompt"])), on=KEY)
+        found = wanted.merge(known[KEY], on=KEY, how="left", indicator=True)["_merge"] == "both"
+        missing = wanted[~found.to_numpy()]
+        self.n_known += len(known)
+        progress.update(len(cells) - len(missing))
+        computed = []
+        for scored in computer.compute(missing, self._tokenise_prompts(missing, cells, pairs)) if len(missing) else []:
+            store.add(scored)
+            computed.append(scored)
+            self.n_computed += len(scored)
+            progress.update(len(scored))
+        return pd.concat([known, *computed])[[*KEY, *SCORES]]
+
+    def _tokenise_prompts(self, missing: pd.DataFrame, cells: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Prompt]:
+        """Return tokens and answer of each prompt that has cells to compute, by its key."""
+        ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[missing["prompt"].unique()]
+        rows = pairs.set_index("prompt_id").loc[ids.to_numpy()]
+        texts = zip(ids.index, rows["obscure_prompt"], rows["answer_id"], strict=True)
+        return {key: Prompt(prompt_ids(self.tokenizer, text), int(answer)) for key, text, answer in texts}

@@ -1,0 +1,68 @@
+# The pages of a study: its report, and its explorer. Both are self-contained.
+
+
+rule report:
+    input:
+        **{f"figure_{name}": draw_all(name) for name in list_figures()},
+        tables=[
+            rules.table1.output[0],
+            rules.table3.output[0],
+            *rules.evidence.output,
+            *rules.scorecard.output,
+            *TABLES_OF_SOURCE,
+        ],
+        manifests=MANIFESTS,
+        pairs=PAIRS,
+        captions=workflow.source_path("../report/figures.rst"),
+        template=str(TEMPLATES / "report.html.j2"),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/report.log",
+    benchmark:
+        f"{BENCHMARKS}/report.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("report"),
+        source=SOURCE,
+        config=CONFIG_SHOWN,
+    script:
+        "../scripts/report.py"
+
+
+# Every site of every sweep, down to single prompts.
+rule explorer:
+    input:
+        cells=all_cells,
+        pairs=PAIRS,
+        top=lambda wildcards: [
+            f"{RESULTS}/attribution/{model}/{dataset}.parquet"
+            for model, dataset in list_heads(wildcards)
+        ],
+        targets=lambda wildcards: [
+            f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"
+            for model, dataset in list_heads(wildcards)
+        ],
+        template=str(TEMPLATES / "explorer.html.j2"),
+        style=str(TEMPLATES / "explorer.css"),
+        scripts=[
+            str(TEMPLATES / f"explorer.{part}js")
+            for part in ("data.", "map.", "prompts.", "")
+        ],
+    output:
+        f"{RESULTS}/explorer.html",
+    log:
+        f"{LOGS}/explorer.log",
+    benchmark:
+        f"{BENCHMARKS}/explorer.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("explorer"),
+        source=SOURCE,
+        study=STUDY.study,
+        paper=PAPER,
+    script:
+        "../scripts/explorer.py"

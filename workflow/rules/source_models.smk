@@ -1,0 +1,79 @@
+# Cells from this study's models: everything from the download to the cells, and what it adds to tables and pages.
+from itertools import product
+
+SOURCE = "models"
+CONFIG_SHOWN = STUDY.model_dump(mode="json")
+BOS = "bos" if STUDY.attribution.bos else "no-bos"
+
+
+wildcard_constraints:
+    model=one_of(STUDY.models),
+    dataset=one_of(STUDY.datasets),
+    memories=one_of(memories for memories, _ in STUDY.list_kinds()),
+
+
+include: "resources.smk"
+include: "datasets.smk"
+include: "models.smk"
+include: "activations.smk"
+include: "attribution.smk"
+include: "injections.smk"
+
+
+MANIFESTS = expand(rules.model.output.manifest, model=STUDY.models)
+PAIRS = expand(rules.pairs.output[0], dataset=STUDY.datasets)
+
+
+def list_sweeps(wildcards):
+    return STUDY.list_sweeps()
+
+
+def list_own_sweeps(wildcards):
+    return all_cells(wildcards)
+
+
+def list_heads(wildcards):
+    return list(product(STUDY.models, STUDY.datasets))
+
+
+if STUDY.published is not None:
+
+    PUBLISHED_CELLS = f"{RESULTS}/published"
+
+    include: "published.smk"
+
+    def list_published_sweeps(wildcards):
+        theirs = read_inventory()
+        return [
+            f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
+            for sweep in list_sweeps(wildcards)
+            if sweep.path in theirs
+        ]
+
+else:
+
+    def list_published_sweeps(wildcards):
+        return []
+
+
+def list_scored_prompts(wildcards):
+    return expand(
+        rules.activations.output[0],
+        model=STUDY.models,
+        dataset=STUDY.datasets,
+        bos="bos",
+    )
+
+
+TABLES_OF_SOURCE = rules.table2.output
+
+# The walk-through needs the paper's own kind of injection.
+if (CURATED, "unembed") in STUDY.list_kinds():
+
+    include: "walkthrough.smk"
+
+    PAGES_OF_SOURCE = rules.walkthrough.output
+
+else:
+
+    PAGES_OF_SOURCE = []

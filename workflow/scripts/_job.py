@@ -1,0 +1,81 @@
+"""Starting a script: by Snakemake, or by hand for one file.
+
+    python workflow/scripts/figure.py results/demo/figures/change.smollm2-135m.pairs.curated.unembed.png
+
+runs the job that makes that file, in this process, so that a debugger works: inputs, parameters and log are those that
+Snakemake would give it, and its inputs have to exist. `--configfile` names another study than the default one.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+WORKFLOW = Path(__file__).parents[1]
+if (WORKFLOW / "memory_injections").is_dir():
+    sys.path.insert(0, str(WORKFLOW))  # started by hand, the library of this checkout, too
+
+from memory_injections.config.messages import describe_error  # noqa: E402
+from memory_injections.errors import StudyError  # noqa: E402
+from memory_injections.jobs.logs import start_log  # noqa: E402
+
+
+@contextmanager
+def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
+    """The job of a script, given its `globals()`: log, inputs, outputs and parameters as Snakemake describes them.
+
+    A `StudyError` ends the process with its one sentence, any other exception with its traceback; both stand in the
+    log, and both end it with exit status 1.
+    """
+    job = namespace.get("snakemake") or find_job(*_read_arguments())
+    start_log(job.log[0])
+    try:
+        yield job
+    except StudyError as error:
+        logging.error("%s", describe_error(error))
+        raise SystemExit(1) from None
+    except Exception:
+        logging.exception("uncaught exception")
+        raise SystemExit(1) from None
+
+
+def _read_arguments() -> tuple[str, list[Path]]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="the file to make, as Snakemake calls it")
+    parser.add_argument("--configfile", type=Path, action="append", default=[], help="the study's config")
+    options = parser.parse_args()
+    return options.file, options.configfile
+
+
+def find_job(file: str, configfiles: list[Path]) -> Any:
+    """The job that makes a file, as Snakemake would describe it to the script; the folders of its outputs are made."""
+    import snakemake.api  # first: the modules below import each other
+    from snakemake.dag import DAG
+    from snakemake.jobs import Job
+    from snakemake.script import Snakemake
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+    with snakemake.api.SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        description = api.workflow(
+            resource_settings=ResourceSettings(cores=1),
+            config_settings=ConfigSettings(configfiles=configfiles),
+            snakefile=WORKFLOW / "Snakefile",
+        )
+        # Snakemake has no public way to a single job.
+        workflow = description._get_workflow(check_envvars=False, dag_settings=DAGSettings())
+        workflow.include(description.snakefile, overwrite_default_target=True)
+        rule = next((rule for rule in workflow.rules if rule.is_producer(file)), None)
+        if rule is None:
+            raise SystemExit(f"no rule makes {file}; name a file as `snakemake --summary` lists it")
+        outputs = {output for other in workflow.rules if other.is_checkpoint for output in other.output}
+        workflow.checkpoints.created_output.update(output for output in outputs if Path(output).exists())
+        job = Job(rule, DAG(workflow, rules=[rule]), rule.get_wildcards(file))
+        for path in (*job.output, *job.log):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return Snakemake(
+            job.input, job.output, job.params, job.wildcards, job.threads, job.resources, job.log,
+            workflow.config, rule.name, None,
+        )  # fmt: skip
