@@ -1,49 +1,70 @@
-# `make study` runs the default study, `make test` everything that CI runs, `make bench` the benchmark,
-# `make plan` says what a study costs; all set up .venv first.
+# Every target sets up .venv first, with the versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= config/config.yaml
 GPU ?= h100
 
-.PHONY: study test test-slurm bench plan schema
+.DEFAULT_GOAL := help
+.PHONY: help study lint fix unit test test-slurm bench plan schema lock
 
-study: .venv/study-installed
+help: ## say what the targets are
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+study: .venv/study-installed ## run the default study: from nothing to tables, figures and a report
 	$(BIN)/snakemake --cores all
 	@echo
 	@echo "The report of the study: $(CURDIR)/results/demo/report.html"
 
-test: .venv/dev-installed
+lint: .venv/dev-installed ## check style, types, spelling, import directions and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
 	$(BIN)/snakemake --lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-# The slurm profile on the Slurm of this machine (partitions `main` and `gpu`, two GPUs; ten minutes).
-test-slurm: .venv/dev-installed
-	$(BIN)/pytest -m slurm tests/test_slurm.py
+fix: .venv/dev-installed ## repair what the linters can repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt workflow
+	$(BIN)/codespell --write-changes
 
-# How fast the injections are computed, beside a plain loop and beside what the machine can multiply.
-bench: .venv/study-installed
-	$(BIN)/python -m memory_injections.benchmark $(BENCH)
+unit: .venv/dev-installed ## test the library: a minute, no network
+	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/unit
 
-# Cells, arithmetic, memory and time of a study's jobs: `make plan CONFIG=config/paper.yaml GPU=a100-40`.
-plan: .venv/study-installed
-	$(BIN)/python -m memory_injections.costs --config $(CONFIG) --gpu $(GPU)
+test: lint ## everything that CI runs: linters, library, workflow, pages
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
-# The config's schema and key table, made from the config's model.
-schema: .venv/study-installed
-	$(BIN)/python -m memory_injections.schema
+test-slurm: .venv/dev-installed ## the slurm profile on the Slurm of this machine (partitions `main` and `gpu`, two GPUs; ten minutes)
+	$(BIN)/pytest -m slurm tests/cluster
+
+bench: .venv/study-installed ## how fast injections are computed, beside a plain loop and what the machine can multiply
+	$(BIN)/python -m memory_injections.planning.benchmark --pairs resources/prompt_pairs.csv --config config/config.yaml $(BENCH)
+
+plan: .venv/study-installed ## cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
+	$(BIN)/python -m memory_injections.planning.command --config $(CONFIG) --gpu $(GPU) --shared results/shared
+
+schema: .venv/study-installed ## renew the config's schema and key table after a change of its model
+	$(BIN)/python -m memory_injections.config.reference --schema workflow/schemas/config.schema.json --readme config/README.md
+
+lock: ## renew constraints.txt: the newest versions that pyproject.toml allows
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade pip
+	.venv-lock/bin/python -m pip install --quiet --editable ".[dev]"
+	{ echo "# Versions of everything that the project uses, made by 'make lock'. Any build of torch $$(.venv-lock/bin/python -c 'from importlib.metadata import version; print(version("torch").split("+")[0])') will do."; \
+	  .venv-lock/bin/python -m pip freeze --exclude-editable | grep -vE '^(nvidia-|cuda-|triton)' | sed 's/+[a-z0-9.]*$$//' ; } > constraints.txt
+	rm -rf .venv-lock
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-.venv/study-installed: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+.venv/study-installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-.venv/dev-installed: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+.venv/dev-installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,18 @@ def golden() -> Path:
     if not GOLDEN.is_dir():
         pytest.skip(f"no golden values at {GOLDEN}")
     return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def authors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The part of the authors' results that lies beside the project's clone where its CI runs."""
+    archive = SHARED / "reference" / "authors-results.tar.xz"
+    if not archive.is_file():
+        pytest.skip(f"no published results at {archive}")
+    folder = tmp_path_factory.mktemp("authors")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    return folder
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import yaml
 from conftest import ROOT
-from memory_injections.pages import explorer_data as packing
+from memory_injections.pages.explorer_data import CELL
 from memory_injections.sweeps.identity import SweepId
 
-REPORT = ROOT / "workflow" / "report"
+TEMPLATES = ROOT / "workflow" / "memory_injections" / "pages" / "templates"
 PAPER = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text())
-SCRIPTS = [REPORT / f"explorer.{part}js" for part in ("data.", "map.", "prompts.", "")]
-# The authors report layer 7, magnitude 3 for this model and data set.
+SCRIPTS = [TEMPLATES / f"explorer.{part}js" for part in ("data.", "map.", "prompts.", "")]
+# The authors report layer 6, magnitude 3 for this model and data set.
 OURS = SweepId("gpt2", "hand", "curated", "unembed")
 RANDOM = SweepId("gpt2", "hand", "nouns", "unembed")
 THEIRS = SweepId("gpt2-large", "2wmh", "curated", "layer")
@@ -27,7 +27,7 @@ def grid(prompts: int, layers: int, magnitudes: int | tuple[float, ...], seed: i
     """Cells of random numbers, which nothing compresses."""
     rng = np.random.default_rng(seed)
     values = magnitudes if isinstance(magnitudes, tuple) else range(1, magnitudes + 1)
-    index = pd.MultiIndex.from_product([range(prompts), range(layers), values], names=packing.CELL)
+    index = pd.MultiIndex.from_product([range(prompts), range(layers), values], names=CELL)
     cells = index.to_frame(index=False).astype({"magnitude": "float64"})
     prompt, n = cells["prompt_id"].to_numpy(), len(cells)
     before = np.exp(-rng.uniform(0.1, 9, prompts))
@@ -59,7 +59,7 @@ def readings(prompts: int, layers: int = 3, heads: int = 4, top_k: int = 8) -> t
 
 
 def tables_in(folder: Path) -> dict[str, Any]:
-    """What `render` takes: two sweeps of ours with texts and heads, and one of the authors that has neither."""
+    """What `render_explorer` takes: two sweeps of ours with texts and heads, and one of the authors with neither."""
     ours = grid(N_PROMPTS, len(LAYERS), MAGNITUDES)
     ours.loc[ours["prompt_id"] == 2, "p_obscure"] = 0
     ours.loc[(ours["prompt_id"] == 3) & (ours["layer"] > 4), "p_injected"] = 0
@@ -69,26 +69,28 @@ def tables_in(folder: Path) -> dict[str, Any]:
     theirs[["rank_obscure", "rank_injected"]] = np.nan
     sweeps = {}
     for name, cells in {THEIRS: theirs, RANDOM: nouns, OURS: ours}.items():
-        sweeps[name] = folder / f"{'-'.join(vars(name).values())}.parquet"
-        cells.to_parquet(sweeps[name])
+        sweeps[name] = folder / f"{'-'.join(name.columns.values())}.parquet"
+        cells.assign(**name.columns).to_parquet(sweeps[name])
     paths = (folder / "top.parquet", folder / "targets.parquet")
     for path, table in zip(paths, readings(N_PROMPTS), strict=True):
-        table.to_parquet(path)
+        table.assign(model=OURS.model, dataset=OURS.dataset).to_parquet(path)
     pairs = pd.DataFrame(
         {
+            "dataset": OURS.dataset,
             "prompt_id": range(N_PROMPTS),
             **{name: [f"{name} {n:02}" for n in range(N_PROMPTS)] for name in ("explicit_prompt", "memory", "answer")},
             "obscure_prompt": [f"</script><b>“{n:02}”</b> & 'the'" for n in range(N_PROMPTS)],
         }
     )
     return {
-        "template": REPORT / "explorer.html.j2",
-        "style": REPORT / "explorer.css",
+        "source": "models",
+        "template": TEMPLATES / "explorer.html.j2",
+        "style": TEMPLATES / "explorer.css",
         "scripts": SCRIPTS,
         "study": "tiny",
         "sweeps": sweeps,
         "pairs": {"hand": pairs},
-        "heads": {("gpt2", "hand"): paths},
+        "heads": [paths],
         "paper": PAPER,
     }
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,10 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pandas as pd
+from conftest import PAIRS
+
+MODEL, DATA = "models/someone/tiny", "datasets/someone/pairs"
 COMMIT, NEXT_COMMIT = "c0ffee" + 34 * "0", "decade" + 34 * "0"
 LICENSED = "hf_licensed"
 ALWAYS = 10**6
@@ -176,3 +181,15 @@ def serve(repos: dict[str, Path] | None = None, files: dict[str, bytes] | None =
         Thread(target=hub.serve_forever, args=(0.01,), daemon=True).start()
         yield hub
         hub.shutdown()
+
+
+def make_repos(folder: Path, model: Path) -> dict[str, Path]:
+    """Repositories with a model in two frameworks and a data set."""
+    shutil.copytree(model, folder / "model")
+    (folder / "model" / "onnx").mkdir()
+    (folder / "model" / "onnx" / "config.json").write_text("{}")
+    (folder / "model" / "pytorch_model.bin").write_bytes(b"not needed")
+    (folder / "data").mkdir()
+    pd.read_csv(PAIRS).assign(answer="007").to_csv(folder / "data" / "pairs.csv", index=False)
+    (folder / "data" / "binary.csv").write_bytes(b"\xff\xfe\x00,\n")
+    return {MODEL: folder / "model", DATA: folder / "data"}

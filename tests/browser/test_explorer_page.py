@@ -1,5 +1,6 @@
 """The explorer's page in a browser, number by number."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -29,11 +30,15 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Headless Chromium, driven by Playwright."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    """Headless Chromium, driven by Playwright; with REQUIRE_CHROMIUM in the environment, its lack is a failure."""
+    missing = pytest.fail if os.environ.get("REQUIRE_CHROMIUM") else pytest.skip
+    try:
+        import playwright.sync_api as api
+    except ModuleNotFoundError:
+        missing("playwright is not installed")
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
-        pytest.skip("no Chromium on this machine")
+        missing("no Chromium on this machine")
     with api.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
@@ -43,7 +48,7 @@ def browser() -> Iterator["Browser"]:
 @pytest.fixture(scope="module")
 def address(tables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "explorer.html"
-    path.write_text(explorer.render(**tables), encoding="utf-8")
+    path.write_text(explorer.render_explorer(**tables), encoding="utf-8")
     return path.as_uri()
 
 
@@ -87,7 +92,7 @@ def choose(page: "Page", **parts: str) -> None:
 def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(address)
     for name in (OURS, RANDOM, THEIRS):
-        choose(page, **vars(name))
+        choose(page, **name.columns)
         sites = averages_by_site(pd.read_parquet(tables["sweeps"][name]))
         for average, label in AVERAGES.items():
             page.get_by_role("radio", name=label, exact=True).check()
@@ -103,17 +108,17 @@ def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[s
             values = {site: percent(value) for site, value in sites[average].items()}
             assert labels(page, "#map") == values
     assert "reported" not in page.locator("#sites").inner_text()
-    choose(page, **vars(RANDOM))
-    assert "layer 7, magnitude 3, not in this grid" in page.locator("#sites").inner_text()
+    choose(page, **RANDOM.columns)
+    assert "layer 6, magnitude 3, not in this grid" in page.locator("#sites").inner_text()
 
 
 def test_the_authors_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(address)
     page.locator("#sites tr", has_text="reported by the authors").get_by_role("link").click()
-    expected = averages_by_site(pd.read_parquet(tables["sweeps"][OURS])).loc[(7, 3.0)]
+    expected = averages_by_site(pd.read_parquet(tables["sweeps"][OURS])).loc[(6, 3.0)]
     row = page.locator("#sites tr", has_text="reported by the authors")
     assert row.get_by_role("cell").all_inner_texts()[:4] == [percent(expected[name]) for name in AVERAGES]
-    assert "layer 7, magnitude 3" in page.locator("#prompts-title", has_text="magnitude 3").inner_text()
+    assert "layer 6, magnitude 3" in page.locator("#prompts-title", has_text="magnitude 3").inner_text()
 
 
 def test_colours_are_those_of_the_figures(page: "Page", address: str, tables: dict[str, Any]) -> None:
@@ -182,7 +187,7 @@ def test_one_prompt(page: "Page", address: str, tables: dict[str, Any]) -> None:
     pair = page.locator("#pair").inner_text()
     for text in ("explicit_prompt 07", "</script><b>“07”</b> & 'the'", "answer 07", "memory 7"):
         assert text in pair
-    packed = unpack(explorer.pack_heads(*tables["heads"]["gpt2", "hand"]))
+    packed = unpack(explorer.pack_heads(*tables["heads"][0]))
     first = 7 * explorer.N_HEADS
     row = page.locator(".heads tbody tr")
     assert row.count() == explorer.N_HEADS
@@ -271,7 +276,7 @@ def test_a_sweep_without_cells_says_so(
     page: "Page", tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(explorer, "LIMIT", 0)
-    (tmp_path / "explorer.html").write_text(explorer.render(**tables), encoding="utf-8")
+    (tmp_path / "explorer.html").write_text(explorer.render_explorer(**tables), encoding="utf-8")
     page.goto((tmp_path / "explorer.html").as_uri())
     assert "injections/gpt2/hand/curated.unembed.parquet" in page.locator(".note").inner_text()
     assert page.locator("#map td[data-site]").count() == len(LAYERS) * len(MAGNITUDES)

@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT
 
 PROFILE = ROOT / "workflow" / "profiles" / "polaris"
-ANSWERS = ROOT / "tests" / "polaris"
+ANSWERS = Path(__file__).parent / "polaris"
 JOB = "7300001.polaris-pbs-01.hsn.cm.polaris.alcf.anl.gov"
 SUBMISSION: dict[str, Any] = {
     "rule": "cells", "threads": 32, "gpu": 1, "mem-mb": 64000, "runtime": 150, "account": "MyProject",

@@ -1,68 +1,58 @@
-# What the jobs that hold a model ask a scheduler for, from the model's size; a further attempt asks for more.
-# Known once the model is there: before, `snakemake -n` shows <TBD>.
-from memory_injections.planning import requests as demands
+# What the jobs that hold a model ask a scheduler for: memory_injections.planning.requests says how much, and a further
+# attempt asks for more. Known once model and prompts are there: before, `snakemake -n` shows <TBD>.
+from errno import ENOENT
+from functools import cache
+from os.path import getmtime
+
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.sizes import ModelSize
+from memory_injections.planning.requests import Requests
+from memory_injections.planning.sizes import measure_pairs
+
+# Memory of one GPU of the cluster, as the profile has it.
+GPU_MB = (workflow.resource_settings.default_resources or {}).get("gpu_mb")
+GPU_MB = getattr(GPU_MB, "value", GPU_MB)
+REQUESTS = Requests(STUDY, GPU_MB or 0)
 
 
-def setting(name):
-    """A number among the profile's default resources, or None."""
-    defaults = workflow.resource_settings.default_resources or {}
-    return (
-        getattr(defaults[name], "value", defaults[name]) if name in defaults else None
-    )
+def read_size(input):
+    """The size of a job's model."""
+    try:
+        return ModelSize.from_manifest(read_manifest(input.manifest))
+    except KeyError:
+        # An earlier version's manifest, which will be made anew: as good as none.
+        raise FileNotFoundError(ENOENT, "no size in it", input.manifest) from None
 
 
-# Memory of one GPU of the cluster; without a word of it, a job takes one GPU or finds on its host what it needs.
-GPU_MB = setting("gpu_mb")
+def read_sizes(input):
+    """The sizes of a job's model and of its data set."""
+    return read_size(input), measure_file(input.pairs, getmtime(input.pairs))
 
 
-def n_prompts(pairs):
-    with open(pairs, encoding="utf-8") as file:
-        return sum(1 for _ in file)
+@cache
+def measure_file(pairs, _):
+    return measure_pairs(Path(pairs))
 
 
-def n_cells(manifest, pairs):
-    """Cells of one job."""
-    grids = (STUDY.grid(memories, encoding) for memories, encoding in SWEEPS)
-    per_prompt = sum(
-        len(grid.layer_list(manifest["n_layers"])) * len(grid.magnitudes)
-        for grid in grids
-    )
-    return n_prompts(pairs) * per_prompt
+def ask_for(request):
+    """The resources of a rule, as `request` finds them from input and wildcards."""
+
+    def ask(name):
+        return lambda wildcards, input: getattr(request(input, wildcards), name)
+
+    def ask_again(name):
+        return lambda wildcards, input, attempt: attempt * ask(name)(wildcards, input)
+
+    # Without a word of a GPU's memory, a job takes one, or finds on its host what it needs.
+    gpu = 1 if GPU_MB is None else ask("gpu")
+    return {"mem_mb": ask_again("mem_mb"), "runtime": ask_again("runtime"), "gpu": gpu}
 
 
-def read_json(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def asked(demand):
-    """The resources of a rule: `demand` gives them from its manifest, wildcards and input."""
-
-    def of(name, grows=True):
-        return lambda wildcards, input, attempt: (attempt if grows else 1) * getattr(
-            demand(read_json(input.manifest), wildcards, input), name
-        )
-
-    gpu = 1 if GPU_MB is None else of("gpu", grows=False)
-    return {"mem_mb": of("mem_mb"), "runtime": of("runtime"), "gpu": gpu}
-
-
-FOR_LENS = asked(lambda manifest, *_: demands.of_lens(manifest)) | {"gpu": 0}
-FOR_ACTIVATIONS = asked(
-    lambda manifest, wildcards, input: demands.of_activations(
-        manifest, n_prompts(input.pairs), GPU_MB or 0
-    )
-)
-FOR_ATTRIBUTION = asked(
-    lambda manifest, wildcards, input: demands.of_attribution(
-        manifest, n_prompts(input.pairs), GPU_MB or 0
-    )
-)
-FOR_CELLS = asked(
-    lambda manifest, wildcards, input: demands.of_cells(
-        manifest,
-        n_cells(manifest, input.pairs) // int(wildcards.shards) + 1,
-        STUDY.precision,
-        GPU_MB or 0,
+FOR_LENS = ask_for(lambda input, _: REQUESTS.for_lens(read_size(input))) | {"gpu": 0}
+FOR_ACTIVATIONS = ask_for(lambda input, _: REQUESTS.for_activations(*read_sizes(input)))
+FOR_ATTRIBUTION = ask_for(lambda input, _: REQUESTS.for_attribution(*read_sizes(input)))
+FOR_CELLS = ask_for(
+    lambda input, wildcards: REQUESTS.for_cells(
+        *read_sizes(input), int(wildcards.shard), int(wildcards.shards)
     )
 )

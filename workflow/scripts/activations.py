@@ -11,6 +11,7 @@ from memory_injections.atomic_files import whole_file
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.limits import PROCESSING_COPIES
 from memory_injections.models.loading import load_bridge
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
@@ -39,8 +40,7 @@ if __name__ == "__main__":
     with start_job(globals()) as job:
         torch.set_num_threads(job.threads)
         size = ModelSize.from_manifest(read_manifest(job.input.manifest))
-        # Weight processing holds the weights twice for a while.
-        with hold_devices(2 * size.weight_bytes()) as devices:
+        with hold_devices(PROCESSING_COPIES * size.weight_bytes()) as devices:
             write_activations(
                 Path(job.input.checkpoint),
                 Path(job.input.pairs),

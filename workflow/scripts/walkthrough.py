@@ -6,6 +6,7 @@ from pathlib import Path
 from _job import start_job
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.limits import PROCESSING_COPIES
 from memory_injections.models.sizes import ModelSize
 from memory_injections.pages.notebook import execute_notebook
 
@@ -14,8 +15,7 @@ if __name__ == "__main__":
         os.environ["OMP_NUM_THREADS"] = str(job.threads)
         inputs, output = job.input, job.output
         size = ModelSize.from_manifest(read_manifest(inputs.manifest))
-        # Weights are held twice while they are processed.
-        with hold_devices(2 * size.weight_bytes()) as devices:
+        with hold_devices(PROCESSING_COPIES * size.weight_bytes()) as devices:
             parameters = {
                 "model": inputs.checkpoint,
                 "pairs": inputs.pairs,

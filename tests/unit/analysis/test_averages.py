@@ -1,24 +1,20 @@
-"""Scores, averages and best sites, on numbers that can be checked by hand."""
+"""Averages and best sites, on numbers that can be checked by hand."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+import yaml
+from authors_files import read_sweep
+from conftest import ROOT
 from memory_injections.analysis.averages import at_site, averages_by_site, best_site, site_averages
-from memory_injections.models.scoring import probability_and_rank
-from memory_injections.pages.figures import comparison
+from memory_injections.analysis.paper import reported_site
+from memory_injections.sweeps.identity import SweepId
 
 
 def cells(p_obscure: list[float], p_injected: list[float], layer: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"layer": layer, "magnitude": 1.0, "p_obscure": p_obscure, "p_injected": p_injected})
-
-
-def test_probability_and_rank() -> None:
-    logits = torch.tensor([[0.0, 2.0, 1.0], [3.0, 3.0, 0.0]])
-    probability, rank = probability_and_rank(logits, torch.tensor([2, 0]))
-    expected = [np.e / (1 + np.e + np.e**2), np.e**3 / (2 * np.e**3 + 1)]
-    assert probability.tolist() == pytest.approx(expected)
-    assert rank.tolist() == [1, 0]
 
 
 def test_the_four_averages() -> None:
@@ -46,20 +42,19 @@ def test_best_site_depends_on_the_average() -> None:
     assert at_site(steady, 0, 1.0).empty
 
 
-def test_comparison_draws_true_means_in_both_panels() -> None:
-    table = cells([0.1, 0.1, 0.1], [0.1, 0.2, 10.0])
-    figure = comparison({"curated": table, "nouns": table}, "curated", "title")
-    for axes in figure.axes:
-        diamonds = [line for line in axes.lines if line.get_marker() == "D"]
-        values = [float(np.asarray(line.get_ydata())[0]) for line in diamonds]
-        assert values == pytest.approx([3333.333, 3333.333], rel=1e-4)
-
-
-def test_no_prompt_falls_off_the_axis() -> None:
-    curated = pd.concat([cells([0.1] * 3, [0.09, 0.1, 0.3]), cells([0.1] * 3, [0.09, 0.11, 0.11], layer=1)])
-    random = pd.concat([cells([0.1] * 3, [0.1, 0.1, 0.1]), cells([0.1] * 3, [0.0001, 0.1, 30.0], layer=1)])
-    for axes in comparison({"curated": curated, "nouns": random}, "curated", "title").axes:
-        low, high = axes.get_ylim()
-        dots = np.concatenate([np.asarray(dots.get_offsets())[:, 1] for dots in axes.collections])
-        assert low < dots.min()
-        assert dots.max() < high
+@pytest.mark.parametrize(
+    ("model", "dataset", "site", "averages"),
+    [
+        ("gpt2", "hand", (6, 3), (73.1, 53.0, 29.3, 22.1)),
+        ("gpt2-large", "hand", (13, 10), (115.2, 68.5, 3.5, 5.9)),
+        ("gpt2", "2wmh", (5, 5), (1153.9, 277.7, -23.7, -25.7)),
+    ],
+)
+def test_averages_at_the_authors_sites(
+    authors: Path, model: str, dataset: str, site: tuple[int, float], averages: tuple[float, ...]
+) -> None:
+    name = SweepId(model, dataset, "curated", "unembed")
+    paper = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text(encoding="utf-8"))
+    assert reported_site(name, paper) == site
+    found = site_averages(at_site(read_sweep(authors, name), *site))
+    np.testing.assert_allclose(found[["mean", "mean_without_top", "median", "ratio_of_means"]], averages, atol=0.051)

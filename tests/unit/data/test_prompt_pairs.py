@@ -1,13 +1,12 @@
-"""Prompt pairs, word lists and the project's own data."""
+"""Tables of prompt pairs, and the project's own."""
 
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import PAIRS, WORDS
-from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
+from conftest import PAIRS
+from memory_injections.data.prompt_pairs import TEXT_COLUMNS, index_pairs, iterate_pairs, normalise_pairs, read_pairs
 from memory_injections.data.text_tables import read_csv
-from memory_injections.data.word_lists import read_column, read_words
 from memory_injections.errors import StudyError
 
 ROW = dict(zip(TEXT_COLUMNS, ("A is in ", "The b is in ", "A", "C"), strict=True))
@@ -42,25 +41,20 @@ def test_bad_tables(table: pd.DataFrame, sentence: str) -> None:
         normalise_pairs(table, "pairs.csv")
 
 
-def test_word_columns(tmp_path: Path) -> None:
-    path = tmp_path / "words.csv"
-    path.write_text("\ufeffTop 5000 Words,Nouns\nthe,time\nbe,\nthe,year\n", encoding="utf-8")
-    assert read_words(path) == {"top_5000_words": ["the", "be"], "nouns": ["time", "year"]}
-    with pytest.raises(StudyError, match=r"no column 'noun'; allowed: curated, top_5000_words, nouns"):
-        read_column(path, "noun")
-    path.write_text("Nouns,nouns\ntime,day\n", encoding="utf-8")
-    with pytest.raises(StudyError, match="two columns for nouns"):
-        read_words(path)
-    path.write_text("nouns,verbs\ntime,\n", encoding="utf-8")
-    with pytest.raises(StudyError, match="column verbs is empty"):
-        read_words(path)
-
-
-@pytest.mark.parametrize("content", [b"a,b\n1,2,3\n", b"a,b\n1,2,\n", b"a,b\n\xe9,2\n", b""])
-def test_a_csv_that_is_none(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "bad.csv").write_bytes(content)
-    with pytest.raises(StudyError, match=r"bad.csv is not a CSV table in UTF-8 \(.*\); repair it"):
-        read_csv(tmp_path / "bad.csv")
+def test_pairs_of_a_job_come_back_by_the_name_of_their_data_set(tmp_path: Path) -> None:
+    tables = {}
+    for name, rows in (("mine", 3), ("web", 2)):
+        tables[name] = normalise_pairs(pd.DataFrame(rows * [ROW]), name)
+        tables[name].insert(0, "dataset", name)
+        tables[name].to_csv(tmp_path / f"{name}.csv", index=False)
+    found = index_pairs([tmp_path / "web.csv", tmp_path / "mine.csv"])
+    assert list(found) == ["web", "mine"]
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(found[name], table)
+    chunks = list(iterate_pairs(tmp_path / "mine.csv", 2))
+    assert [len(chunk) for chunk in chunks] == [2, 1]
+    whole = read_pairs(tmp_path / "mine.csv")
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), whole)
 
 
 def test_own_pairs() -> None:
@@ -75,11 +69,3 @@ def test_own_pairs() -> None:
         assert str(pair.answer).lower() not in str(pair.obscure_prompt).lower().split()
         end = str(pair.explicit_prompt).split(str(pair.memory))[1]
         assert str(pair.obscure_prompt).endswith(end)
-
-
-def test_own_words() -> None:
-    words = read_words(WORDS)
-    assert list(words) == ["nouns", "verbs", "adjectives", "adverbs", "conjunctions"]
-    assert all(len(words[column]) >= 40 for column in words if column != "conjunctions")
-    every = [word for column in words.values() for word in column]
-    assert len(every) == len(set(every))

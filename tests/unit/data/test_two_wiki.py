@@ -1,7 +1,6 @@
 """2WikiMultiHopQA's records become prompt pairs, as the authors' file has them."""
 
 import ast
-import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -11,11 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import SHARED, Run, tiny_study
-from hub import serve
+from conftest import SHARED
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
 from memory_injections.data.text_tables import read_csv
-from memory_injections.data.two_wiki import list_pairs, read_records, sample
+from memory_injections.data.two_wiki import list_pairs, read_records, sample_pairs
 from memory_injections.errors import StudyError
 
 
@@ -98,17 +96,17 @@ def test_only_compositional_questions_with_two_whole_facts(caplog: pytest.LogCap
 
 
 def test_sample_depends_on_the_seed_alone() -> None:
-    drawn = sample(PAIRS, 20, 0, "x")
+    drawn = sample_pairs(PAIRS, 20, 0, "x")
     assert list(drawn.columns) == TEXT_COLUMNS
     assert drawn["memory"].nunique() == 20
     assert set(drawn["memory"]) <= {pair.memory for pair in PAIRS}
-    assert sample(reversed(PAIRS), 20, 0, "x").equals(drawn)
-    assert sample(PAIRS, 7, 0, "x").equals(drawn.head(7))
-    assert len(set(sample(PAIRS, 20, 1, "x")["memory"]) - set(drawn["memory"])) > 5
+    assert sample_pairs(reversed(PAIRS), 20, 0, "x").equals(drawn)
+    assert sample_pairs(PAIRS, 7, 0, "x").equals(drawn.head(7))
+    assert len(set(sample_pairs(PAIRS, 20, 1, "x")["memory"]) - set(drawn["memory"])) > 5
     # The same draw next year: prompt_id and finished cells hang on it.
     assert list(drawn["memory"].head(4)) == [f"Director of Film {number}" for number in (34, 49, 10, 16)]
     with pytest.raises(StudyError, match=r"x gives 50 prompt pairs, but the config asks for 51; lower `size`"):
-        sample(PAIRS, 51, 0, "x")
+        sample_pairs(PAIRS, 51, 0, "x")
 
 
 def write(folder: Path, form: str) -> tuple[Path, str | None]:

@@ -1,64 +1,71 @@
 """Jobs side by side on one host hold different devices, and let go of them however they end."""
 
-import signal
-import subprocess
-import sys
+import multiprocessing
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import torch
-from memory_injections.jobs import gpus as devices
-from memory_injections.jobs.gpus import devices_for, leased
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from memory_injections.jobs.gpus import leased
-with leased(["a", "b", "c"], int(sys.argv[2]), Path(sys.argv[1])) as held:
-    print(*held, flush=True)
-    time.sleep(60)
-"""
+from memory_injections.jobs import gpus
+from memory_injections.jobs.gpus import hold_devices, hold_free
 
 
-def hold(folder: Path, count: int) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", HOLD, str(folder), str(count)], stdout=subprocess.PIPE, text=True)
+def hold(names: list[str], count: int, folder: Path, told: Connection) -> None:
+    with hold_free(names, count, folder) as held:
+        told.send(set(held))
+        time.sleep(60)
 
 
-def line_of(process: subprocess.Popen[str]) -> set[int]:
-    assert process.stdout is not None
-    return {int(index) for index in process.stdout.readline().split()}
+class Job:
+    """A process of its own that holds some devices and says which; forked, because it needs no PyTorch of its own."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        processes = multiprocessing.get_context("fork")
+        self.told, telling = processes.Pipe(duplex=False)
+        self.process = processes.Process(target=hold, args=(["a", "b", "c"], count, folder, telling), daemon=True)
+        self.process.start()
+
+    def held(self) -> set[int]:
+        assert self.told.poll(30)
+        return self.told.recv()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
 
 
-def test_jobs_hold_different_devices_and_the_next_waits_for_one(tmp_path: Path) -> None:
-    first, second = hold(tmp_path, 2), hold(tmp_path, 1)
-    third = None
+def test_jobs_hold_different_devices_and_the_next_waits_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "POLL_SECONDS", 0.1)
+    jobs = [Job(tmp_path, 2), Job(tmp_path, 1)]
     try:
-        taken = line_of(first), line_of(second)
+        taken = [job.held() for job in jobs]
+        assert [len(devices) for devices in taken] == [2, 1]
         assert taken[0] | taken[1] == {0, 1, 2}
-        third = hold(tmp_path, 2)
-        time.sleep(3)
-        assert third.poll() is None
-        first.send_signal(signal.SIGKILL)
-        assert line_of(third) == taken[0]
+        jobs.append(Job(tmp_path, 2))
+        assert not jobs[2].told.poll(1)
+        assert jobs[2].process.is_alive()
+        jobs[0].kill()
+        assert jobs[2].held() == taken[0]
     finally:
-        for process in filter(None, (first, second, third)):
-            process.kill()
-            process.communicate()
+        for job in jobs:
+            job.kill()
 
 
 def test_a_device_is_free_again_after_an_exception(tmp_path: Path) -> None:
     def fail() -> None:
-        with leased(["a"], 1, tmp_path):
+        with hold_free(["a"], 1, tmp_path):
             raise ValueError("failed")
 
     with pytest.raises(ValueError, match="failed"):
         fail()
-    with leased(["a"], 1, tmp_path) as held:
+    with hold_free(["a"], 1, tmp_path) as held:
         assert held == [0]
 
 
 def test_without_gpus_jobs_compute_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.torch.cuda, "device_count", lambda: 0)
-    with devices_for(10**12) as held:
+    monkeypatch.setattr(gpus.torch.cuda, "device_count", lambda: 0)
+    with hold_devices(10**12) as held:
         assert held == [torch.device("cpu")]

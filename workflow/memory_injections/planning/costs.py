@@ -163,9 +163,9 @@ def _estimate(
     precision: Precision = "float32",
     cells: int = 0,
 ) -> Job:
-    """A job with bytes of weights `loaded`, bytes `spread` over GPUs and `working` beside, `seconds` besides arithmetic.
+    """A job's needs from bytes of weights `loaded`, bytes `spread` over GPUs, and bytes `working` beside them.
 
-    The blocks of a model on several GPUs take turns, so that time is as on one.
+    `seconds` are those besides arithmetic. The blocks of a model on several GPUs take turns, so that time is as on one.
     """
     gpus = count_gpus(spread, machine.gpu_bytes) if machine.gpu_bytes else 0
     return Job(

@@ -1,4 +1,4 @@
-"""What a job that holds a model asks a scheduler for: its plan for a reference machine, times a factor, and a margin."""
+"""What a job that holds a model asks a scheduler for: its plan on a reference machine, times a factor, and a margin."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,6 +8,8 @@ from memory_injections.config.study import Study
 from memory_injections.errors import LayerError, TooManyShardsError
 from memory_injections.models.sizes import ModelSize
 from memory_injections.planning.costs import (
+    START_BYTES,
+    START_SECONDS,
     Job,
     estimate_activations,
     estimate_attribution,
@@ -21,8 +23,8 @@ from memory_injections.terms import Precision
 
 # What requests are planned for: it is not known on which of a cluster's machines a job will run.
 REFERENCE_GPU, REFERENCE_CPU = "a100-40", "cpu"
-# The plan's memory is close; a machine may be half as fast as the reference.
-MEMORY_FACTOR, TIME_FACTOR = 1.25, 2
+# The plan's memory is close; its time is not, where a machine is a third as fast as the reference.
+MEMORY_FACTOR, TIME_FACTOR = 1.25, 3
 # For what a plan leaves out, whatever the job: a cold file system, a slow start, the tables under way.
 MARGIN_MB, MARGIN_MINUTES = 1000, 15
 
@@ -59,8 +61,8 @@ class Requests:
         try:
             sweeps = take_shard(self.study.expand_grids(model.n_layers), shard, shards)
         except (LayerError, TooManyShardsError):
-            # The job ends at once and says so, and others go on.
-            return Request(0, MARGIN_MB, MARGIN_MINUTES)
+            # The job ends as soon as it has started and says why, and others go on.
+            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
         return derive_request(estimate_cells(model, texts, sweeps, self.study.precision, self.machine))
 
 

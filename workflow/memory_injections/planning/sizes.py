@@ -30,11 +30,7 @@ CHARACTERS_PER_TOKEN = 4.3
 TYPICAL_TOKENS: Mapping[str, float] = {"explicit": 12, "obscure": 16, "memory": 6}
 
 
-class UnknownSizeError(StudyError):
-    """A model or data set whose size nothing tells before it is fetched."""
-
-
-class UnknownModelSizeError(UnknownSizeError):
+class UnknownModelSizeError(StudyError):
     """A model of the study whose size nothing tells before it is fetched."""
 
     def __init__(self, name: str, origin: str) -> None:
@@ -42,7 +38,7 @@ class UnknownModelSizeError(UnknownSizeError):
         self.name = name
 
 
-class UnknownDataSizeError(UnknownSizeError):
+class UnknownDataSizeError(StudyError):
     """A data set of the study whose number of prompt pairs nothing tells before it is fetched."""
 
     def __init__(self, name: str) -> None:
@@ -133,7 +129,8 @@ def measure_pairs(path: Path) -> DataSize:
 def measure_texts(pairs: Iterable[Mapping[str, str]]) -> DataSize:
     """The size of some prompt pairs, their tokens estimated from their characters."""
     n_prompts, characters = 0, dict.fromkeys(COLUMNS, 0)
-    for n_prompts, pair in enumerate(pairs, start=1):  # noqa: B007
+    for pair in pairs:
+        n_prompts += 1
         for kind, column in COLUMNS.items():
             characters[kind] += len(pair[column])
     return DataSize(

