@@ -48,14 +48,16 @@ plan: .venv/study-installed ## cells, arithmetic, memory and time of a study: ma
 schema: .venv/study-installed ## renew the config's schema and key table after a change of its model
 	$(BIN)/python -m memory_injections.config.reference --schema workflow/schemas/config.schema.json --readme config/README.md
 
-lock: ## renew constraints.txt: the newest versions that pyproject.toml allows
-	rm -rf .venv-lock
-	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --upgrade pip
-	.venv-lock/bin/python -m pip install --quiet --editable ".[dev]"
-	{ echo "# Versions of everything that the project uses, made by 'make lock'. Any build of torch $$(.venv-lock/bin/python -c 'from importlib.metadata import version; print(version("torch").split("+")[0])') will do."; \
-	  .venv-lock/bin/python -m pip freeze --exclude-editable | grep -vE '^(nvidia-|cuda-|triton)' | sed 's/+[a-z0-9.]*$$//' ; } > constraints.txt
-	rm -rf .venv-lock
+lock: ## renew constraints.txt: the newest versions that pyproject.toml allows, of a throw-away environment
+	set -e; venv=$$(mktemp -d); trap 'rm -rf "$$venv"' EXIT; \
+	$(PYTHON) -m venv --upgrade-deps "$$venv"; \
+	"$$venv/bin/pip" install --quiet --editable ".[dev]"; \
+	"$$venv/bin/pip" check; \
+	{ echo "# Everything that the project uses and these bring along, as tested; 'make lock' renews it. Torch is named"; \
+	  echo "# without its build, and CUDA's packages, which that build determines, are left out: CPU and GPU builds both do."; \
+	  "$$venv/bin/pip" freeze --all --exclude-editable --exclude pip > "$$venv/frozen"; \
+	  sed -E '/^(nvidia|cuda)-|^triton==/d; s/\+.*//' "$$venv/frozen"; } > "$$venv/constraints"; \
+	cp "$$venv/constraints" constraints.txt
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
