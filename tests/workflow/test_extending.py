@@ -1,4 +1,4 @@
-"""docs/extending.md, followed to the letter in a copy of the project: a figure and a source of prompts are in the report."""
+"""docs/extending.md, followed to the letter in a copy of the project: its figure and its source are in the report."""
 
 import json
 import re

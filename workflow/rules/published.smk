@@ -3,7 +3,10 @@ import json
 
 from memory_injections.sweeps.published_sources import list_result_files
 
-if STUDY.published.local_root is None:
+# Where a copy of the results is; None if they are fetched.
+LOCAL_ROOT = STUDY.published.local_root
+
+if LOCAL_ROOT is None:
 
     rule published_download:
         output:
@@ -21,18 +24,14 @@ if STUDY.published.local_root is None:
         script:
             "../scripts/published_download.py"
 
-    PUBLISHED_FILES = rules.published_download.output
-    PUBLISHED_ROOT = rules.published_download.output[0]
-
-else:
-
-    PUBLISHED_FILES = list_result_files(STUDY.published.local_root / "experiments")
-    PUBLISHED_ROOT = str(STUDY.published.local_root)
-
 
 checkpoint published:
     input:
-        PUBLISHED_FILES,
+        (
+            rules.published_download.output
+            if LOCAL_ROOT is None
+            else list_result_files(LOCAL_ROOT / "experiments")
+        ),
     output:
         f"{RESULTS}/published.json",
     log:
@@ -44,7 +43,7 @@ checkpoint published:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("published"),
-        root=PUBLISHED_ROOT,
+        root=lambda wildcards, input: str(LOCAL_ROOT or input[0]),
     script:
         "../scripts/published.py"
 

@@ -36,24 +36,20 @@ def list_heads(wildcards):
     return list(product(STUDY.models, STUDY.datasets))
 
 
-if STUDY.published is not None:
+PUBLISHED_CELLS = f"{RESULTS}/published"
 
-    PUBLISHED_CELLS = f"{RESULTS}/published"
+if STUDY.published is not None:
 
     include: "published.smk"
 
-    def list_published_sweeps(wildcards):
-        theirs = read_inventory()
-        return [
-            f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
-            for sweep in list_sweeps(wildcards)
-            if sweep.path in theirs
-        ]
 
-else:
-
-    def list_published_sweeps(wildcards):
-        return []
+def list_published_sweeps(wildcards):
+    theirs = {} if STUDY.published is None else read_inventory()
+    return [
+        f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
+        for sweep in list_sweeps(wildcards)
+        if sweep.path in theirs
+    ]
 
 
 def list_scored_prompts(wildcards):
@@ -68,12 +64,11 @@ def list_scored_prompts(wildcards):
 TABLES_OF_SOURCE = rules.table2.output
 
 # The walk-through needs the paper's own kind of injection.
-if (CURATED, "unembed") in STUDY.list_kinds():
+HAS_WALKTHROUGH = (CURATED, "unembed") in STUDY.list_kinds()
+
+if HAS_WALKTHROUGH:
 
     include: "walkthrough.smk"
 
-    PAGES_OF_SOURCE = rules.walkthrough.output
 
-else:
-
-    PAGES_OF_SOURCE = []
+PAGES_OF_SOURCE = rules.walkthrough.output if HAS_WALKTHROUGH else []

@@ -1,8 +1,6 @@
 # Cells that the authors published: they take the place of this study's own, and no model runs.
 SOURCE = "published"
-CONFIG_SHOWN = STUDY.model_dump(
-    mode="json", include={"study", "seed", "published"}
-)
+CONFIG_SHOWN = STUDY.model_dump(mode="json", include={"study", "seed", "published"})
 MANIFESTS, PAIRS, TABLES_OF_SOURCE, PAGES_OF_SOURCE = [], [], [], []
 PUBLISHED_CELLS = CELLS
 
