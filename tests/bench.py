@@ -61,7 +61,9 @@ class Bench:
         """Return the whole table, and how many cells were known and computed."""
         words = list_vocabulary(self.tokenizer, self.lens.W_U.shape[1])
         cache = ActivationCache(self.folder / "cache")
-        experiment = Experiment(*NAMES.values(), sweeps, WORDS, seed, self.pairs, cache, self.tokenizer, words)
+        experiment = Experiment(
+            NAMES["model"], NAMES["dataset"], sweeps, WORDS, seed, self.pairs, cache, self.tokenizer, words
+        )
         computer = CellComputer(self.engine, MemoryEncoder(self.engine, self.tokenizer, self.lens), yield_seconds=0)
         with CellStore(self.folder / store, about or {"precision": "float32"}, flush_seconds=0) as cells:
             table = pd.concat(experiment.run(computer, cells), ignore_index=True)

@@ -1,32 +1,23 @@
-"""Real tiny models of several architectures, and a way to run the workflow as a user does."""
+"""What tests share: tiny models, finished downloads, and a way to run the workflow as a user does.
+
+What takes long to make is made once for all test processes. Libraries that take long to import are imported where they
+are used.
+"""
 
 import os
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
 import pytest
-import torch
 import yaml
-from memory_injections.data.prompt_pairs import normalise_pairs
-from memory_injections.data.text_tables import read_csv
-from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, Pretrained
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    GPT2Config,
-    GPTJConfig,
-    GPTNeoConfig,
-    GPTNeoXConfig,
-    LlamaConfig,
-    PreTrainedConfig,
-    PreTrainedTokenizerFast,
-)
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedTokenizerFast
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -34,59 +25,55 @@ GOLDEN = SHARED / "golden" / "tiny-gpt2"
 PAIRS = ROOT / "resources" / "prompt_pairs.csv"
 WORDS = ROOT / "resources" / "words.csv"
 
-SMALL: dict[str, Any] = {"vocab_size": 400, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-CONFIGS: dict[str, PreTrainedConfig] = {
-    "gpt2": GPT2Config(n_layer=3, n_head=4, n_embd=32, n_positions=64, **SMALL),
-    "gpt-neo": GPTNeoConfig(
-        num_layers=4, num_heads=4, hidden_size=32, window_size=4, max_position_embeddings=64,
-        attention_types=[[["global", "local"], 2]], **SMALL,
-    ),
-    "gpt-j": GPTJConfig(n_layer=3, n_head=4, n_embd=32, n_positions=64, rotary_dim=4, **SMALL),
-    "gpt-neox": GPTNeoXConfig(
-        num_hidden_layers=3, num_attention_heads=4, hidden_size=32, intermediate_size=64, max_position_embeddings=64,
-        **SMALL,
-    ),
-    "llama": LlamaConfig(
-        num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, hidden_size=32, intermediate_size=64,
-        max_position_embeddings=64, **SMALL,
-    ),
-}  # fmt: skip
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file run in one process, as do those of a group; files that take long come first."""
+    for item in items:
+        if "default_model" in getattr(item, "fixturenames", ()):
+            item.add_marker("network")
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+    items.sort(key=lambda item: "unit" in item.path.relative_to(ROOT).parts)
+
+
+def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder that `make` fills, in whichever test process comes first."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            unfinished = folder.with_suffix(".unfinished")
+            unfinished.mkdir(exist_ok=True)
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of 400 tokens, trained on the project's own prompts."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    from tokenizers.decoders import ByteLevel
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of tiny models, by architecture."""
 
-    bpe.decoder = ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<|bos|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    bpe.train([str(PAIRS)], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<|bos|>", eos_token="<|bos|>")
+    def save(folder: Path) -> None:
+        from tiny_models import save_models
+
+        save_models(folder)
+
+    return {path.name: path for path in make_once(tmp_path_factory, "models", save).iterdir()}
 
 
 @pytest.fixture(scope="session")
-def tiny_models(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> dict[str, Path]:
-    """Folders of randomly initialised models, with norms and biases that are not trivial."""
-    folders = {}
-    for name, config in CONFIGS.items():
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.3 * torch.randn_like(parameter))
-        folders[name] = tmp_path_factory.mktemp("models") / name
-        model.save_pretrained(folders[name])
-        tokenizer.save_pretrained(folders[name])
-    return folders
+def tokenizer(tiny_models: dict[str, Path]) -> "PreTrainedTokenizerFast":
+    """The tokenizer of all tiny models."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(tiny_models["gpt2"])
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Tiny models compute longer with several threads, which wait for each other."""
+    import torch
+
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -95,14 +82,18 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the default study's model, fetched as a user's first call does it, for all test processes."""
-    base = tmp_path_factory.getbasetemp()
-    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(cache))
-        patch.chdir(base)  # where no study lends its model
-        Pretrained.named(DEFAULT, torch.device("cpu"))
-    return cache
+    """A cache folder with the default study's model, fetched as a user's first call does it. It needs the network."""
+
+    def fetch(folder: Path) -> None:
+        import torch
+        from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, Pretrained
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(CACHE_VARIABLE, str(folder))
+            patch.chdir(folder.parent)  # where no study lends its model
+            Pretrained.named(DEFAULT, torch.device("cpu"))
+
+    return make_once(tmp_path_factory, "cache", fetch)
 
 
 @pytest.fixture(scope="session")
@@ -119,22 +110,32 @@ def authors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     archive = SHARED / "reference" / "authors-results.tar.xz"
     if not archive.is_file():
         pytest.skip(f"no published results at {archive}")
-    folder = tmp_path_factory.mktemp("authors")
-    with tarfile.open(archive) as file:
-        file.extractall(folder, filter="data")
-    return folder
+
+    def extract(folder: Path) -> None:
+        with tarfile.open(archive) as file:
+            file.extractall(folder, filter="data")
+
+    return make_once(tmp_path_factory, "authors", extract)
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stand-in for Python that has imported slow libraries already."""
+    import fork_server
+
+    return make_once(tmp_path_factory, "python", fork_server.start) / "python"
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def snakemake() -> Run:
+def snakemake(python: Path) -> Run:
     """Run Snakemake on a config in a folder of its own: `snakemake(folder, config, *arguments, **environment)`."""
 
     def run(folder: Path, config: dict[str, Any], *arguments: str, **environment: str) -> Any:
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
+        command = [str(python), "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile")]
         return subprocess.run(
             [*command, "--directory", str(folder), "--cores", "2", *arguments, "--configfile", "config.yaml"],
             text=True, capture_output=True, env={**os.environ, **environment}, cwd=folder,
@@ -157,7 +158,20 @@ def tiny_study(model: Path, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def pairs() -> pd.DataFrame:
+def pairs() -> "pd.DataFrame":
     """Prompt pairs of many lengths."""
+    import numpy as np
+    from memory_injections.data.prompt_pairs import normalise_pairs
+    from memory_injections.data.text_tables import read_csv
+
     table = normalise_pairs(read_csv(PAIRS), "own")
     return table.iloc[np.argsort(table["obscure_prompt"].str.len().to_numpy())[[0, 9, 20, 30, 45, 60, 71]]]
+
+
+def __getattr__(name: str) -> Any:
+    # TODO: tests that are being moved import these from here.
+    if name == "CONFIGS":
+        from tiny_models import CONFIGS
+
+        return CONFIGS
+    raise AttributeError(name)

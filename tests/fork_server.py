@@ -1,12 +1,13 @@
 """A server that has imported slow libraries once, and runs Python programs in children forked from it.
 
 Half of the time of a tiny study goes into starting Python and importing PyTorch and its kin, job after job. This server
-knows nothing of the project: a program is read anew every time, with its own arguments, folder, environment, and library.
-`start` gives the path of a stand-in for Python that asks the server; a program that it runs finds the stand-in as
-`sys.executable`, so that Snakemake starts its jobs through it as well. What the stand-in is not made for (options such as
-`-c`, another environment of the libraries that were imported) goes to Python itself.
+knows nothing of the project: a program is read anew every time, with its own arguments, folder and environment.
+`start` makes a stand-in for Python that asks the server; a program that it runs finds the stand-in as `sys.executable`,
+so that Snakemake starts its jobs through it as well. What the stand-in is not made for (options such as
+`-c`, notebooks, another environment of the libraries that were imported) goes to Python itself.
 """
 
+import atexit
 import json
 import os
 import runpy
@@ -17,17 +18,17 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 LIBRARIES = (
-    "snakemake.cli", "snakemake.dag", "snakemake.report", "pandas", "pyarrow.dataset", "pyarrow.parquet", "pandera.pandas",
-    "scipy.stats", "jinja2", "matplotlib.figure", "seaborn", "papermill", "nbconvert", "ipykernel.kernelapp",
+    "snakemake.cli", "snakemake.dag", "snakemake.report", "pandas", "pyarrow.dataset", "pyarrow.parquet",
+    "pandera.pandas", "scipy.stats", "jinja2", "matplotlib.figure", "seaborn", "papermill", "nbconvert",
     "transformer_lens.model_bridge", "transformers",
 )  # fmt: skip
+# Servers of this process; nobody waits for them.
+STARTED: list[subprocess.Popen[bytes]] = []
 # Variables that libraries read when they are imported. (Of threads, scripts tell PyTorch themselves.)
 READ_AT_IMPORT = ("HF_", "MPL", "TRANSFORMERS_", "TORCH_", "PYTORCH_", "CUDA_")
 
@@ -35,9 +36,9 @@ STAND_IN = """#!{python} -IS
 import json, os, socket, sys
 
 with socket.socket(socket.AF_UNIX) as server:
-    server.connect({address!r})
-    words = sys.argv[1:]
-    request = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()
+    stand_in, words = os.path.abspath(sys.argv[0]), sys.argv[1:]
+    server.connect(os.path.join(os.path.dirname(stand_in), "socket"))
+    request = json.dumps([stand_in, words, os.getcwd(), dict(os.environ)]).encode()
     socket.send_fds(server, [len(request).to_bytes(8, "little")], [0, 1, 2])
     server.sendall(request)
     answer = server.recv(8)
@@ -47,50 +48,56 @@ sys.exit(int(answer or 1))
 """
 
 
-@contextmanager
-def start(folder: Path) -> Iterator[Path]:
-    """Run a server as long as the block does; yield the path of the stand-in for Python, which lies in `folder`."""
-    address, stand_in = folder / "socket", folder / "python"
-    stand_in.write_text(STAND_IN.format(python=sys.executable, address=str(address)), encoding="utf-8")
+def start(folder: Path) -> None:
+    """Start a server that lives as long as the test run; the stand-in for Python is `folder / "python"` afterwards.
+
+    The folder may be renamed; there is no server where forking is not safe.
+    """
+    stand_in = folder / "python"
+    if sys.platform != "linux" or Path("/dev/nvidia0").exists():
+        # A child cannot use a GPU that its parent may have looked at.
+        stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
+        stand_in.chmod(0o755)
+        return
+    stand_in.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
     stand_in.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, __file__, str(address), str(stand_in)]
-    # The server ends when its standard input does, however this process ends.
-    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"ready\n"
-        yield stand_in
-        server.stdin.close()
+    # Processes of pytest-xdist end with their parent.
+    lives_with = os.getppid() if "PYTEST_XDIST_WORKER" in environment else os.getpid()
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(lives_with)],
+        cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    STARTED.append(server)
 
 
-def serve(address: str, stand_in: str) -> None:
-    """Answer requests until standard input ends."""
+def serve(lives_with: int) -> None:
+    """Answer requests at `socket` in this folder as long as another process is alive."""
     folders = sys.path[1:]
     for library in LIBRARIES:
         import_module(library)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for children
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
+        listener.bind("socket")
         listener.listen(100)
         print("ready", flush=True)
-        while True:
-            ready, _, _ = select.select([listener, 0], [], [])
-            if 0 in ready:
-                return
-            connection, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                answer(connection, folders, stand_in)
-            connection.close()
+        while Path(f"/proc/{lives_with}").exists():
+            if select.select([listener], [], [], 1)[0]:
+                connection, _ = listener.accept()
+                if os.fork() == 0:
+                    listener.close()
+                    answer(connection, folders)
+                connection.close()
 
 
-def answer(connection: socket.socket, folders: list[str], stand_in: str) -> None:
+def answer(connection: socket.socket, folders: list[str]) -> None:
     """Run what was asked for, in this child of the server, and end it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as file:
-        words, folder, environment = json.loads(file.read(int.from_bytes(length, "little")))
+        stand_in, words, folder, environment = json.loads(file.read(int.from_bytes(length, "little")))
     if not can_run(words, environment):
         connection.sendall(b"python")
         os._exit(0)
@@ -114,15 +121,16 @@ def can_run(words: list[str], environment: dict[str, str]) -> bool:
         return {name: value for name, value in variables.items() if name.startswith(READ_AT_IMPORT)}
 
     is_program = bool(words) and (words[0] == "-m" or not words[0].startswith("-"))
-    # A child cannot use a GPU that its parent may have looked at.
-    return is_program and read(environment) == read(os.environ) and not Path("/dev/nvidia0").exists()
+    # A notebook's kernel wants to tell matplotlib how to draw before anybody imports it.
+    is_program = is_program and "ipykernel_launcher" not in words
+    return is_program and read(environment) == read(os.environ)
 
 
 def run(words: list[str]) -> int:
     """Run a script or a module as Python does; return its exit status."""
     try:
         if words[0] == "-m":
-            sys.path[0] = os.getcwd()
+            sys.path[0] = str(Path.cwd())
             sys.argv = words[1:]
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:
@@ -137,11 +145,13 @@ def run(words: list[str]) -> int:
     except BaseException:
         traceback.print_exc()
         status = 1
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads, as Python does at its end
+    # What Python does at its end.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     return status
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    serve(int(sys.argv[1]))

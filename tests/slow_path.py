@@ -5,8 +5,9 @@ from pathlib import Path
 import pandas as pd
 import torch
 from memory_injections.injection.cell_computer import CellComputer, Prompt
-from memory_injections.injection.memory_vectors import FROM_TOKENS, MemoryEncoder
-from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.injection.engine import InjectionEngine
+from memory_injections.injection.memory_vectors import TOKEN_ENCODINGS, MemoryEncoder
+from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.tokenisation import first_token, load_tokenizer, memory_ids, prompt_ids
@@ -21,10 +22,11 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tokenizer, self.bridge = load_tokenizer(folder), load_bridge(folder, CPU)
-        self.lens, self.engine = Lens.of(self.bridge), InjectionEngine(load_causal_lm(folder, CPU))
-        self.computer = self.computer_of(self.engine)
+        self.lens, self.engine = Lens.of(self.bridge), SkippingEngine(load_causal_lm(folder, CPU))
+        self.computer = self.build_computer(self.engine)
 
-    def computer_of(self, engine: InjectionEngine) -> CellComputer:
+    def build_computer(self, engine: InjectionEngine) -> CellComputer:
+        """Return what computes cells with an engine."""
         return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.lens))
 
     def slow_log_probs(self, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
@@ -36,21 +38,24 @@ class Model:
         return logits[0, -1].log_softmax(-1)
 
     def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
+        """The vector of a memory in an encoding, at a layer."""
         if encoding != "layer":
-            return FROM_TOKENS[encoding](self.lens, memory_ids(self.tokenizer, memory))
+            return TOKEN_ENCODINGS[encoding](self.lens, memory_ids(self.tokenizer, memory))
         with torch.inference_mode():
             _, cache = self.bridge.run_with_cache(torch.tensor([prompt_ids(self.tokenizer, memory)]))
         return cache[f"blocks.{layer}.hook_attn_out"][0, -1]
 
 
-def prompts_of(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
+def tokenise_pairs(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
+    """Turn the obscure prompts and answers of prompt pairs into tokens, by prompt_id."""
     return {
         str(row.prompt_id): Prompt(prompt_ids(tokenizer, row.obscure_prompt), first_token(tokenizer, row.answer))  # type: ignore[arg-type]
         for row in pairs.itertuples()
     }
 
 
-def grid(pairs: pd.DataFrame, layers: list[int], magnitudes: list[float], encodings: list[str]) -> pd.DataFrame:
+def list_cells(pairs: pd.DataFrame, layers: list[int], magnitudes: list[float], encodings: list[str]) -> pd.DataFrame:
+    """List the cells of every prompt with its own memory, at every site, in every encoding."""
     index = pd.MultiIndex.from_product(
         [pairs["prompt_id"].astype(str), encodings, layers, magnitudes],
         names=["prompt", "encoding", "layer", "magnitude"],

@@ -2,14 +2,12 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from textwrap import dedent
 
 import pandas as pd
 import yaml
+from checkout import Checkout, copy_project
 from conftest import PAIRS, ROOT, tiny_study
 
 LIBRARY = Path("workflow/memory_injections")
@@ -29,9 +27,10 @@ def insert_before(path: Path, mark: str, code: str) -> None:
     path.write_text(text.replace(mark, f"{code}{mark}"), encoding="utf-8")
 
 
-def test_a_figure_and_a_source_of_prompts_are_in_the_report(tiny_models: dict[str, Path], tmp_path: Path) -> None:
-    for part in ("workflow", "resources"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+def test_a_figure_and_a_source_of_prompts_are_in_the_report(
+    tiny_models: dict[str, Path], tmp_path: Path, python: Path
+) -> None:
+    copy_project(tmp_path)
     with (tmp_path / LIBRARY / "pages" / "figures.py").open("a", encoding="utf-8") as file:
         file.write(f"\n\n{read_code('A figure', 'python')}")
     insert_before(tmp_path / "workflow/report/figures.rst", "} %}", read_code("A figure", "rst"))
@@ -41,12 +40,7 @@ def test_a_figure_and_a_source_of_prompts_are_in_the_report(tiny_models: dict[st
     pd.read_csv(PAIRS).head(3).to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
     datasets = yaml.safe_load(read_code("A source of prompts", "yaml"))["datasets"]
     study = tiny_study(tiny_models["gpt2"], datasets=datasets, injection={"magnitudes": [1, 4]})
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "study.yaml"]
-    done = subprocess.run(
-        [*command, "results/tiny/report.html"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    Checkout(tmp_path, study, python).snakemake("results/tiny/report.html")
 
     figure = tmp_path / "results/tiny/figures/rank.tiny.lines.curated.unembed.png"
     assert figure.is_file()

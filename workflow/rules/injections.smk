@@ -34,20 +34,9 @@ rule cells:
         "../scripts/cells.py"
 
 
-def shards_of_cells(wildcards):
-    """The parts in which a model's cells on a data set are computed."""
-    shards = STUDY.count_shards(wildcards.model)
-    return expand(
-        rules.cells.output,
-        **wildcards,
-        shard=range(1, shards + 1),
-        shards=shards,
-    )
-
-
 rule injections:
     input:
-        shards_of_cells,
+        list_shards,
     output:
         f"{CELLS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
     log:

@@ -22,16 +22,10 @@ rule access:
         "../scripts/access.py"
 
 
-def access_to_model(wildcards):
-    """The mark that the hub lets us have a model of it."""
-    is_of_hub = STUDY.models[wildcards.model].repository is not None
-    return rules.access.output if is_of_hub else []
-
-
 rule model:
     input:
         lambda wildcards: STUDY.models[wildcards.model].local_files(),
-        access_to_model,
+        require_access,
     output:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),
         manifest="results/shared/models/{model}/manifest.json",

@@ -1,7 +1,8 @@
 # The authors' published results, in the same tables of cells as ours (below PUBLISHED_CELLS).
-import json
 
-from memory_injections.sweeps.published_sources import list_result_files
+
+include: "inventory.smk"
+
 
 # Where a copy of the results is; None if they are fetched.
 LOCAL_ROOT = STUDY.published.local_root
@@ -46,17 +47,6 @@ checkpoint published:
         root=lambda wildcards, input: str(LOCAL_ROOT or input[0]),
     script:
         "../scripts/published.py"
-
-
-def read_inventory():
-    """The authors' sweeps (as paths) and their folders, known once their results are there."""
-    with checkpoints.published.get().output[0].open() as file:
-        return json.load(file)
-
-
-def list_files_of_sweep(wildcards):
-    """The authors' files of a sweep."""
-    return list_result_files(Path(read_inventory()[SweepId(**wildcards).path]))
 
 
 rule published_cells:

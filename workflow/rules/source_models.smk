@@ -12,6 +12,23 @@ wildcard_constraints:
     memories=one_of(memories for memories, _ in STUDY.list_kinds()),
 
 
+def require_access(wildcards):
+    """The mark that the hub lets us have a model of it."""
+    is_of_hub = STUDY.models[wildcards.model].repository is not None
+    return rules.access.output if is_of_hub else []
+
+
+def list_shards(wildcards):
+    """The parts in which a model's cells on a data set are computed."""
+    shards = STUDY.count_shards(wildcards.model)
+    return expand(
+        rules.cells.output,
+        **wildcards,
+        shard=range(1, shards + 1),
+        shards=shards,
+    )
+
+
 include: "resources.smk"
 include: "datasets.smk"
 include: "models.smk"

@@ -1,35 +1,18 @@
 """2WikiMultiHopQA's records become prompt pairs, as the authors' file has them."""
 
 import ast
-import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from conftest import SHARED
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.data.two_wiki import list_pairs, read_records, sample_pairs
 from memory_injections.errors import StudyError
+from two_wiki_files import RECORDS, make_record, write_records
 
-
-def record(film: str, place: str = "Kraków", **changes: Any) -> dict[str, Any]:
-    """A record with everything that the data set gives."""
-    return {
-        "_id": film,
-        "type": "compositional",
-        "question": f"Where was the director of {film} born?",
-        "context": [[film, [f"{film} is a film."]]],
-        "evidences": [[film, "director", f"Director of {film}"], [f"Director of {film}", "place of birth", place]],
-        "answer": place,
-    } | changes
-
-
-RECORDS = [record(f"Film {number}") for number in range(50)]
 PAIRS = list_pairs(RECORDS, "x")
 
 
@@ -78,17 +61,17 @@ def test_what_in_the_authors_file_is_not_in_the_facts(authors: pd.DataFrame) -> 
 )
 def test_wording(relation: str, explicit: str, obscure: str) -> None:
     facts = [["Solaris", "director", "Andrei Tarkovsky"], [" A. T.", relation, "x"]]
-    assert list_pairs([record("", evidences=facts, answer="y")], "x") == [(explicit, obscure, "A. T.", "y")]
+    assert list_pairs([make_record("", evidences=facts, answer="y")], "x") == [(explicit, obscure, "A. T.", "y")]
 
 
 def test_only_compositional_questions_with_two_whole_facts(caplog: pytest.LogCaptureFixture) -> None:
     records = [
-        record("A", type="comparison", evidences=None),
-        record("B", evidences=[["B", "director", "C"]]),
-        record("C", answer=" "),
-        record("D", evidences=[["", "director", "C"], ["C", "mother", "D"]]),
-        record("E"),
-        record("E", _id="the same again"),
+        make_record("A", type="comparison", evidences=None),
+        make_record("B", evidences=[["B", "director", "C"]]),
+        make_record("C", answer=" "),
+        make_record("D", evidences=[["", "director", "C"], ["C", "mother", "D"]]),
+        make_record("E"),
+        make_record("E", _id="the same again"),
     ]
     (pair,) = list_pairs(records, "dev.json")
     assert pair.memory == "Director of E"
@@ -109,29 +92,9 @@ def test_sample_depends_on_the_seed_alone() -> None:
         sample_pairs(PAIRS, 51, 0, "x")
 
 
-def write(folder: Path, form: str) -> tuple[Path, str | None]:
-    """The records in one of the forms in which the data set is found."""
-    path = folder / f"records-{form}"
-    match form:
-        case "json":
-            path.write_text("\n" + json.dumps(RECORDS, ensure_ascii=False), encoding="utf-8")
-        case "jsonl":
-            path.write_text("".join(json.dumps(row) + "\n" for row in RECORDS) + "\n", encoding="utf-8")
-        case "parquet":
-            # As the hub's copies have it: nested fields as JSON text.
-            rows = [row | {key: json.dumps(row[key]) for key in ("evidences", "context")} for row in RECORDS]
-            pq.write_table(pa.Table.from_pylist(rows), path)
-        case "zip":
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr("data/train.json", "[]")
-                archive.writestr("data/dev.json", json.dumps(RECORDS))
-            return path, "data/dev.json"
-    return path, None
-
-
 @pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "zip"])
 def test_every_form_gives_the_same_pairs(form: str, tmp_path: Path) -> None:
-    records = read_records(*write(tmp_path, form), "x")
+    records = read_records(*write_records(tmp_path, form), "x")
     assert list_pairs(records, "x") == PAIRS
     assert set(records[0]) == {"type", "evidences", "answer"}
 
@@ -151,7 +114,7 @@ def test_every_form_gives_the_same_pairs(form: str, tmp_path: Path) -> None:
 )
 def test_malformed_records(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(StudyError, match=rf"dev.json: record 1 \(counted from 0\), {sentence}") as error:
-        list_pairs([record("A"), record("B", **changes)], "dev.json")
+        list_pairs([make_record("A"), make_record("B", **changes)], "dev.json")
     assert "\n" not in str(error.value)
 
 
@@ -160,8 +123,8 @@ def test_records_of_something_else(tmp_path: Path) -> None:
         list_pairs([{"question": "?"}], "x")
     with pytest.raises(StudyError, match=r"x: record 0 \(counted from 0\) has no field type"):
         list_pairs(["compositional"], "x")
-    archive, _ = write(tmp_path, "zip")
-    text, _ = write(tmp_path, "json")
+    archive, _ = write_records(tmp_path, "zip")
+    text, _ = write_records(tmp_path, "json")
     with pytest.raises(StudyError, match=r"is neither a JSON list nor .*; name the file in the archive as `member`"):
         read_records(archive, None, "x")
     with pytest.raises(

@@ -56,3 +56,17 @@ def test_catalogue_and_citation() -> None:
     assert version is not None
     assert citation["version"] == version[1]
     assert {"cff-version", "message", "title", "authors", "license"} <= citation.keys()
+
+
+def test_default_study_is_what_the_readme_says() -> None:
+    study = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    assert study["datasets"]["pairs"]["rows"] >= 40
+    assert study["injection"][0]["layers"] == "all"
+
+
+def test_conda_environment_pins_what_the_package_pins() -> None:
+    import tomllib
+
+    pinned = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    conda = yaml.safe_load((ROOT / "workflow/envs/memory-injections.yaml").read_text())["dependencies"]
+    assert conda[-1]["pip"] == [name for name in pinned if not name.startswith("pip")]

@@ -1,7 +1,7 @@
 """Attention heads read in vocabulary space, explicit prompt against obscure prompt (paper, section 3.2).
 
-A head's output at the last position is multiplied by the unembedding, without the final norm: the tokens with
-the highest logits are what the head says.
+A head's output at the last position is multiplied by the unembedding, without the final norm. The tokens with the
+highest logits are what the head says.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,25 +18,27 @@ from memory_injections.models.lens import Lens, head_results, in_vocabulary
 from memory_injections.models.limits import HEADS_AT_ONCE
 from memory_injections.terms import PROMPT_KINDS
 
-_HEAD = [("prompt_id", pa.int32()), ("prompt_kind", pa.string()), ("layer", pa.int16()), ("head", pa.int16())]
-
-
+_NAME = pa.dictionary(pa.int32(), pa.string())
+_HEAD = [
+    ("model", _NAME),
+    ("dataset", _NAME),
+    ("prompt_id", pa.int32()),
+    ("prompt_kind", pa.string()),
+    ("layer", pa.int16()),
+    ("head", pa.int16()),
+]
 _TOKEN = [("token_id", pa.int32()), ("token", pa.string()), ("logit", pa.float32())]
-
-
 TOP_SCHEMA = pa.schema([*_HEAD, ("rank", pa.int16()), *_TOKEN])
-
-
 TARGETS_SCHEMA = pa.schema([*_HEAD, ("target", pa.string()), *_TOKEN, ("rank", pa.int32())])
 
 
 @dataclass(frozen=True)
 class HeadReadings:
-    """What the heads of a few prompts say: their top tokens, and how they rate answer and memory.
+    """What the heads say at the end of a few prompts: their top tokens, and how they rate answer and memory.
 
-    `top` has a row for each (prompt_id, prompt_kind, layer, head, rank) with token_id, token and logit;
-    `targets` one for each (prompt_id, prompt_kind, layer, head, target) with token_id, token, logit and rank.
-    Ranks count from 0, the highest logit.
+    `top` has the columns of `TOP_SCHEMA`, and a row for each (prompt_id, prompt_kind, layer, head, rank). `targets` has
+    those of `TARGETS_SCHEMA`, and a row for each (prompt_id, prompt_kind, layer, head, target), where the targets are
+    answer and memory. Ranks count from 0, the highest logit.
     """
 
     top: pd.DataFrame
@@ -46,7 +48,11 @@ class HeadReadings:
 def read_heads(
     cache: ActivationCache, lens: Lens, pairs: pd.DataFrame, vocabulary: list[str], top_k: int
 ) -> Iterator[HeadReadings]:
-    """Read every head of every prompt, a few prompts at a time; `vocabulary` is the text of each token id."""
+    """Read every head at the end of every prompt, and yield the readings of a few prompts at a time.
+
+    `pairs` are the prompt pairs that the cache was recorded from, `vocabulary` has the text of each token id, and
+    `top_k` is the number of tokens to list for each head.
+    """
     n_layers, n_heads = lens.W_O.shape[:2]
     step = max(1, HEADS_AT_ONCE // (n_layers * n_heads))
     ids = pairs["prompt_id"].tolist()
@@ -54,17 +60,19 @@ def read_heads(
         stop = min(start + step, len(pairs))
         targets = {name: cache.rows(f"{name}_id", start, stop) for name in ("answer", "memory")}
         readings = [
-            _read(cache.rows(f"{kind}.z", start, stop), targets, lens, top_k, ids[start:stop], kind)
+            _read_prompts(cache.rows(f"{kind}.z", start, stop), targets, lens, top_k, ids[start:stop], kind)
             for kind in PROMPT_KINDS
         ]
-        top, target = (pd.concat(tables, ignore_index=True) for tables in zip(*readings, strict=True))
-        for table in (top, target):
+        top, rated = (pd.concat(tables, ignore_index=True) for tables in zip(*readings, strict=True))
+        for table in (top, rated):
+            table.insert(0, "model", cache.model)
+            table.insert(1, "dataset", cache.dataset)
             table["token"] = [vocabulary[token] for token in table["token_id"]]
-        yield HeadReadings(top, target)
+        yield HeadReadings(top, rated)
 
 
 @torch.inference_mode()
-def _read(
+def _read_prompts(
     z: Float[Tensor, "prompt layer head d_head"],
     targets: dict[str, Int[Tensor, " prompt"]],
     lens: Lens,
@@ -72,9 +80,10 @@ def _read(
     prompt_ids: Sequence[int],
     kind: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read the heads of prompts of one kind: return their top tokens, and how they rate the targets."""
     logits = in_vocabulary(lens, head_results(lens, z.to(lens.W_O.device)))
     top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
-    index = _index(prompt_ids, kind, top.values.shape, "rank")
+    index = _list_heads(prompt_ids, kind, top.values.shape, "rank")
     top_table = index.assign(
         token_id=top.indices.flatten().numpy(force=True), logit=top.values.flatten().numpy(force=True)
     )
@@ -82,7 +91,7 @@ def _read(
     for name, tokens in targets.items():
         token = tokens.to(logits.device)[:, None, None, None].expand(*logits.shape[:-1], 1)
         own = logits.gather(-1, token)
-        table = _index(prompt_ids, kind, own.shape, "target").assign(
+        table = _list_heads(prompt_ids, kind, own.shape, "target").assign(
             target=name,
             token_id=token.flatten().numpy(force=True),
             logit=own.flatten().numpy(force=True),
@@ -92,7 +101,8 @@ def _read(
     return top_table, pd.concat(tables, ignore_index=True)
 
 
-def _index(prompt_ids: Sequence[int], kind: str, shape: torch.Size, last: str) -> pd.DataFrame:
+def _list_heads(prompt_ids: Sequence[int], kind: str, shape: torch.Size, last: str) -> pd.DataFrame:
+    """List prompt, layer and head of every value of a tensor [prompt, layer, head, `last`], in its order."""
     _, n_layers, n_heads, n_last = shape
     index = pd.MultiIndex.from_product(
         [prompt_ids, [kind], range(n_layers), range(n_heads), range(n_last)],

@@ -1,15 +1,17 @@
-"""The activation cache: what a model computes at the last position of every text of a data set.
+"""Recording activations: what a model computes at the last position of every text of a data set.
 
-One memory-mapped safetensors file for a model and a data set. For each kind of text (explicit prompt, obscure
-prompt, memory) it holds, a row for each prompt pair:
+They are kept in one memory-mapped safetensors file for each model and data set, the activation cache. For each kind of
+text (explicit prompt, obscure prompt, memory) it has these tensors, with a row for each prompt pair:
 
 - `<kind>.resid` [prompt, layer + 1, d_model]: the residual stream before every block, and after the last one
 - `<kind>.attn_out`, `<kind>.mlp_out` [prompt, layer, d_model]: what attention and MLP add to it
-- `<kind>.z` [prompt, layer, head, d_head]: determines every head's output exactly (`lens.head_results`)
-- `<kind>.n_tokens`, `<kind>.p_answer`, `<kind>.rank_answer` [prompt]: length, and probability and rank of the answer
+- `<kind>.z` [prompt, layer, head, d_head]: from which `lens.head_results` gives each head's output exactly
+- `<kind>.n_tokens`, `<kind>.p_answer`, `<kind>.rank_answer` [prompt]: the number of tokens, and the probability and the
+  rank of the answer as next token
 
-and once `answer_id`, `memory_id` [prompt]: the first tokens of answer and memory. Ranks count from 0, the most
-probable token. Everything is in the coordinates of the processed weights (see `lens`).
+It also has `answer_id` and `memory_id` [prompt], the first tokens of answer and memory, and in its metadata the names
+of the model and the data set. Ranks count from 0, the most probable token. All activations are in the coordinates of
+the processed weights (see `lens`).
 """
 
 from collections.abc import Sequence
@@ -25,43 +27,45 @@ from memory_injections.models.limits import ACTIVATION_TOKENS
 from memory_injections.models.scoring import probability_and_rank
 from memory_injections.models.tokenisation import answer_ids, check_context, first_token, length_batches, prompt_ids
 
+# The kinds of text, and the columns of a table of prompt pairs that have them.
 KINDS = {"explicit": "explicit_prompt", "obscure": "obscure_prompt", "memory": "memory"}
 
 
 @torch.inference_mode()
-def compute(
+def record_activations(
     bridge: TransformerBridge, tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame, bos: bool
 ) -> dict[str, Tensor]:
-    """The tensors of the activation cache for some prompt pairs, on the CPU in float32.
+    """Compute the tensors of the activation cache for some prompt pairs, on the CPU, in float32 and int64.
 
-    Raises `StudyError` for a text without tokens or one that is too long.
+    `bos` says whether every text starts with the BOS token. Raises `StudyError` for a text without tokens, or one that
+    is longer than the model's context.
     """
     answers = torch.tensor(answer_ids(tokenizer, pairs))
-    cache = {
+    tensors = {
         "answer_id": answers,
         "memory_id": torch.tensor([first_token(tokenizer, memory) for memory in pairs["memory"]]),
     }
     for kind, column in KINDS.items():
         rows = [prompt_ids(tokenizer, text, bos) for text in pairs[column]]
         check_context(rows, pairs["prompt_id"], column, bridge.cfg.n_ctx)
-        cache |= {f"{kind}.{name}": values for name, values in _of_texts(bridge, rows, answers).items()}
-    return cache
+        tensors |= {f"{kind}.{name}": values for name, values in _record_texts(bridge, rows, answers).items()}
+    return tensors
 
 
-def _of_texts(
+def _record_texts(
     bridge: TransformerBridge, rows: Sequence[Sequence[int]], answers: Int[Tensor, " text"]
 ) -> dict[str, Tensor]:
-    """The activations of texts, in their order, from batches of texts of one length."""
+    """Record the activations of texts, given as token ids, in batches of texts of one length; return them in order."""
     lengths = [len(row) for row in rows]
-    whole = {"n_tokens": torch.tensor(lengths)}
+    tensors = {"n_tokens": torch.tensor(lengths)}
     for batch in length_batches(lengths, ACTIVATION_TOKENS):
         tokens = torch.tensor([rows[index] for index in batch], device=bridge.cfg.device)
-        for name, values in _of_batch(bridge, tokens, answers[batch].to(tokens.device)).items():
-            whole.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))[batch] = values
-    return whole
+        for name, values in _record_batch(bridge, tokens, answers[batch].to(tokens.device)).items():
+            tensors.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))[batch] = values
+    return tensors
 
 
-def _of_batch(
+def _record_batch(
     bridge: TransformerBridge, tokens: Int[Tensor, "batch pos"], answers: Int[Tensor, " batch"]
 ) -> dict[str, Tensor]:
     hooks = ("hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "attn.hook_z")

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Injecting memories: their vectors, two engines for injected forward passes, and cells computed in batches.
+
+Every later room may import from here.
+"""

@@ -1,6 +1,8 @@
-"""TODO."""
+"""What every injection engine offers: clean and injected forward passes of one model (paper, section 3.3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -9,11 +11,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CleanPass:
-    """What one pass without injection leaves behind for a batch of prompts, for injections to start from.
+    """A forward pass of a batch of prompts without injection, from which injected passes start.
 
-    `resid_pre` and `attn_out` hold, for each layer that was asked for, the residual stream before its block and
-    the output of its attention [batch, pos, d_model]; of the last layer's attention only the last position is
-    kept. `logits` are those of the last position, in float32.
+    - `tokens` [batch, pos], padded on the right, and `lengths` [batch], the number of tokens of each prompt
+    - `attn_out`: for each recorded layer, what its attention adds to the residual stream, [batch, pos, d_model].
+      Of the last layer, an engine may keep the last position only: [batch, 1, d_model].
+    - `resid_pre`: for each recorded layer, the residual stream before its block, [batch, pos, d_model]. It is empty
+      if the engine runs every block of an injected pass anyway.
+    - `logits` [batch, vocab] at each prompt's last position, in float32
     """
 
     tokens: Int[Tensor, "batch pos"]
@@ -22,14 +27,53 @@ class CleanPass:
     attn_out: dict[int, Float[Tensor, "batch pos d_model"]]
     logits: Float[Tensor, "batch vocab"]
 
-    def last_attn_out(self) -> Float[Tensor, "batch layer d_model"]:
-        """Every layer's attention output at the last position, in float32."""
-        return torch.stack([last_positions(out, self.lengths).float() for out in self.attn_out.values()], dim=1)
+    def stack_last_attn_out(self) -> Float[Tensor, "batch layer d_model"]:
+        """Return the attention outputs of all recorded layers at each prompt's last position, in float32."""
+        return torch.stack([select_last(out, self.lengths).float() for out in self.attn_out.values()], dim=1)
 
 
-def last_positions(
+class InjectionEngine(Protocol):
+    """Clean and injected forward passes of one causal language model.
+
+    Prompts of different lengths are padded on the right. They need no mask: in a causal model, no position sees a
+    later one.
+    """
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs are expected."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the model's weights."""
+
+    def clean(
+        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
+    ) -> CleanPass:
+        """Run prompts without injection, and record what injections into `layers` (by default all) start from."""
+
+    def injected(
+        self,
+        clean: CleanPass,
+        layers: Sequence[int],
+        prompts: Int[Tensor, " cell"],
+        vectors: Float[Tensor, "cell d_model"],
+    ) -> Float[Tensor, "cell vocab"]:
+        """Return each cell's logits at its prompt's last position, in float32.
+
+        A cell is one vector added to the attention output of one layer for one prompt. Cell i adds `vectors[i]` in
+        `layers[i]` to the prompt in row `prompts[i]` of `clean`. `layers` must be in ascending order.
+        """
+
+
+def select_last(
     values: Float[Tensor, "batch pos d_model"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch d_model"]:
+    """Select each prompt's last position, unless `values` has that position only."""
     if values.shape[1] == 1:
         return values[:, 0]
     return values[torch.arange(len(values), device=values.device), lengths.to(values.device) - 1]

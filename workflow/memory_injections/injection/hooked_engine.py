@@ -1,22 +1,19 @@
-"""Injecting into a model that TransformerLens has loaded, through its hooks (paper, section 3.3).
+"""The engine for any model of TransformerLens: injections through its hooks, with full passes (paper, section 3.3).
 
-The `TransformerBridge` may be in compatibility mode or not, and in any precision. Memories come from processed
-weights all the same, which a copy of the model is given where its own are as they were.
+The `TransformerBridge` may be in compatibility mode or not, and in any precision.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import PreTrainedModel
 
-from memory_injections.injection.engine import CleanPass
-from memory_injections.injection.skipping_engine import InjectionEngine
-from memory_injections.injection.validation import Positions, check_index, selected
+from memory_injections.injection.engine import CleanPass, select_last
+from memory_injections.injection.validation import Positions, check_head, check_layer, select_positions
 
 
 @contextmanager
@@ -27,34 +24,36 @@ def injecting(
     positions: Positions | None = None,
     head: int | None = None,
 ) -> Iterator[None]:
-    """Within the block, every pass of the model has `vectors` added to the attention output of a layer.
+    """Within the block, add `vectors` to the attention output of a layer in every forward pass of the model.
 
-    They are added at every position, BOS included, as the paper does, or at `positions` only; to `hook_attn_out`, or
-    with `head` to that head's `hook_result`, which is the same, because an attention's output is the sum of its
-    heads' results: where an architecture shows no such results, `head` takes `hook_attn_out`, too. One vector goes
-    to all rows of a batch, or one to each. When the block ends, exceptions included, the hook is gone, and hooks of
-    others are as they were. Raises `StudyError` for a layer, head or position that is not there.
+    One vector goes to all rows of a batch; several go to one row each. They are added at every position, BOS included,
+    as in the paper, or only at `positions`. With `head`, they are added to that head's `hook_result` instead of
+    `hook_attn_out`. The effect is the same, because an attention output is the sum of its heads' results; where an
+    architecture does not show them, `hook_attn_out` is used.
+
+    The hook is removed when the block ends, even by an exception; other hooks stay. Raises `StudyError` for a layer,
+    head or position that the model or the prompt does not have.
     """
-    check_index("layer", layer, bridge.cfg.n_layers)
+    check_layer(layer, bridge.cfg.n_layers)
     if head is not None:
-        check_index("head", head, bridge.cfg.n_heads)
+        check_head(head, bridge.cfg.n_heads)
 
     def add(out: Float[Tensor, "batch pos *head d_model"], hook: Any) -> Float[Tensor, "batch pos *head d_model"]:
         out = out.clone()
-        of_head = out if out.ndim == 3 else out[:, :, head]
-        of_head[:, selected(positions, out.shape[1])] += vectors.to(out)[..., None, :]
+        target = out if out.ndim == 3 else out[:, :, head]
+        target[:, select_positions(positions, out.shape[1])] += vectors.to(out)[..., None, :]
         return out
 
     with ExitStack() as stack:
-        by_head = head is not None and stack.enter_context(_head_results(bridge, layer))
+        by_head = head is not None and stack.enter_context(_show_head_results(bridge, layer))
         name = f"blocks.{layer}.{'attn.hook_result' if by_head else 'hook_attn_out'}"
         stack.enter_context(bridge.hooks(fwd_hooks=[(name, add)]))
         yield
 
 
 @contextmanager
-def _head_results(bridge: TransformerBridge, layer: int) -> Iterator[bool]:
-    """Have the model compute its heads' results one by one for a while; yields whether it can."""
+def _show_head_results(bridge: TransformerBridge, layer: int) -> Iterator[bool]:
+    """Within the block, have the model compute each head's result; yield whether the layer can."""
     offered = bool(getattr(bridge.blocks[layer].attn, "supports_attn_result", False))
     before = bool(bridge.cfg.use_attn_result)
     if offered:
@@ -66,16 +65,16 @@ def _head_results(bridge: TransformerBridge, layer: int) -> Iterator[bool]:
             bridge.set_use_attn_result(before)
 
 
-class HookedEngine(InjectionEngine):
-    """Does what `InjectionEngine` does through hooks, with full passes: slower, for any model of TransformerLens.
+class HookedEngine:
+    """Clean and injected forward passes of a `TransformerBridge`, every block computed (an `engine.InjectionEngine`).
 
-    `positions` and `head` are those of `injecting`.
+    Vectors are added at `positions` and through `head`, as `injecting` describes.
     """
 
     def __init__(self, bridge: TransformerBridge, positions: Positions | None = None, head: int | None = None) -> None:
         self.bridge, self.positions, self.head = bridge, positions, head
-        self.model = cast(PreTrainedModel, bridge.original_model)
-        self.device = bridge.W_E.device
+        self.device: torch.device = bridge.W_E.device
+        self.dtype: torch.dtype = bridge.W_E.dtype
 
     @property
     def n_layers(self) -> int:
@@ -86,19 +85,19 @@ class HookedEngine(InjectionEngine):
     def clean(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
     ) -> CleanPass:
-        """Run the prompts without injection, keeping the attention outputs of `layers` (all by default)."""
+        """Run prompts without injection, and record the attention outputs of `layers` (by default all)."""
         attn_out: dict[int, Tensor] = {}
 
-        def keeping(layer: int) -> Callable[..., None]:
-            def keep(out: Float[Tensor, "batch pos d_model"], hook: Any) -> None:
+        def keep(layer: int) -> Callable[..., None]:
+            def hook_function(out: Float[Tensor, "batch pos d_model"], hook: Any) -> None:
                 attn_out[layer] = out
 
-            return keep
+            return hook_function
 
-        kept = range(self.n_layers) if layers is None else layers
-        hooks = [(f"blocks.{layer}.hook_attn_out", keeping(layer)) for layer in kept]
+        recorded = range(self.n_layers) if layers is None else layers
+        hooks = [(f"blocks.{layer}.hook_attn_out", keep(layer)) for layer in recorded]
         with self.bridge.hooks(fwd_hooks=hooks):
-            logits = self._last_logits(tokens, lengths)
+            logits = self._run_bridge(tokens, lengths)
         return CleanPass(tokens, lengths, {}, attn_out, logits)
 
     @torch.no_grad()
@@ -109,20 +108,22 @@ class HookedEngine(InjectionEngine):
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
     ) -> Float[Tensor, "cell vocab"]:
-        """Logits at the last position, in float32, after an injection a cell: one pass for all of them."""
-        of_cell = torch.tensor(layers, device=vectors.device)[:, None]
+        """Return each cell's logits at its prompt's last position, in float32, from one pass for all cells."""
+        cell_layers = torch.tensor(layers, device=vectors.device)[:, None]
         with ExitStack() as stack:
             for layer in sorted(set(layers)):
-                own = torch.where(of_cell == layer, vectors, 0)
+                own = torch.where(cell_layers == layer, vectors, 0)
                 stack.enter_context(injecting(self.bridge, own, layer, self.positions, self.head))
-            return self._last_logits(clean.tokens[prompts], clean.lengths[prompts])
+            return self._run_bridge(clean.tokens[prompts], clean.lengths[prompts])
 
-    def _last_logits(
+    def _run_bridge(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch vocab"]:
-        def select(hidden: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch 1 d_model"]:
-            return hidden[torch.arange(len(hidden)), lengths.to(hidden.device) - 1][:, None]
+        """Return the model's logits at each row's last position, in float32."""
 
-        # Of every position, the logits would take more memory than all else.
+        def select(hidden: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch 1 d_model"]:
+            return select_last(hidden, lengths)[:, None]
+
+        # The logits of every position would take more memory than everything else.
         with self.bridge.hooks(fwd_hooks=[("unembed.hook_in", select)]):
             return self.bridge(tokens)[:, 0].float().to(self.device)

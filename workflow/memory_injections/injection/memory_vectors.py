@@ -1,6 +1,6 @@
-"""From a memory's text to the vector that is injected (paper, section 3.3; follow-up, arXiv 2411.05037)."""
+"""Encoding memories: from a memory's text to the vector that is injected (paper, section 3.3; arXiv 2411.05037)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
@@ -11,72 +11,86 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.injection.engine import InjectionEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.limits import MEMORY_PADDING, MEMORY_TOKENS
 from memory_injections.models.tokenisation import length_batches, memory_ids, pad, prompt_ids
 
+# Words of a word list are encoded again and again.
+CACHED_MEMORIES = 8192
 
-def unembed(lens: Lens, tokens: Sequence[int]) -> Float[Tensor, " d_model"]:
-    """Sum of the columns of the processed W_U over the set of the memory's tokens."""
+
+def sum_unembedding_columns(lens: Lens, tokens: Sequence[int]) -> Float[Tensor, " d_model"]:
+    """Sum the columns of the processed W_U over the set of a memory's tokens (encoding `unembed`)."""
     return lens.W_U[:, sorted(set(tokens))].sum(dim=1)
 
 
-def embed(lens: Lens, tokens: Sequence[int]) -> Float[Tensor, " d_model"]:
-    """Sum of the rows of the processed W_E over the set of the memory's tokens."""
+def sum_embedding_rows(lens: Lens, tokens: Sequence[int]) -> Float[Tensor, " d_model"]:
+    """Sum the rows of the processed W_E over the set of a memory's tokens (encoding `embed`)."""
     return lens.W_E[sorted(set(tokens))].sum(dim=0)
 
 
-FROM_TOKENS = {"unembed": unembed, "embed": embed}
+# The encodings that need a memory's tokens only, not a forward pass.
+TOKEN_ENCODINGS: Mapping[str, Callable[[Lens, Sequence[int]], Float[Tensor, " d_model"]]] = {
+    "unembed": sum_unembedding_columns,
+    "embed": sum_embedding_rows,
+}
 
 
 @dataclass(frozen=True)
 class MemoryVectors:
-    """The vectors of memories: one for all layers in an encoding of tokens, one a layer in the `layer` encoding."""
+    """The vectors of several memories at several layers.
+
+    A memory has one row of `vectors`, which serves every layer, or in the encoding `layer` one for each of `layers`.
+    `first_row` is where its rows start, and `is_per_layer` says which case it is.
+    """
 
     vectors: Float[Tensor, "vector d_model"]
     first_row: Int[np.ndarray, " memory"]
-    one_a_layer: Bool[np.ndarray, " memory"]
+    is_per_layer: Bool[np.ndarray, " memory"]
     layers: Sequence[int]
 
-    def rows(self, memories: Int[np.ndarray, " cell"], layers: Int[np.ndarray, " cell"]) -> Int[np.ndarray, " cell"]:
-        """Which of the vectors each cell adds: the memory's (by its place in `encode`'s list) at the cell's layer."""
-        return self.first_row[memories] + self.one_a_layer[memories] * np.searchsorted(self.layers, layers)
+    def find_rows(
+        self, memories: Int[np.ndarray, " cell"], layers: Int[np.ndarray, " cell"]
+    ) -> Int[np.ndarray, " cell"]:
+        """Return the row of `vectors` that each cell adds, from its memory's index and its layer."""
+        return self.first_row[memories] + self.is_per_layer[memories] * np.searchsorted(self.layers, layers)
 
 
 class MemoryEncoder:
-    """Encodes memories for the injections of one model."""
+    """Encodes memories as vectors of one model's residual stream."""
 
     def __init__(self, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase, lens: Lens) -> None:
         self.engine, self.tokenizer, self.lens = engine, tokenizer, lens
-        # The words of a list come up again and again.
-        self._from_tokens = lru_cache(maxsize=8192)(self._encode_tokens)
+        self._encode_cached = lru_cache(maxsize=CACHED_MEMORIES)(self._encode_tokens)
 
     def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
-        """The vectors of (encoding, memory) pairs at some layers, in ascending order.
+        """Encode (encoding, text) pairs for injections into `layers`, which must be in ascending order.
 
-        `layer` is the attention output of every layer at the last token of the memory's text, run by itself with BOS.
-        Raises `StudyError` for a memory without tokens.
+        The encoding `layer` takes each layer's attention output at the last token of the text, which the model reads
+        by itself, with BOS in front. The vectors are float32, on the engine's device. Raises `StudyError` for a memory
+        without tokens.
         """
-        one_a_layer = np.array([encoding == "layer" for encoding, _ in memories])
-        n_vectors = np.where(one_a_layer, len(layers), 1)
+        is_per_layer = np.array([encoding == "layer" for encoding, _ in memories])
+        n_vectors = np.where(is_per_layer, len(layers), 1)
         first_row = n_vectors.cumsum() - n_vectors
         vectors = torch.empty(int(n_vectors.sum()), self.lens.W_U.shape[0], device=self.lens.W_U.device)
-        for row, memory in zip(first_row[~one_a_layer], compress(memories, ~one_a_layer), strict=True):
-            vectors[row] = self._from_tokens(*memory)
-        outputs = self._attention_outputs([text for encoding, text in memories if encoding == "layer"], layers)
-        for row, output in zip(first_row[one_a_layer], outputs, strict=True):
+        for row, memory in zip(first_row[~is_per_layer], compress(memories, ~is_per_layer), strict=True):
+            vectors[row] = self._encode_cached(*memory)
+        outputs = self._run_memories([text for encoding, text in memories if encoding == "layer"], layers)
+        for row, output in zip(first_row[is_per_layer], outputs, strict=True):
             vectors[row : row + len(layers)] = output
-        return MemoryVectors(vectors.to(self.engine.device), first_row, one_a_layer, layers)
+        return MemoryVectors(vectors.to(self.engine.device), first_row, is_per_layer, layers)
 
     def _encode_tokens(self, encoding: str, text: str) -> Float[Tensor, " d_model"]:
-        return FROM_TOKENS[encoding](self.lens, memory_ids(self.tokenizer, text))
+        return TOKEN_ENCODINGS[encoding](self.lens, memory_ids(self.tokenizer, text))
 
-    def _attention_outputs(self, texts: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "memory layer d_model"]:
+    def _run_memories(self, texts: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "memory layer d_model"]:
+        """Return the layers' attention outputs at the last token of each text, with BOS in front."""
         rows = [prompt_ids(self.tokenizer, text) for text in texts]
-        found = torch.empty(len(rows), len(layers), self.lens.W_U.shape[0], device=self.engine.device)
+        outputs = torch.empty(len(rows), len(layers), self.lens.W_U.shape[0], device=self.engine.device)
         for batch in length_batches([len(row) for row in rows], MEMORY_TOKENS, MEMORY_PADDING):
             tokens, lengths = pad([rows[index] for index in batch], self.engine.device, MEMORY_PADDING)
             clean = self.engine.clean(tokens, lengths, layers)
-            found[batch] = clean.last_attn_out().to(found.device)
-        return found
+            outputs[batch] = clean.stack_last_attn_out().to(outputs.device)
+        return outputs

@@ -1,4 +1,4 @@
-"""Checks of where, and how strongly, a memory is to be injected."""
+"""Checks of an injection: whether its layer, head, positions and magnitude exist, and whether it overflowed."""
 
 import math
 from collections.abc import Sequence
@@ -6,36 +6,43 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from memory_injections.errors import StudyError
+from memory_injections.errors import LayerError, OverflowingInjectionError, StudyError
 
+# Tokens of a prompt, counted from 0 (BOS); negative numbers count from the end.
 Positions = Sequence[int] | slice
 
 
-def selected(positions: Positions | None, n_positions: int) -> list[int]:
-    """The positions, from 0 (BOS), that a list or slice selects; all by default, negative ones from the end.
+def select_positions(positions: Positions | None, n_positions: int) -> list[int]:
+    """Return the positions, counted from 0 (BOS), that a list or slice selects; None selects all.
 
-    Raises `StudyError` for one that is out of range, or if none is selected.
+    Raises `StudyError` if a position is out of range, or if none is selected.
     """
-    everywhere = range(n_positions)
+    every = range(n_positions)
     if positions is None or isinstance(positions, slice):
-        found = list(everywhere[positions or slice(None)])
+        selected = list(every[positions or slice(None)])
     else:
         for position in positions:
             if not -n_positions <= position < n_positions:
                 raise StudyError(
                     f"position {position} is out of range; the prompt has {n_positions} tokens, BOS included: "
-                    f"0 to {n_positions - 1}, or negative ones from the end"
+                    f"0 to {n_positions - 1}, or negative numbers from the end"
                 )
-        found = sorted({everywhere[position] for position in positions})
-    if not found:
+        selected = sorted({every[position] for position in positions})
+    if not selected:
         raise StudyError(f"positions {positions!r} select none of the prompt's {n_positions} tokens; select some")
-    return found
+    return selected
 
 
-def check_index(what: str, index: int, number: int) -> None:
-    """Raise `StudyError` unless the model has that layer, or head."""
-    if not 0 <= index < number:
-        raise StudyError(f"{what} {index} is out of range; the model has {number} {what}s: 0 to {number - 1}")
+def check_layer(layer: int, n_layers: int) -> None:
+    """Raise `LayerError` unless the model has that layer."""
+    if not 0 <= layer < n_layers:
+        raise LayerError(layer, n_layers)
+
+
+def check_head(head: int, n_heads: int) -> None:
+    """Raise `StudyError` unless the model's layers have that attention head."""
+    if not 0 <= head < n_heads:
+        raise StudyError(f"head {head} is out of range; the model has {n_heads} heads: 0 to {n_heads - 1}")
 
 
 def check_magnitude(magnitude: float) -> None:
@@ -44,9 +51,7 @@ def check_magnitude(magnitude: float) -> None:
         raise StudyError(f"magnitude {magnitude} is not a finite number; use one that is, such as 3 or 0.5")
 
 
-def check_overflow(logits: Float[Tensor, "batch d_vocab"], layer: int, magnitude: float) -> None:
-    """Raise `StudyError` if an injection made logits that are no finite numbers."""
+def check_overflow(logits: Float[Tensor, "batch vocab"], layer: int, magnitude: float) -> None:
+    """Raise `OverflowingInjectionError` if the logits of an injection are not all finite."""
     if not logits.isfinite().all():
-        raise StudyError(
-            f"magnitude {magnitude:g} at layer {layer} overflows the model's arithmetic; use a smaller one"
-        )
+        raise OverflowingInjectionError(layer, magnitude)

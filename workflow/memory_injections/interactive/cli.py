@@ -1,4 +1,4 @@
-"""The command line `memory-injections`: injections into a prompt of your own."""
+"""The command line `memory-injections`: injections into one prompt, for trying things out."""
 
 import gc
 import json
@@ -17,6 +17,7 @@ from memory_injections.atomic_files import whole_file
 from memory_injections.errors import StudyError
 from memory_injections.interactive import terminal
 
+# The modules that compute are imported with the model, so that help and errors appear at once.
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,11 +27,8 @@ NO_EVIDENCE = (
     "One prompt's best site is no evidence: the highest of many changes is positive by chance alone. Whether a site "
     "helps is seen on prompts that it was not chosen on, and against random memories: a study does that."
 )
-
-
+DEFAULT_MODEL = "smollm2-135m"  # the name of `pretrained.DEFAULT`
 SAVED = (".csv", ".parquet")
-
-
 app = typer.Typer(
     help="Inject memories into a language model and see what it says next (Sakarvadia et al. 2023, arXiv 2309.05605).",
     no_args_is_help=True,
@@ -38,30 +36,19 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",
 )
-
-
 results, notes = Console(), Console(stderr=True)
 
-
 Prompt = Annotated[str, typer.Argument(help="The text that the model continues.", show_default=False)]
-
-
 Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", show_default=False)]
-
-
 Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector: unembed, embed or layer.")]
-
-
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-
-
 ModelName = Annotated[
     str, typer.Option("--model", help="An entry of the default study, a local folder, or a repository on the hub.")
 ]
 
 
-def _one_sentence(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, ending with one sentence and exit status 1 where the input is bad."""
+def _exit_on_error(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command print a `StudyError` as one sentence and exit with status 1."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -74,18 +61,18 @@ def _one_sentence(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _examples(*examples: str) -> str:
+def _format_examples(*examples: str) -> str:
     return "\n\n".join(["Examples:", *(f"memory-injections {example}" for example in examples)])
 
 
 @app.command(
-    epilog=_examples(
+    epilog=_format_examples(
         'inject "The first president of the United States fought in the" "George Washington" --layer 1',
         'inject "The author of Das Kapital is buried in" "Karl Marx" --layer all --magnitude 1..5 --answer London',
         'inject "The capital of the land of tulips is" "Netherlands" --layer 3,9 --magnitude 0.5,1 --json',
     )
 )
-@_one_sentence
+@_exit_on_error
 def inject(
     prompt: Prompt,
     memory: Memory,
@@ -93,19 +80,19 @@ def inject(
     magnitude: Annotated[str, typer.Option(help="Factor of the memory: one, several (0.5,2), a range (1..15).")] = "1",
     answer: Annotated[str | None, typer.Option(help="A text whose first token is followed.")] = None,
     encoding: Encoding = "unembed",
-    model: ModelName = "smollm2-135m",
+    model: ModelName = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable next tokens to show.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """The next tokens before and after a memory is injected.
+    """Show the next tokens before and after a memory is injected.
 
-    Several layers or magnitudes give a heat map: the percent change of the probability of the answer's first token,
-    or without an answer of the token that is most probable without the memory.
+    Several layers or magnitudes give a heat map: the percent change of the probability of the answer's first token or,
+    without an answer, of the token that is most probable without the memory.
     """
-    magnitudes = _numbers("magnitude", magnitude)
+    magnitudes = _parse_numbers("magnitude", magnitude)
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "encoding": encoding, "answer": answer}
-    with _loaded(model) as (injector, progress):
-        layers = _layers(layer, injector.n_layers)
+    with _load_injector(model) as (injector, progress):
+        layers = _parse_layers(layer, injector.n_layers)
         if len(layers) == len(magnitudes) == 1:
             site: dict[str, Any] = {"layer": layers[0], "magnitude": magnitudes[0]}
             injection = injector.inject(**asked, **site, top_k=top)
@@ -116,21 +103,21 @@ def inject(
     if injection is None:
         _show_grid(grid, asked, as_json)
     elif as_json:
-        own = None if injection.answer is None else _record(injection.answer)
+        token = None if injection.answer is None else _convert_row(injection.answer)
         _print_json(
-            {**asked, **site, "kl": injection.kl, "answer_token": own, "next_tokens": _records(injection.table)}
+            {**asked, **site, "kl": injection.kl, "answer_token": token, "next_tokens": _convert_rows(injection.table)}
         )
     else:
-        results.print(terminal.next_tokens(injection.table, injection.answer))
+        results.print(terminal.tabulate_next_tokens(injection.table, injection.answer))
 
 
 @app.command(
-    epilog=_examples(
+    epilog=_format_examples(
         'find "The author of Das Kapital is buried in" "Karl Marx" London',
         'find "The author of Das Kapital is buried in" "Karl Marx" London --magnitude 0.5,1,2 --save grid.csv',
     )
 )
-@_one_sentence
+@_exit_on_error
 def find(
     prompt: Prompt,
     memory: Memory,
@@ -139,7 +126,7 @@ def find(
         str, typer.Option(help="Factors of the memory: a range (1..15) or several (0.5,2).")
     ] = "1..15",
     encoding: Encoding = "unembed",
-    model: ModelName = "smollm2-135m",
+    model: ModelName = DEFAULT_MODEL,
     save: Annotated[
         Path | None,
         typer.Option(
@@ -148,81 +135,83 @@ def find(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The layer and magnitude at which a memory raises an answer most, over all layers."""
-    magnitudes = _numbers("magnitude", magnitude)
+    """Find the layer and magnitude at which a memory raises an answer most, over all layers."""
+    magnitudes = _parse_numbers("magnitude", magnitude)
     if save and save.suffix not in SAVED:
         raise StudyError(f"--save {save} is neither .csv nor .parquet; give a file name that ends in one of them")
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "encoding": encoding, "answer": answer}
-    with _loaded(model) as (injector, progress):
+    with _load_injector(model) as (injector, progress):
         grid = injector.sweep(**asked, magnitudes=magnitudes, progress=progress)
-    save = save or _free("grid", ".csv")
-    _save(grid.table, save)
+    save = save or _find_free_path("grid", ".csv")
+    _save_grid(grid.table, save)
     notes.print(f"{len(grid.table)} cells are in {save}", style="dim", markup=False, highlight=False)
     _show_grid(grid, {"model": model, **asked}, as_json)
     (notes if as_json else results).print(NO_EVIDENCE, highlight=False)
 
 
 @app.command(
-    epilog=_examples(
+    epilog=_format_examples(
         'heads "George Washington fought in the"',
         'heads "The first president of the United States fought in the" --layer 9,10 --top 10',
     )
 )
-@_one_sentence
+@_exit_on_error
 def heads(
     prompt: Prompt,
     layer: Annotated[str, typer.Option(help="A layer, several (3,9), a range (0..29), or all.")] = "all",
-    model: ModelName = "smollm2-135m",
+    model: ModelName = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(min=1, help="How many tokens of each head to show.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """What each attention head says at the end of a prompt: its output's top tokens in vocabulary space."""
-    with _loaded(model) as (injector, _):
-        table = injector.heads(prompt, _layers(layer, injector.n_layers), top)
+    """Show what each attention head says at the end of a prompt: its output's top tokens in vocabulary space."""
+    with _load_injector(model) as (injector, _):
+        table = injector.heads(prompt, _parse_layers(layer, injector.n_layers), top)
     if as_json:
-        _print_json({"model": model, "prompt": prompt, "heads": _records(table)})
+        _print_json({"model": model, "prompt": prompt, "heads": _convert_rows(table)})
     else:
-        results.print(terminal.heads(table))
+        results.print(terminal.tabulate_heads(table))
 
 
 @app.command(
-    epilog=_examples(
+    epilog=_format_examples(
         'generate "The first president of the United States fought in the" "George Washington" --layer 1',
         'generate "The author of Das Kapital is buried in" "Karl Marx" --layer 9 --magnitude 2 --temperature 0.8',
     )
 )
-@_one_sentence
+@_exit_on_error
 def generate(
     prompt: Prompt,
     memory: Memory,
     layer: Annotated[int, typer.Option(help="The layer.", show_default=False)],
     magnitude: Annotated[str, typer.Option(help="Factor of the memory.")] = "1",
     encoding: Encoding = "unembed",
-    model: ModelName = "smollm2-135m",
+    model: ModelName = DEFAULT_MODEL,
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to generate.")] = 20,
-    temperature: Annotated[float, typer.Option(min=0, help="0 takes the most probable token, others draw.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 0,
+    temperature: Annotated[
+        float, typer.Option(min=0, help="0 takes the most probable token; above it, tokens are drawn.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """How the model continues a prompt without and with a memory.
+    """Continue a prompt without and with a memory.
 
     The memory is injected at every position, those of the new tokens included.
     """
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "layer": layer, "encoding": encoding}
-    asked |= {"magnitude": _number("magnitude", magnitude), "temperature": temperature, "seed": seed}
-    with _loaded(model) as (injector, _):
+    asked |= {"magnitude": _parse_number("magnitude", magnitude), "temperature": temperature, "seed": seed}
+    with _load_injector(model) as (injector, _):
         continuation = injector.generate(**asked, max_new_tokens=tokens)
     if as_json:
         _print_json({"model": model, **asked, "before": continuation.obscure, "after": continuation.injected})
     else:
-        results.print(terminal.continuations(prompt, continuation.obscure, continuation.injected))
+        results.print(terminal.tabulate_continuations(prompt, continuation.obscure, continuation.injected))
 
 
 @contextmanager
-def _loaded(model: str) -> Iterator[tuple["Injector", Callable[[int, int], None]]]:
-    """The injector, and what shows how far it is; both are for the block, while whose time passes visibly."""
-    with terminal.working(notes, f"loading {model}") as progress:
-        # Collecting garbage among PyTorch's modules, while they are imported and again at exit, takes two seconds.
+def _load_injector(model: str) -> Iterator[tuple["Injector", Callable[[int, int], None]]]:
+    """Yield an injector, and a function that shows its progress, while a clock runs in the terminal."""
+    with terminal.show_progress(notes, f"loading {model}") as progress:
+        # Garbage collection among PyTorch's modules takes two seconds: during their import, and again at exit.
         gc.disable()
         import transformers
 
@@ -237,20 +226,20 @@ def _loaded(model: str) -> Iterator[tuple["Injector", Callable[[int, int], None]
             gc.enable()
 
 
-def _numbers(what: str, text: str, number: type[float] = float) -> list[float]:
-    """The numbers of `0.5,2`, or of a range of whole numbers with both ends, `1..15`."""
+def _parse_numbers(what: str, text: str, number: type[float] = float) -> list[float]:
+    """Parse numbers such as `0.5,2`, and ranges of whole numbers such as `1..15`, both ends included."""
     numbers: list[float] = []
     for part in text.split(","):
         if ends := re.fullmatch(r"\s*(-?\d+)\.\.(-?\d+)\s*", part):
             numbers.extend(map(number, range(int(ends[1]), int(ends[2]) + 1)))
         else:
-            numbers.append(_number(what, part, number))
+            numbers.append(_parse_number(what, part, number))
     if not numbers:
         raise StudyError(f"{what} {text} is an empty range; write the smaller number first")
     return numbers
 
 
-def _number(what: str, text: str, number: type[float] = float) -> float:
+def _parse_number(what: str, text: str, number: type[float] = float) -> float:
     try:
         return number(text)
     except ValueError:
@@ -258,21 +247,21 @@ def _number(what: str, text: str, number: type[float] = float) -> float:
         raise StudyError(f"{what} {text!r} is not a {kind}; give one, several (1,4) or a range (1..15)") from None
 
 
-def _layers(text: str, n_layers: int) -> list[int]:
-    return list(range(n_layers)) if text == "all" else [int(layer) for layer in _numbers("layer", text, int)]
+def _parse_layers(text: str, n_layers: int) -> list[int]:
+    return list(range(n_layers)) if text == "all" else [int(layer) for layer in _parse_numbers("layer", text, int)]
 
 
 def _show_grid(grid: "Grid", asked: dict[str, Any], as_json: bool) -> None:
     if as_json:
         followed = {"token_id": grid.token_id, "token": grid.token}
-        _print_json({**asked, **followed, "best": _record(grid.best), "cells": _records(grid.table)})
+        _print_json({**asked, **followed, "best": _convert_row(grid.best), "cells": _convert_rows(grid.table)})
     else:
-        results.print(terminal.heat_map(grid.percent_change), soft_wrap=True)
-        results.print(terminal.best_site(grid.best, grid.token), soft_wrap=True)
+        results.print(terminal.draw_heat_map(grid.percent_change), soft_wrap=True)
+        results.print(terminal.describe_best_site(grid.best, grid.token), soft_wrap=True)
 
 
-def _save(table: "pd.DataFrame", path: Path) -> None:
-    """Write a table whole or not at all; raises `StudyError` where that cannot be."""
+def _save_grid(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table whole or not at all; raise `StudyError` if it cannot be written."""
     try:
         with whole_file(path) as temporary:
             table.to_csv(temporary, index=False) if path.suffix == ".csv" else table.to_parquet(temporary, index=False)
@@ -280,8 +269,8 @@ def _save(table: "pd.DataFrame", path: Path) -> None:
         raise StudyError(f"--save {path} cannot be written ({error}); give another place") from None
 
 
-def _free(stem: str, suffix: str) -> Path:
-    """The first of `stem.suffix`, `stem-2.suffix`, … that is not there: an earlier grid is kept."""
+def _find_free_path(stem: str, suffix: str) -> Path:
+    """Return the first of `stem.suffix`, `stem-2.suffix`, … that does not exist, so that earlier grids are kept."""
     path = Path(f"{stem}{suffix}")
     for number in count(2):
         if not path.exists():
@@ -290,12 +279,12 @@ def _free(stem: str, suffix: str) -> Path:
     return path
 
 
-def _records(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    """A table's rows; JSON has no NaN."""
+def _convert_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Convert a table's rows for JSON, which has no NaN."""
     return json.loads(table.to_json(orient="records", double_precision=15))
 
 
-def _record(row: "pd.Series") -> dict[str, Any]:
+def _convert_row(row: "pd.Series") -> dict[str, Any]:
     return json.loads(row.to_json(double_precision=15))
 
 

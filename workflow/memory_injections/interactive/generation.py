@@ -1,4 +1,4 @@
-"""How a prompt goes on without and with a memory."""
+"""Continuing a prompt without and with a memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,20 +8,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from memory_injections.injection.validation import check_overflow
-from memory_injections.interactive.model_forms import ModelForms
+from memory_injections.interactive.injectable_model import InjectableModel
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """The text that follows a prompt, without the memory (`obscure`) and with it (`injected`)."""
+    """The text that follows a prompt without the memory (`obscure`) and with it (`injected`)."""
 
     obscure: str
     injected: str
 
 
 @torch.no_grad()
-def continued(
-    model: ModelForms,
+def continue_prompt(
+    model: InjectableModel,
     prompt: Sequence[int],
     vector: Float[Tensor, " d_model"],
     layer: int,
@@ -30,31 +30,33 @@ def continued(
     temperature: float,
     seed: int,
 ) -> Continuation:
-    """Both continuations of a prompt's tokens, side by side in one batch, the vector in one of its rows.
+    """Continue a prompt's tokens without and with the memory, as two rows of one batch.
 
-    Raises `StudyError` where the injection overflows.
+    `magnitude` times `vector` is added to the layer's attention output in the second row, at every position, those of
+    new tokens included. Each continuation ends before its first EOS token, or after `max_new_tokens`. Raises
+    `OverflowingInjectionError` if the injection overflows the model's arithmetic.
     """
     generator = torch.Generator().manual_seed(seed)
     tokens, cache = torch.tensor([prompt, prompt], device=vector.device), None
     eos = model.tokenizer.eos_token_id
-    said: list[list[int]] = [[], []]
+    new: list[list[int]] = [[], []]
     with model.injecting(layer, torch.stack([torch.zeros_like(vector), magnitude * vector])):
         for _ in range(max_new_tokens):
             logits, cache = model.step(tokens, cache)
             check_overflow(logits, layer, magnitude)
-            tokens = _drawn(logits.cpu(), temperature, generator)[:, None].to(tokens.device)
-            for row, token in zip(said, tokens[:, 0].tolist(), strict=True):
+            tokens = _draw_tokens(logits.cpu(), temperature, generator)[:, None].to(tokens.device)
+            for row, token in zip(new, tokens[:, 0].tolist(), strict=True):
                 row.append(token)
-            if all(eos in row for row in said):
+            if all(eos in row for row in new):
                 break
-    ends = (row.index(eos) if eos in row else len(row) for row in said)
-    return Continuation(*(str(model.tokenizer.decode(row[:end])) for row, end in zip(said, ends, strict=True)))
+    ends = (row.index(eos) if eos in row else len(row) for row in new)
+    return Continuation(*(str(model.tokenizer.decode(row[:end])) for row, end in zip(new, ends, strict=True)))
 
 
-def _drawn(
-    logits: Float[Tensor, "batch d_vocab"], temperature: float, generator: torch.Generator
+def _draw_tokens(
+    logits: Float[Tensor, "batch vocab"], temperature: float, generator: torch.Generator
 ) -> Int[Tensor, " batch"]:
-    """The next token of each row: at temperature 0 the most probable, or else drawn, with one noise for all rows."""
+    """Draw each row's next token, all rows with the same noise; at temperature 0 take the most probable one."""
     if temperature > 0:
         gumbel = -torch.empty(logits.shape[1]).exponential_(generator=generator).log()
         logits = logits / temperature + gumbel

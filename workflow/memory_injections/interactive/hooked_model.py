@@ -1,4 +1,4 @@
-"""TODO."""
+"""A user's own model, loaded by TransformerLens, as an `Injector` needs it."""
 
 import copy
 from contextlib import AbstractContextManager
@@ -19,9 +19,9 @@ from memory_injections.models.limits import CELL_TOKENS
 
 
 class HookedModel:
-    """A `TransformerBridge` in the forms that an `Injector` needs; the bridge itself stays as it is.
+    """A `TransformerBridge`, left as it is, with injections through its hooks (an `InjectableModel`).
 
-    Raises `StudyError` for a bridge without a tokenizer, or on a device that injections are not made for.
+    Raises `StudyError` for a bridge without a tokenizer, or on a device other than a CPU or a CUDA GPU.
     """
 
     def __init__(self, bridge: TransformerBridge) -> None:
@@ -39,29 +39,29 @@ class HookedModel:
 
     @cached_property
     def lens(self) -> Lens:
-        """The processed weights, taken when they are first needed."""
-        return Lens.of(self.processed())
+        """The processed weights between residual stream and vocabulary."""
+        return Lens.of(self.process_weights())
 
-    def processed(self) -> TransformerBridge:
-        """The bridge if its weights are processed, or else a copy of it in float32 whose weights are."""
-        # TransformerLens has no public word for it: compatibility mode may be had without processing.
+    def process_weights(self) -> TransformerBridge:
+        """Return the bridge if its weights are processed, or else a copy in float32 with processed weights."""
+        # TransformerLens has no public name for it: a bridge may be in compatibility mode without processed weights.
         if self.bridge._weights_processed:
             return self.bridge
         processed = copy.deepcopy(self.bridge)
-        if processed.W_E.dtype != torch.float32:  # `to` takes seconds even where there is nothing to do
+        if processed.W_E.dtype != torch.float32:  # `to` takes seconds even if there is nothing to do
             processed.to(torch.float32, print_details=False)
         processed.enable_compatibility_mode(disable_warnings=True)
         return processed
 
-    def hooked(self, positions: Positions | None, head: int | None) -> HookedEngine:
-        """An engine that injects at some positions, or through one head."""
+    def build_engine(self, positions: Positions | None, head: int | None) -> HookedEngine:
+        """Return an engine that injects at some positions, or through one head."""
         return HookedEngine(self.bridge, positions, head)
 
     def injecting(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> AbstractContextManager[None]:
-        """Within the block, passes have these vectors added at every position."""
+        """Within the block, add these vectors, one for each row, to the layer's attention output at every position."""
         return injecting(self.bridge, vectors, layer)
 
     def step(self, tokens: Int[Tensor, "batch pos"], cache: Any) -> tuple[Float[Tensor, "batch vocab"], Any]:
-        """Logits of the next token behind `tokens`, which follow what is in the cache, and the cache with them."""
+        """Return the next token's logits in float32, and the cache with `tokens` added."""
         logits, cache = self.bridge(tokens, return_type="logits_and_cache", past_key_values=cache, use_cache=True)
         return logits[:, -1].float(), cache

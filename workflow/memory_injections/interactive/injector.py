@@ -1,4 +1,4 @@
-"""Injections into one prompt, for trying things out: what the command line does, from Python.
+"""Injections into one prompt, for trying things out: the Python API.
 
     from memory_injections import Injector
 
@@ -6,8 +6,8 @@
     result = injector.inject("The first president of the United States fought in the", "George Washington", layer=9)
     print(result.table)
 
-Tables have the columns of a study's: `p_obscure` and `rank_obscure` are a token's probability and rank without the
-memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the most probable token.
+Tables have the columns of a study's tables: `p_obscure` and `rank_obscure` are a token's probability and rank without
+the memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the most probable token.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,12 +26,18 @@ from memory_injections.analysis.averages import percent_change
 from memory_injections.data.text_tables import has_text
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.memory_vectors import MemoryEncoder
-from memory_injections.injection.skipping_engine import InjectionEngine
-from memory_injections.injection.validation import Positions, check_index, check_magnitude, check_overflow, selected
-from memory_injections.interactive.generation import Continuation, continued
+from memory_injections.injection.validation import (
+    Positions,
+    check_layer,
+    check_magnitude,
+    check_overflow,
+    select_positions,
+)
+from memory_injections.interactive.generation import Continuation, continue_prompt
 from memory_injections.interactive.hooked_model import HookedModel
-from memory_injections.interactive.model_forms import ModelForms
+from memory_injections.interactive.injectable_model import InjectableModel
 from memory_injections.interactive.pretrained import DEFAULT, Pretrained
 from memory_injections.models.lens import in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
@@ -47,9 +53,10 @@ MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
 class Injection:
     """The next token without and with a memory at one site.
 
-    `table` has a row for each of the most probable tokens of either, and for the answer's first token if an answer
-    was given, from the most probable after the injection: token_id, token, p_obscure, p_injected, percent_change,
-    rank_obscure, rank_injected. `answer` is that token's row. `kl` is KL(without || with) in nats.
+    `table` has a row for each of the most probable tokens without and with the memory, and for the answer's first
+    token, if there is an answer. Its columns are token_id, token, p_obscure, p_injected, percent_change, rank_obscure
+    and rank_injected; the most probable token after the injection comes first. `answer` is the row of the answer's
+    first token, and `kl` is KL(without || with) of the next token in nats.
     """
 
     table: pd.DataFrame
@@ -59,12 +66,12 @@ class Injection:
 
 @dataclass(frozen=True)
 class Grid:
-    """One token's probability after injections into many sites.
+    """The probability of one token after injections at many sites.
 
-    `table` has a row for each site: layer, magnitude, memory, encoding, p_obscure, p_injected, percent_change,
-    rank_obscure, rank_injected, logp_obscure, logp_injected (nats), kl (nats), top_token_id and top_token, the most
-    probable token after. `token` is the answer's first token, or without an answer the prompt's most probable next
-    token.
+    `table` has a row for each site. Its columns are layer, magnitude, memory, encoding, p_obscure, p_injected,
+    percent_change, rank_obscure, rank_injected, logp_obscure, logp_injected, kl (all three in nats), top_token_id and
+    top_token, the most probable token after the injection. `token` is the first token of the answer or, without an
+    answer, the token that is most probable without the memory; `token_id` is its id.
     """
 
     table: pd.DataFrame
@@ -73,42 +80,41 @@ class Grid:
 
     @property
     def best(self) -> pd.Series:
-        """The site with the highest probability. For a single prompt it is no evidence: chance alone makes one."""
+        """The site where the token is most probable. One prompt's best site is no evidence: chance alone makes one."""
         return self.table.loc[self.table["logp_injected"].idxmax()]
 
     @property
     def percent_change(self) -> pd.DataFrame:
-        """Percent change of the token's probability, a row for each layer, a column for each magnitude."""
+        """Percent change of the token's probability, with a row for each layer and a column for each magnitude."""
         return self.table.pivot(index="layer", columns="magnitude", values="percent_change")
 
 
 class Injector:
     """Injects memories into prompts of one model, by the paper's definitions (section 3).
 
-    Every method raises `StudyError`, one sentence that says what to mend, for a layer that the model does not have,
-    an empty text, an unknown encoding, a magnitude that is no finite number or overflows the model's arithmetic,
-    and a prompt beyond the model's context.
+    Every method raises `StudyError`, one sentence that says what is wrong and what to do, for a layer that the model
+    does not have, an empty text, an unknown encoding, a magnitude that is not a finite number or overflows the model's
+    arithmetic, and a prompt that is longer than the model's context.
     """
 
-    def __init__(self, model: ModelForms) -> None:
+    def __init__(self, model: InjectableModel) -> None:
         self.model = model
 
     @classmethod
     def load(cls, model: str | Path = DEFAULT, device: str | torch.device | None = None) -> "Injector":
-        """An injector on the fast engine, in float32, on the GPU if there is one.
+        """Load a model in float32, on the fast engine; `device` is by default the GPU if there is one.
 
-        `model` is an entry of the default study, a folder in Hugging Face format, or a repository on the hub. What
-        has to be fetched is fetched once (see `pretrained`).
+        `model` is an entry of the default study, a folder in Hugging Face format, or a repository on the hub. What must
+        be fetched is fetched once, into a cache folder (see `pretrained`).
         """
-        on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        return cls(Pretrained.named(model, on))
+        return cls(Pretrained.named(model, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))))
 
     @classmethod
     def of(cls, bridge: TransformerBridge) -> "Injector":
-        """An injector through the hooks of a model that TransformerLens has loaded, in any precision.
+        """Take a model that TransformerLens has loaded, in any precision; injections go through its hooks.
 
-        The bridge is left as it is. If its weights are not processed (by `enable_compatibility_mode()` with its
-        defaults), memories come from a copy that is processed, which takes the model's memory again for a moment.
+        The bridge is left as it is. If its weights are not processed (`enable_compatibility_mode()` with its defaults
+        does that), memories come from a processed copy, which needs the model's memory a second time for a moment.
         """
         return cls(HookedModel(bridge))
 
@@ -118,9 +124,9 @@ class Injector:
         return self.model.n_layers
 
     def vector(self, memory: str, encoding: str = "unembed", layer: int = 0) -> Float[Tensor, " d_model"]:
-        """The vector of a memory, of magnitude 1; only in the encoding `layer` does it depend on the layer."""
-        self._check_layer(layer)
-        return self._vectors(self.model.engine, memory, encoding, [layer])[0]
+        """Return a memory's vector at magnitude 1; only in the encoding `layer` does it depend on the layer."""
+        check_layer(layer, self.n_layers)
+        return self._encode_memory(self.model.engine, memory, encoding, layer)[0]
 
     def inject(
         self,
@@ -135,22 +141,23 @@ class Injector:
         positions: Positions | None = None,
         head: int | None = None,
     ) -> Injection:
-        """The next token without and with the memory at one layer and magnitude (paper, section 3.3).
+        """Compare the next token without and with a memory at one layer and magnitude (paper, section 3.3).
 
-        The memory is added to the layer's attention output at every position, BOS included, or at some `positions`
-        (from 0, which is BOS), or through one `head`, which is the same as through the whole layer.
+        The memory is added to the layer's attention output at every position, BOS included. `positions` restricts it to
+        some positions, counted from 0 (BOS). `head` adds it to one head's result, which has the same effect. `top_k` is
+        how many of the most probable tokens without and with the memory to list.
         """
-        self._check_layer(layer)
+        check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
-        ids = self._prompt(prompt)
-        wanted = [] if answer is None else [self._answer(answer)]
-        engine = self._engine(ids, positions, head)
-        vector = magnitude * self._vectors(engine, memory, encoding, [layer])
+        ids = self._tokenise_prompt(prompt)
+        wanted = [] if answer is None else [self._find_answer_token(answer)]
+        engine = self._choose_engine(ids, positions, head)
+        vector = magnitude * self._encode_memory(engine, memory, encoding, layer)
         clean = engine.clean(*pad([ids], engine.device, CELL_PADDING[engine.device.type]), [layer])
         logits = engine.injected(clean, [layer], torch.zeros(1, dtype=torch.long, device=engine.device), vector)
         check_overflow(logits, layer, magnitude)
         before, after = (values.log_softmax(dim=1).cpu() for values in (clean.logits, logits))
-        table = self._next_tokens(before[0], after[0], wanted, top_k)
+        table = self._compare_tokens(before[0], after[0], wanted, top_k)
         return Injection(
             table,
             table[table["token_id"] == wanted[0]].iloc[0] if wanted else None,
@@ -170,53 +177,47 @@ class Injector:
         head: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Grid:
-        """The same over a grid of layers (all by default) and magnitudes (the paper's 1 to 15).
+        """Inject a memory at every site of a grid: all layers and the paper's magnitudes 1 to 15, unless given.
 
-        Follows the answer, or without one the token that is most probable without the memory. `progress` is called
-        with the number of cells that are done and of all.
+        The grid follows the first token of the answer or, without an answer, the token that is most probable without
+        the memory. `progress` is called with the number of finished cells and the number of all cells. `positions` and
+        `head` are those of `inject`.
         """
-        layers = range(self.n_layers) if layers is None else sorted(set(layers))
+        layers = self._sort_layers(layers)
         magnitudes = sorted({float(magnitude) for magnitude in magnitudes})
         if not layers or not magnitudes:
             raise StudyError("the grid has no layers or no magnitudes; give at least one of each")
-        for layer in layers:
-            self._check_layer(layer)
         for magnitude in magnitudes:
             check_magnitude(magnitude)
-        ids = self._prompt(prompt)
-        engine = self._engine(ids, positions, head)
+        ids = self._tokenise_prompt(prompt)
+        engine = self._choose_engine(ids, positions, head)
         self._check_memory(memory, encoding)
-        token = self._most_probable(engine, ids) if answer is None else self._answer(answer)
+        token = self._find_most_probable(engine, ids) if answer is None else self._find_answer_token(answer)
         cells = pd.MultiIndex.from_product(
             [["prompt"], [encoding], [memory], layers, magnitudes],
             names=["prompt", "encoding", "memory", "layer", "magnitude"],
         ).to_frame(index=False)
         encoder = MemoryEncoder(engine, self.model.tokenizer, self.model.lens)
-        computer = CellComputer(engine, encoder, yield_seconds=0.2)
-        done: list[pd.DataFrame] = []
-        try:
-            for scored in computer.compute(cells, {"prompt": Prompt(ids, token)}):
-                done.append(scored)
-                if progress:
-                    progress(sum(map(len, done)), len(cells))
-        except StudyError as error:
-            raise StudyError(str(error).removeprefix("config key injection.magnitudes: ")) from None
-        table = pd.concat(done).sort_index().drop(columns="prompt")
+        finished: list[pd.DataFrame] = []
+        for scored in CellComputer(engine, encoder, yield_seconds=0.2).compute(cells, {"prompt": Prompt(ids, token)}):
+            finished.append(scored)
+            if progress:
+                progress(sum(map(len, finished)), len(cells))
+        table = pd.concat(finished).sort_index().drop(columns="prompt")
         table.insert(table.columns.get_loc("p_injected") + 1, "percent_change", percent_change(table))
-        table["top_token"] = self._texts(table["top_token_id"])
-        return Grid(table, token, self._texts([token])[0])
+        table["top_token"] = self._decode_each(table["top_token_id"])
+        return Grid(table, token, self._decode_each([token])[0])
 
     def heads(self, prompt: str, layers: Iterable[int] | None = None, top_k: int = 5) -> pd.DataFrame:
-        """What every attention head says at the prompt's last position (paper, section 3.2).
+        """Read every attention head at the end of a prompt in vocabulary space (paper, section 3.2).
 
-        A row for each of the `top_k` tokens of each head: layer, head, rank, token_id, token, logit. A logit is the
-        head's output times the processed W_U plus b_U, without the final norm.
+        Returns a row for each of the `top_k` tokens of each head, with columns layer, head, rank, token_id, token and
+        logit. A logit is the head's output at the last position times the processed W_U plus b_U, without the final
+        norm.
         """
-        layers = range(self.n_layers) if layers is None else sorted(set(layers))
-        for layer in layers:
-            self._check_layer(layer)
-        ids = self._prompt(prompt)
-        lens, bridge = self.model.lens, self.model.processed()
+        layers = self._sort_layers(layers)
+        ids = self._tokenise_prompt(prompt)
+        lens, bridge = self.model.lens, self.model.process_weights()
         tables = []
         with torch.no_grad():
             tokens = torch.tensor([ids], device=bridge.W_E.device)
@@ -235,7 +236,7 @@ class Injector:
                 }
                 tables.append(pd.DataFrame(columns))
         table = pd.concat(tables, ignore_index=True)
-        table.insert(4, "token", self._texts(table["token_id"]))
+        table.insert(4, "token", self._decode_each(table["token_id"]))
         return table
 
     def generate(
@@ -250,54 +251,67 @@ class Injector:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> Continuation:
-        """How the prompt goes on without and with the memory, which is added at every position, new ones included.
+        """Continue a prompt without and with a memory, which is added at every position, those of new tokens included.
 
-        Temperature 0 is greedy. Above it, tokens are drawn, with the same random numbers for both, so that they
-        differ by the memory alone. Either ends before the EOS token.
+        Temperature 0 takes the most probable token. Above it, tokens are drawn, with the same random numbers for both
+        continuations, so that they differ by the memory alone. Each ends before its first EOS token.
         """
-        self._check_layer(layer)
+        check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
-        ids = self._prompt(prompt, max_new_tokens)
-        vector = self._vectors(self.model.engine, memory, encoding, [layer])[0]
-        return continued(self.model, ids, vector, layer, magnitude, max_new_tokens, temperature, seed)
+        ids = self._tokenise_prompt(prompt, max_new_tokens)
+        vector = self._encode_memory(self.model.engine, memory, encoding, layer)[0]
+        return continue_prompt(self.model, ids, vector, layer, magnitude, max_new_tokens, temperature, seed)
 
-    def _engine(self, ids: Sequence[int], positions: Positions | None, head: int | None) -> InjectionEngine:
+    def _sort_layers(self, layers: Iterable[int] | None) -> Sequence[int]:
+        """Return the layers in ascending order, by default all; raise `LayerError` for one that does not exist."""
+        if layers is None:
+            return range(self.n_layers)
+        layers = sorted(set(layers))
+        for layer in layers:
+            check_layer(layer, self.n_layers)
+        return layers
+
+    def _choose_engine(self, ids: Sequence[int], positions: Positions | None, head: int | None) -> InjectionEngine:
         if positions is None and head is None:
             return self.model.engine
-        return self.model.hooked(selected(positions, len(ids)), head)
+        return self.model.build_engine(select_positions(positions, len(ids)), head)
 
-    def _vectors(
-        self, engine: InjectionEngine, memory: str, encoding: str, layers: Sequence[int]
-    ) -> Float[Tensor, "vector d_model"]:
+    def _encode_memory(
+        self, engine: InjectionEngine, memory: str, encoding: str, layer: int
+    ) -> Float[Tensor, "1 d_model"]:
         self._check_memory(memory, encoding)
-        return MemoryEncoder(engine, self.model.tokenizer, self.model.lens).encode([(encoding, memory)], layers).vectors
+        encoder = MemoryEncoder(engine, self.model.tokenizer, self.model.lens)
+        return encoder.encode([(encoding, memory)], [layer]).vectors
 
-    def _most_probable(self, engine: InjectionEngine, ids: Sequence[int]) -> int:
+    def _find_most_probable(self, engine: InjectionEngine, ids: Sequence[int]) -> int:
+        """Return the next token that is most probable without a memory."""
         tokens, lengths = pad([ids], engine.device, CELL_PADDING[engine.device.type])
         return int(engine.clean(tokens, lengths, []).logits.argmax())
 
-    def _next_tokens(
-        self, before: Float[Tensor, " d_vocab"], after: Float[Tensor, " d_vocab"], wanted: list[int], top_k: int
+    def _compare_tokens(
+        self, before: Float[Tensor, " vocab"], after: Float[Tensor, " vocab"], wanted: list[int], top_k: int
     ) -> pd.DataFrame:
+        """Tabulate the most probable tokens of two log-probability distributions, and the wanted ones."""
         likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (after, before))
         tokens = torch.unique(torch.cat([*likely, torch.tensor(wanted, dtype=torch.long)]))
         tokens = tokens[after[tokens].argsort(descending=True, stable=True)]
-        table = pd.DataFrame({"token_id": tokens.numpy(), "token": self._texts(tokens.tolist())})
+        table = pd.DataFrame({"token_id": tokens.numpy(), "token": self._decode_each(tokens.tolist())})
         for name, log_probs in (("obscure", before), ("injected", after)):
             table[f"p_{name}"] = log_probs[tokens].exp().numpy()
             table[f"rank_{name}"] = (log_probs > log_probs[tokens, None]).sum(dim=1).numpy()
         table["percent_change"] = percent_change(table)
         return table
 
-    def _texts(self, tokens: Iterable[int]) -> list[str]:
+    def _decode_each(self, tokens: Iterable[int]) -> list[str]:
         return [str(self.model.tokenizer.decode([token])) for token in tokens]
 
-    def _prompt(self, prompt: str, n_new: int = 0) -> list[int]:
+    def _tokenise_prompt(self, prompt: str, n_new: int = 0) -> list[int]:
         if not has_text(prompt):
             raise StudyError("the prompt is empty; give a text")
-        return self._fitting("prompt", prompt, n_new)
+        return self._tokenise_in_context("prompt", prompt, n_new)
 
-    def _fitting(self, what: str, text: str, n_new: int = 0) -> list[int]:
+    def _tokenise_in_context(self, what: str, text: str, n_new: int = 0) -> list[int]:
+        """Tokenise a text with BOS; raise `StudyError` if it does not fit into the context with `n_new` tokens more."""
         ids = prompt_ids(self.model.tokenizer, text)
         if self.model.n_ctx is not None and len(ids) + n_new > self.model.n_ctx:
             new = f", and is to get {n_new} new ones" if n_new else ""
@@ -307,7 +321,7 @@ class Injector:
             )
         return ids
 
-    def _answer(self, answer: str) -> int:
+    def _find_answer_token(self, answer: str) -> int:
         try:
             return first_token(self.model.tokenizer, answer)
         except StudyError as error:
@@ -320,7 +334,4 @@ class Injector:
             raise StudyError("the memory is empty; give a text")
         memory_ids(self.model.tokenizer, memory)
         if encoding == "layer":
-            self._fitting("memory", memory)
-
-    def _check_layer(self, layer: int) -> None:
-        check_index("layer", layer, self.n_layers)
+            self._tokenise_in_context("memory", memory)

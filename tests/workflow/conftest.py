@@ -1,0 +1,55 @@
+"""A study that is finished, with everything that the workflow makes."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import Checkout, copy_project
+from conftest import PAIRS, WORDS
+from hub import serve
+from memory_injections.atomic_files import sha256
+
+GRIDS = [
+    {"magnitudes": [1, 4]},
+    {"encodings": ["layer"], "layers": [0, 2], "magnitudes": [2]},
+    {"memories": ["nouns"], "layers": {"step": 2}, "magnitudes": [4]},
+    {"memories": ["Verbs"], "encodings": ["embed"], "layers": [1], "magnitudes": [1]},
+]
+
+
+@pytest.fixture(scope="session")
+def finished(tiny_models: dict[str, Path], python: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A tiny study, run to its end: a model, a data set from the web and one of this machine, four kinds of injection.
+
+    Tests that use it are marked as one group, because they edit it.
+    """
+    folder = tmp_path_factory.mktemp("finished")
+    copy_project(folder)
+    for name in ("llama", "gpt2"):
+        shutil.copytree(tiny_models[name], folder / name)
+    shutil.copy(PAIRS, folder / "mine.csv")
+    shutil.copy(WORDS, folder / "words.csv")
+    with serve({}, {"web.csv": PAIRS.read_bytes()}) as hub:
+        study = {
+            "study": "tiny",
+            "seed": 0,
+            "models": {"llama": {"source": "local", "path": "llama"}},
+            "datasets": {
+                "web": {"source": "url", "url": f"{hub.url}/web.csv", "sha256": sha256(PAIRS), "rows": 3},
+                "mine": {"source": "file", "path": "mine.csv", "rows": 4},
+            },
+            "words": {"source": "file", "path": "words.csv"},
+            "injection": GRIDS,
+            "attribution": {"top_k": 5},
+        }
+        checkout = Checkout(folder, study, python)
+        checkout.snakemake()
+    return checkout
+
+
+@pytest.fixture
+def edited(finished: Checkout) -> Iterator[Checkout]:
+    """The finished study, which is put back afterwards."""
+    yield finished
+    finished.put_back()

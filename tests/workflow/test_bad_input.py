@@ -1,0 +1,110 @@
+"""Whatever is wrong with a study ends it with one sentence, and nothing is half-written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import PAIRS, Run, tiny_study
+
+
+def write_pairs(folder: Path, change: Any) -> str:
+    table = pd.read_csv(PAIRS).head(3)
+    change(table).to_csv(folder / "bad.csv", index=False)
+    return str(folder / "bad.csv")
+
+
+def without_weights(folder: Path, model: Path) -> str:
+    shutil.copytree(model, folder / "empty", ignore=shutil.ignore_patterns("*.safetensors"))
+    return str(folder / "empty")
+
+
+def broken(folder: Path, model: Path, file: str) -> dict[str, Any]:
+    """A study whose model lacks the second half of one file."""
+    shutil.copytree(model, folder / "broken")
+    content = (model / file).read_bytes()
+    (folder / "broken" / file).write_bytes(content[: len(content) // 2])
+    return {"models": {"tiny": {"source": "local", "path": str(folder / "broken")}}}
+
+
+def dataset(path: str) -> dict[str, Any]:
+    return {"datasets": {"pairs": {"source": "file", "path": path}}}
+
+
+BAD: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
+    "unknown key": (lambda folder, model: {"layers": "all"}, "config key layers is unknown"),
+    "encoding": (
+        lambda folder, model: {"injection": {"encodings": ["unmbed"]}},
+        "config key injection.encodings.0 is 'unmbed'; allowed: 'unembed', 'embed' or 'layer'",
+    ),
+    "layer": (
+        lambda folder, model: {"injection": {"layers": [3]}},
+        "config key injection.layers: layer 3 is out of range; the model has 3 layers: 0 to 2",
+    ),
+    "memory": (
+        lambda folder, model: {"injection": {"memories": ["nuns"]}},
+        "config key injection.memories: the word list has no column 'nuns'; allowed: curated, nouns",
+    ),
+    "missing file": (lambda folder, model: dataset("no.csv"), "config key datasets.pairs.path: file no.csv does not"),
+    "missing column": (
+        lambda folder, model: dataset(write_pairs(folder, lambda table: table.drop(columns="answer"))),
+        "bad.csv has no column answer",
+    ),
+    "empty column": (
+        lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(memory=""))),
+        "bad.csv: column memory is empty in row 0",
+    ),
+    "answer without text": (
+        lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(answer="\u200b"))),
+        "bad.csv: column answer is empty in row 0",
+    ),
+    "no weights": (
+        lambda folder, model: {"models": {"tiny": {"source": "local", "path": without_weights(folder, model)}}},
+        "empty has no weights (model*.safetensors",
+    ),
+    "damaged weights": (
+        lambda folder, model: broken(folder, model, "model.safetensors"),
+        "broken/model.safetensors are da",
+    ),
+    "damaged config": (
+        lambda folder, model: broken(folder, model, "config.json"),
+        "broken/config.json is not a JSON object",
+    ),
+    "no model": (
+        lambda folder, model: {"models": {"tiny": {"source": "local", "path": "nowhere"}}},
+        "model folder nowhere does not exist",
+    ),
+    "no network": (
+        lambda folder, model: {
+            "datasets": {"pairs": {"source": "url", "url": "http://127.0.0.1:9/pairs.csv", "sha256": 64 * "0"}}
+        },
+        "cannot download http://127.0.0.1:9/pairs.csv",
+    ),
+}
+
+
+BAD_DATA = {"missing column", "empty column", "answer without text", "no network"}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case: str, tmp_path: Path, tiny_models: dict[str, Path], snakemake: Run) -> None:
+    change, sentence = BAD[case]
+    study = tiny_study(tiny_models["llama"], **change(tmp_path, tiny_models["llama"]))
+    memory = "nuns" if case == "memory" else "curated"
+    targets = ["results/shared/datasets/pairs.csv", f"results/tiny/injections/tiny/pairs/{memory}.unembed.parquet"]
+    done = snakemake(tmp_path, study, *targets)
+    assert done.returncode != 0
+    lines = [line for line in (done.stderr + done.stdout).splitlines() if sentence in line]
+    assert lines, done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / targets[1]).exists()
+    if case in BAD_DATA:
+        assert not (tmp_path / targets[0]).exists()
+    elif case == "damaged weights":
+        assert not list(tmp_path.glob("results/shared/models/tiny/*"))
+    else:
+        assert not (tmp_path / "results").exists()
+    leftovers = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+    assert not leftovers

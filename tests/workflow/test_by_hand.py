@@ -1,0 +1,47 @@
+"""A script by hand: one file of a finished study, without Snakemake's command line."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from checkout import Checkout
+
+pytestmark = pytest.mark.xdist_group("finished")
+
+
+def call(checkout: Checkout, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, f"workflow/scripts/{script}.py", *arguments]
+    return subprocess.run(
+        command, cwd=checkout.folder, env=checkout.environment, text=True, capture_output=True, check=False
+    )
+
+
+def test_a_script_remakes_its_file(edited: Checkout) -> None:
+    file = "results/tiny/figures/change.llama.mine.curated.unembed.png"
+    path = edited.folder / file
+    before = path.read_bytes()
+    edited.write(file, "none")
+    done = call(edited, "figure", file, "--configfile", "study.yaml")
+    assert done.returncode == 0, done.stderr
+    assert path.read_bytes() == before
+
+
+def test_an_edit_shows_at_once(edited: Checkout) -> None:
+    file = "results/tiny/tables/table3.csv"
+    before = pd.read_csv(edited.folder / file)
+    edited.write(file, "none")
+    edited.replace(
+        "workflow/memory_injections/analysis/tables.py", 'BEST_BY = ("mean", "median")', 'BEST_BY = ("median",)'
+    )
+    done = call(edited, "table3", file, "--configfile", "study.yaml")
+    assert done.returncode == 0, done.stderr
+    by_median = before[before["best_by"] == "median"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(edited.folder / file), by_median)
+
+
+def test_a_file_that_no_rule_makes_is_one_sentence(finished: Checkout) -> None:
+    done = call(finished, "figure", "results/tiny/figures/none.png", "--configfile", "study.yaml")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("no rule makes results/tiny/figures/none.png; name a file")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,52 @@
+"""What an `Injector` needs of a model, whoever has loaded it."""
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerBase
+
+from memory_injections.injection.engine import InjectionEngine
+from memory_injections.injection.validation import Positions
+from memory_injections.models.lens import Lens
+
+
+class InjectableModel(Protocol):
+    """A model to inject memories into: loaded by name (`pretrained.Pretrained`), or a user's own (`HookedModel`)."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+
+    @property
+    def n_ctx(self) -> int | None:
+        """Length of the context in tokens; None if there is no limit."""
+
+    @property
+    def engine(self) -> InjectionEngine:
+        """The engine that injects at every position."""
+
+    @property
+    def lens(self) -> Lens:
+        """The processed weights between residual stream and vocabulary."""
+
+    def process_weights(self) -> TransformerBridge:
+        """Return the model with processed weights, in which heads are read."""
+
+    def build_engine(self, positions: Positions | None, head: int | None) -> InjectionEngine:
+        """Return an engine that injects at some positions, or through one head (see `hooked_engine.injecting`)."""
+
+    def injecting(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> AbstractContextManager[None]:
+        """Within the block, every `step` adds these vectors, one for each row, to the layer's attention output."""
+
+    def step(self, tokens: Int[Tensor, "batch pos"], cache: Any) -> tuple[Float[Tensor, "batch vocab"], Any]:
+        """Return the next token's logits, and the cache with `tokens` added.
+
+        `tokens` continue the text in the cache, which is None at first.
+        """

@@ -1,0 +1,46 @@
+# What figures are drawn of: for each subject, by the name that becomes part of a figure's file, the tables that it needs.
+from memory_injections.jobs.digest import digest_function
+from memory_injections.pages.registry import list_figures
+
+
+def list_subjects(figure, wildcards):
+    """What a figure is drawn of: by the name that becomes part of its file's, the tables that it needs."""
+    return SUBJECTS[list_figures()[figure].subject](wildcards)
+
+
+def list_swept(wildcards):
+    """Each sweep."""
+    return {sweep.file_stem: [cells_path(sweep)] for sweep in list_sweeps(wildcards)}
+
+
+def list_compared(wildcards):
+    """The sweeps of each model, data set and encoding that has curated and random memories, curated first."""
+    sweeps = list_sweeps(wildcards)
+    return {
+        f"{sweep.model}.{sweep.dataset}.{sweep.encoding}": [
+            cells_path(one) for one in (sweep, *sweep.other_memories(sweeps))
+        ]
+        for sweep in sweeps
+        if sweep.memories == CURATED and sweep.other_memories(sweeps)
+    }
+
+
+def list_read_heads(wildcards):
+    """The heads of each model on each data set."""
+    return {
+        f"{model}.{dataset}": [
+            f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"
+        ]
+        for model, dataset in list_heads(wildcards)
+    }
+
+
+SUBJECTS = {"sweep": list_swept, "encoding": list_compared, "heads": list_read_heads}
+
+
+def draw_all(figure):
+    """The PNGs of one registered figure."""
+    return lambda wildcards: [
+        f"{RESULTS}/figures/{figure}.{subject}.png"
+        for subject in list_subjects(figure, wildcards)
+    ]
