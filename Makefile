@@ -30,6 +30,9 @@ fix: .venv/dev-installed ## repair what the linters can repair
 	$(BIN)/snakefmt workflow
 	$(BIN)/codespell --write-changes
 
+# Two processes on two cores: PyTorch's threads would wait for each other, and the tests take three times as long.
+unit test: export OMP_NUM_THREADS := 1
+
 unit: .venv/dev-installed ## test the library: a minute, no network
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/unit
 
