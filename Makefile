@@ -34,7 +34,7 @@ fix: .venv/dev-installed ## repair what the linters can repair
 unit test: export OMP_NUM_THREADS := 1
 
 unit: .venv/dev-installed ## test the library: a minute, no network
-	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/unit
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m 'not network' tests/unit
 
 test: lint ## everything that CI runs: linters, library, workflow, pages
 	$(BIN)/pytest --numprocesses 2 --dist loadgroup

@@ -1,5 +1,6 @@
 """A tiny model and some prompt pairs, ready to run sweeps in a folder."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from memory_injections.models.tokenisation import list_vocabulary, load_tokenize
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.sweeps.running import Experiment
 from memory_injections.sweeps.store import CellStore
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedTokenizerBase
 
 CPU = [torch.device("cpu")]
 WORDS = {"nouns": ["bread", "table", "river", "stone", "cloud"]}
@@ -41,13 +44,19 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(found, expected, rtol=1e-6, check_dtype=False)
 
 
+@cache
+def load(model: Path) -> tuple[PreTrainedTokenizerBase, TransformerBridge, Lens, SkippingEngine]:
+    """Load all forms of a model once."""
+    bridge = load_bridge(model, CPU)
+    return load_tokenizer(model), bridge, Lens.of(bridge), SkippingEngine(load_causal_lm(model, CPU))
+
+
 class Bench:
     """A tiny model, its activations of a dozen prompt pairs, and a store."""
 
     def __init__(self, model: Path, folder: Path) -> None:
         self.folder, self.pairs = folder, folder / "pairs.csv"
-        self.tokenizer, self.bridge = load_tokenizer(model), load_bridge(model, CPU)
-        self.lens, self.engine = Lens.of(self.bridge), SkippingEngine(load_causal_lm(model, CPU))
+        self.tokenizer, self.bridge, self.lens, self.engine = load(model)
         self.write_pairs(read_own_pairs(12))
 
     def write_pairs(self, pairs: pd.DataFrame) -> None:
@@ -60,9 +69,9 @@ class Bench:
     def run(self, *sweeps: Sweep, about: dict[str, Any] | None = None, seed: int = 0, store: str = "store") -> Any:
         """Return the whole table, and how many cells were known and computed."""
         words = list_vocabulary(self.tokenizer, self.lens.W_U.shape[1])
-        cache = ActivationCache(self.folder / "cache")
+        activations = ActivationCache(self.folder / "cache")
         experiment = Experiment(
-            NAMES["model"], NAMES["dataset"], sweeps, WORDS, seed, self.pairs, cache, self.tokenizer, words
+            NAMES["model"], NAMES["dataset"], sweeps, WORDS, seed, self.pairs, activations, self.tokenizer, words
         )
         computer = CellComputer(self.engine, MemoryEncoder(self.engine, self.tokenizer, self.lens), yield_seconds=0)
         with CellStore(self.folder / store, about or {"precision": "float32"}, flush_seconds=0) as cells:

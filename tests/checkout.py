@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from copy import deepcopy
 from pathlib import Path
+from time import time_ns
 from typing import Any
 
 import yaml
@@ -65,9 +66,10 @@ class Checkout:
         """Give every file of the project and of its results another time, the oldest results the newest."""
         left_out = {".snakemake", "__pycache__"}
         files = [path for path in self.folder.rglob("*") if path.is_file() and not left_out.intersection(path.parts)]
-        for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+        now = time_ns()
+        for step, path in enumerate(sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)):
             self._remember_time(path)
-            path.touch()
+            os.utime(path, ns=(now + step * 1_000_000, now + step * 1_000_000))
 
     def _remember_time(self, path: Path) -> None:
         if path.exists():

@@ -10,7 +10,7 @@ from memory_injections.injection.memory_vectors import TOKEN_ENCODINGS, MemoryEn
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm
-from memory_injections.models.tokenisation import first_token, load_tokenizer, memory_ids, prompt_ids
+from memory_injections.models.tokenisation import find_first_token, load_tokenizer, tokenise_memory, tokenise_prompt
 from transformers import PreTrainedTokenizerBase
 
 CPU = [torch.device("cpu")]
@@ -40,16 +40,18 @@ class Model:
     def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
         """The vector of a memory in an encoding, at a layer."""
         if encoding != "layer":
-            return TOKEN_ENCODINGS[encoding](self.lens, memory_ids(self.tokenizer, memory))
+            return TOKEN_ENCODINGS[encoding](self.lens, tokenise_memory(self.tokenizer, memory))
         with torch.inference_mode():
-            _, cache = self.bridge.run_with_cache(torch.tensor([prompt_ids(self.tokenizer, memory)]))
+            _, cache = self.bridge.run_with_cache(torch.tensor([tokenise_prompt(self.tokenizer, memory)]))
         return cache[f"blocks.{layer}.hook_attn_out"][0, -1]
 
 
 def tokenise_pairs(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
     """Turn the obscure prompts and answers of prompt pairs into tokens, by prompt_id."""
     return {
-        str(row.prompt_id): Prompt(prompt_ids(tokenizer, row.obscure_prompt), first_token(tokenizer, row.answer))  # type: ignore[arg-type]
+        str(row.prompt_id): Prompt(
+            tokenise_prompt(tokenizer, row.obscure_prompt), find_first_token(tokenizer, row.answer)
+        )  # type: ignore[arg-type]
         for row in pairs.itertuples()
     }
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from explorer_tables import LAYERS, MAGNITUDES, N_PROMPTS, OURS, RANDOM, THEIRS, tables_in, unpack
 from matplotlib.colors import SymLogNorm
-from memory_injections.analysis.averages import AVERAGES, at_site, averages_by_site, best_site, percent_change
+from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, percent_change, select_site
 from memory_injections.pages import explorer
 from memory_injections.pages.figures import DIVERGING, LINEAR_BELOW
 
@@ -93,10 +93,10 @@ def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[s
     page.goto(address)
     for name in (OURS, RANDOM, THEIRS):
         choose(page, **name.columns)
-        sites = averages_by_site(pd.read_parquet(tables["sweeps"][name]))
+        sites = average_sites(pd.read_parquet(tables["sweeps"][name]))
         for average, label in AVERAGES.items():
             page.get_by_role("radio", name=label, exact=True).check()
-            layer, magnitude = best_site(sites, average)
+            layer, magnitude = find_best_site(sites, average)
             here = sites.loc[(layer, magnitude)]
             headline = page.locator("#headline", has_text=f"By the {label}, ")
             text = headline.inner_text()
@@ -115,7 +115,7 @@ def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[s
 def test_the_authors_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(address)
     page.locator("#sites tr", has_text="reported by the authors").get_by_role("link").click()
-    expected = averages_by_site(pd.read_parquet(tables["sweeps"][OURS])).loc[(6, 3.0)]
+    expected = average_sites(pd.read_parquet(tables["sweeps"][OURS])).loc[(6, 3.0)]
     row = page.locator("#sites tr", has_text="reported by the authors")
     assert row.get_by_role("cell").all_inner_texts()[:4] == [percent(expected[name]) for name in AVERAGES]
     assert "layer 6, magnitude 3" in page.locator("#prompts-title", has_text="magnitude 3").inner_text()
@@ -124,7 +124,7 @@ def test_the_authors_site(page: "Page", address: str, tables: dict[str, Any]) ->
 def test_colours_are_those_of_the_figures(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(address)
     page.locator("#map td[data-site]").first.wait_for()
-    values = averages_by_site(pd.read_parquet(tables["sweeps"][OURS]))["mean"]
+    values = average_sites(pd.read_parquet(tables["sweeps"][OURS]))["mean"]
     limit = values.abs().max()
     norm = SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit)
     expected = 255 * mpl.colormaps[DIVERGING](norm(values.to_numpy()))[:, :3]
@@ -145,7 +145,9 @@ def rows(page: "Page") -> dict[int, list[str]]:
 
 def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(f"{address}#layer=5&magnitude=3")
-    cells = at_site(pd.read_parquet(tables["sweeps"][OURS]), 5, 3).assign(change=percent_change).set_index("prompt_id")
+    cells = (
+        select_site(pd.read_parquet(tables["sweeps"][OURS]), 5, 3).assign(change=percent_change).set_index("prompt_id")
+    )
     page.locator("#prompts-title", has_text="layer 5, magnitude 3").wait_for()
     found = rows(page)
     assert sorted(found) == list(range(N_PROMPTS))

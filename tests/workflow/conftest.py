@@ -8,7 +8,7 @@ import pytest
 from checkout import Checkout, copy_project
 from conftest import PAIRS, WORDS
 from hub import serve
-from memory_injections.atomic_files import sha256
+from memory_injections.atomic_files import hash_file
 
 GRIDS = [
     {"magnitudes": [1, 4]},
@@ -36,7 +36,7 @@ def finished(tiny_models: dict[str, Path], python: Path, tmp_path_factory: pytes
             "seed": 0,
             "models": {"llama": {"source": "local", "path": "llama"}},
             "datasets": {
-                "web": {"source": "url", "url": f"{hub.url}/web.csv", "sha256": sha256(PAIRS), "rows": 3},
+                "web": {"source": "url", "url": f"{hub.url}/web.csv", "sha256": hash_file(PAIRS), "rows": 3},
                 "mine": {"source": "file", "path": "mine.csv", "rows": 4},
             },
             "words": {"source": "file", "path": "words.csv"},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def replace_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` when the block succeeds and is removed when it fails.
 
     The new file is synced to disk before it replaces the old one: a power loss leaves one of the two, never a part.
@@ -39,7 +39,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def replace_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` when the block succeeds and is removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -55,17 +55,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def write_text(text: str, path: Path) -> None:
     """Write a text file in UTF-8, whole or not at all."""
-    with whole_file(path) as whole:
+    with replace_file(path) as whole:
         whole.write_text(text, encoding="utf-8")
 
 
 def write_csv(table: "pd.DataFrame", path: Path) -> None:
     """Write a table without its index as CSV, whole or not at all."""
-    with whole_file(path) as whole:
+    with replace_file(path) as whole:
         table.to_csv(whole, index=False)
 
 
-def sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

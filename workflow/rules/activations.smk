@@ -13,7 +13,7 @@ rule activations:
     cache: True
     conda:
         "../envs/memory-injections.yaml"
-    threads: cores_of_a_model()
+    threads: share_cores()
     resources:
         **FOR_ACTIVATIONS,
     params:

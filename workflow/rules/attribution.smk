@@ -17,7 +17,7 @@ rule attribution:
         f"{BENCHMARKS}/attribution/{{model}}/{{dataset}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: cores_of_a_model()
+    threads: share_cores()
     resources:
         **FOR_ATTRIBUTION,
     params:

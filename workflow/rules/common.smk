@@ -62,7 +62,7 @@ wildcard_constraints:
     shards=r"\d+",
 
 
-def one_of(names):
+def match_names(names):
     """A wildcard constraint: one of these names."""
     return "|".join(re.escape(name) for name in names)
 
@@ -77,17 +77,17 @@ def digest_source(script, source):
     return f"{digest_code(script)}; {digest_object(type(source))}"
 
 
-def cells_path(sweep):
+def locate_cells(sweep):
     """The cells of a sweep."""
     return f"{CELLS}/{sweep.path}.parquet"
 
 
-def all_cells(wildcards):
+def list_cells(wildcards):
     """The cells of every sweep of the study."""
-    return [cells_path(sweep) for sweep in list_sweeps(wildcards)]
+    return [locate_cells(sweep) for sweep in list_sweeps(wildcards)]
 
 
-def cores_of_a_model():
+def share_cores():
     """All cores for one job with a model at a time, or a share of them for each GPU."""
     settings = workflow.resource_settings
     gpus = settings.resources["gpu"].value if "gpu" in settings.resources else 1

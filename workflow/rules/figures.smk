@@ -20,7 +20,7 @@ rule figure:
     benchmark:
         f"{BENCHMARKS}/figures/{{figure}}.{{subject}}.tsv"
     wildcard_constraints:
-        figure=one_of(list_figures()),
+        figure=match_names(list_figures()),
     conda:
         "../envs/memory-injections.yaml"
     params:

@@ -18,7 +18,7 @@ rule cells:
     priority: 1
     conda:
         "../envs/memory-injections.yaml"
-    threads: cores_of_a_model()
+    threads: share_cores()
     resources:
         **FOR_CELLS,
     params:

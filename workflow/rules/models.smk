@@ -53,7 +53,7 @@ rule lens:
     cache: True
     conda:
         "../envs/memory-injections.yaml"
-    threads: cores_of_a_model()
+    threads: share_cores()
     resources:
         **FOR_LENS,
     params:

@@ -35,7 +35,7 @@ rule report:
 # Every site of every sweep, down to single prompts.
 rule explorer:
     input:
-        cells=all_cells,
+        cells=list_cells,
         pairs=PAIRS,
         top=lambda wildcards: [
             f"{RESULTS}/attribution/{model}/{dataset}.parquet"

@@ -7,9 +7,9 @@ BOS = "bos" if STUDY.attribution.bos else "no-bos"
 
 
 wildcard_constraints:
-    model=one_of(STUDY.models),
-    dataset=one_of(STUDY.datasets),
-    memories=one_of(memories for memories, _ in STUDY.list_kinds()),
+    model=match_names(STUDY.models),
+    dataset=match_names(STUDY.datasets),
+    memories=match_names(memories for memories, _ in STUDY.list_kinds()),
 
 
 def require_access(wildcards):
@@ -46,7 +46,7 @@ def list_sweeps(wildcards):
 
 
 def list_own_sweeps(wildcards):
-    return all_cells(wildcards)
+    return list_cells(wildcards)
 
 
 def list_heads(wildcards):

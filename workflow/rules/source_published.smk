@@ -19,7 +19,7 @@ def list_sweeps(wildcards):
 
 
 def list_published_sweeps(wildcards):
-    return all_cells(wildcards)
+    return list_cells(wildcards)
 
 
 def list_own_sweeps(wildcards):
@@ -31,4 +31,4 @@ def list_heads(wildcards):
 
 
 def list_scored_prompts(wildcards):
-    return all_cells(wildcards)
+    return list_cells(wildcards)

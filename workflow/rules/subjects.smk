@@ -10,7 +10,7 @@ def list_subjects(figure, wildcards):
 
 def list_swept(wildcards):
     """Each sweep."""
-    return {sweep.file_stem: [cells_path(sweep)] for sweep in list_sweeps(wildcards)}
+    return {sweep.file_stem: [locate_cells(sweep)] for sweep in list_sweeps(wildcards)}
 
 
 def list_compared(wildcards):
@@ -18,7 +18,7 @@ def list_compared(wildcards):
     sweeps = list_sweeps(wildcards)
     return {
         f"{sweep.model}.{sweep.dataset}.{sweep.encoding}": [
-            cells_path(one) for one in (sweep, *sweep.other_memories(sweeps))
+            locate_cells(one) for one in (sweep, *sweep.other_memories(sweeps))
         ]
         for sweep in sweeps
         if sweep.memories == CURATED and sweep.other_memories(sweeps)

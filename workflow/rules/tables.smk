@@ -27,7 +27,7 @@ rule table1:
 
 rule table3:
     input:
-        all_cells,
+        list_cells,
     output:
         report(
             f"{RESULTS}/tables/table3.csv",
@@ -50,7 +50,7 @@ rule table3:
 
 rule evidence:
     input:
-        all_cells,
+        list_cells,
     output:
         robustness=report(
             f"{RESULTS}/tables/robustness.csv",

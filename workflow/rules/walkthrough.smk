@@ -19,7 +19,7 @@ rule walkthrough:
         f"{BENCHMARKS}/walkthrough.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: cores_of_a_model()
+    threads: share_cores()
     resources:
         **FOR_ACTIVATIONS,
     params:

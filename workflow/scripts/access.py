@@ -14,4 +14,5 @@ def check_access(repo: str, revision: str, mark: Path) -> None:
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        check_access(*job.params.repository, Path(job.output[0]))
+        repo, revision = job.params.repository
+        check_access(repo, revision, Path(job.output[0]))

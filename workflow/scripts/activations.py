@@ -7,7 +7,7 @@ import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.checkpoints import read_manifest
@@ -26,7 +26,7 @@ def write_activations(
     """Record the activations of a data set's prompts and memories; `names` are the model's and the data set's."""
     n_pairs = sum(len(chunk) for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE))
     with (
-        whole_file(cache) as path,
+        replace_file(cache) as path,
         ActivationCacheWriter(path, n_pairs, names) as writer,
         tqdm(total=n_pairs, desc="activations", unit="prompt pair") as progress,
     ):

@@ -8,7 +8,7 @@ import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, read_heads
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.lens import Lens
@@ -22,8 +22,8 @@ def write_readings(
     """Read every head of every prompt; `top` gets its top tokens, `targets` how it rates answer and memory."""
     table, vocabulary = read_pairs(pairs), list_vocabulary(load_tokenizer(checkpoint), lens.W_U.shape[1])
     with (
-        whole_file(top) as top_path,
-        whole_file(targets) as targets_path,
+        replace_file(top) as top_path,
+        replace_file(targets) as targets_path,
         pq.ParquetWriter(top_path, TOP_SCHEMA) as top_writer,
         pq.ParquetWriter(targets_path, TARGETS_SCHEMA) as targets_writer,
         tqdm(total=len(table), desc="heads", unit="prompt pair") as progress,

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.data.word_lists import read_column
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
@@ -48,12 +48,12 @@ def write_cells(
         tokenizer,
         list_vocabulary(tokenizer, lens.W_U.shape[1]),
     )
-    code = digest_modules("injection.cell_computer", "models.loading")
+    code = digest_modules("injection.cell_computer", "injection.skipping_engine", "models.loading")
     context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, code)
     schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
     with (
         CellStore(Path(params.store), context) as store,
-        whole_file(output) as path,
+        replace_file(output) as path,
         pq.ParquetWriter(path, schema) as writer,
     ):
         for cells in experiment.run(CellComputer(engine, MemoryEncoder(engine, tokenizer, lens)), store):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 from _job import start_job
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge
 
@@ -12,7 +12,7 @@ from memory_injections.models.loading import load_bridge
 def write_lens(checkpoint: Path, output: Path) -> None:
     """Process a model's weights on the CPU and save those that the study reads."""
     lens = Lens.of(load_bridge(checkpoint, [torch.device("cpu")]))
-    with whole_file(output) as path:
+    with replace_file(output) as path:
         lens.save(path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from _job import start_job
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.sweeps.published import iterate_cells
@@ -13,7 +13,7 @@ from memory_injections.sweeps.published import iterate_cells
 
 def write_published(sweep: SweepId, folder: Path, output: Path) -> None:
     """Bring the files of a folder into a table of cells."""
-    with whole_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
+    with replace_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
         for cells in iterate_cells(sweep, folder):
             writer.write_table(pa.Table.from_pandas(cells, SCHEMA, preserve_index=False))
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from _job import start_job
-from memory_injections.atomic_files import whole_folder
+from memory_injections.atomic_files import replace_folder
 from memory_injections.sweeps.published_sources import PublishedCommit
 
 if __name__ == "__main__":
-    with start_job(globals()) as job, whole_folder(Path(job.output[0])) as folder:
+    with start_job(globals()) as job, replace_folder(Path(job.output[0])) as folder:
         PublishedCommit.model_validate(job.params.source).fetch(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from _job import start_job
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.data.sources import LocalFile, UrlFile, Words
 from memory_injections.data.word_lists import read_words
 from pydantic import TypeAdapter
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 def write_words(source: UrlFile | LocalFile, output: Path) -> None:
     """Copy a word list that has words in every column."""
-    with TemporaryDirectory() as folder, whole_file(output) as path:
+    with TemporaryDirectory() as folder, replace_file(output) as path:
         words = source.fetch(Path(folder))
         read_words(words)
         shutil.copyfile(words, path)

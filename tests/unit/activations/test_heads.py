@@ -10,7 +10,7 @@ import torch
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, HeadReadings, read_heads
 from memory_injections.activations.recording import record_activations
-from memory_injections.models.tokenisation import first_token, list_vocabulary, prompt_ids
+from memory_injections.models.tokenisation import find_first_token, list_vocabulary, tokenise_prompt
 from slow_path import Model
 
 TOP_K = 3
@@ -44,7 +44,7 @@ def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFra
     pair, layer, head = pairs.iloc[3], 1, 2
     for kind in ("explicit", "obscure"):
         with torch.inference_mode():
-            ids = prompt_ids(model.tokenizer, pair[f"{kind}_prompt"])
+            ids = tokenise_prompt(model.tokenizer, pair[f"{kind}_prompt"])
             _, cache = model.bridge.run_with_cache(torch.tensor([ids]))
             result = cache[f"blocks.{layer}.attn.hook_z"][0, -1, head] @ model.bridge.W_O[layer, head]
             logits = result @ model.bridge.W_U + model.bridge.b_U
@@ -53,7 +53,7 @@ def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFra
         np.testing.assert_array_equal(top["token_id"], logits.topk(TOP_K).indices)
         np.testing.assert_allclose(top["logit"], logits.topk(TOP_K).values, rtol=1e-4, atol=1e-4)
         for target in readings.targets.query(where).itertuples():
-            token = first_token(model.tokenizer, pair[target.target])
+            token = find_first_token(model.tokenizer, pair[target.target])
             assert target.token_id == token
             assert target.logit == pytest.approx(logits[token].item(), abs=1e-4)
             assert abs(target.rank - (logits > logits[token]).sum().item()) <= 1

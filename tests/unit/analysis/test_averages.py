@@ -8,8 +8,8 @@ import pytest
 import yaml
 from authors_files import read_sweep
 from conftest import ROOT
-from memory_injections.analysis.averages import at_site, averages_by_site, best_site, site_averages
-from memory_injections.analysis.paper import reported_site
+from memory_injections.analysis.averages import average_site, average_sites, find_best_site, select_site
+from memory_injections.analysis.paper import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 
 
@@ -18,7 +18,7 @@ def cells(p_obscure: list[float], p_injected: list[float], layer: int = 0) -> pd
 
 
 def test_the_four_averages() -> None:
-    numbers = site_averages(cells([0.1, 0.2, 0.001, 0.4], [0.2, 0.1, 0.011, 0.4]))
+    numbers = average_site(cells([0.1, 0.2, 0.001, 0.4], [0.2, 0.1, 0.011, 0.4]))
     assert numbers["mean"] == pytest.approx((100 - 50 + 1000 + 0) / 4)
     assert numbers["mean_without_top"] == pytest.approx(50 / 3)
     assert numbers["median"] == pytest.approx(50)
@@ -29,17 +29,17 @@ def test_the_four_averages() -> None:
 @pytest.mark.parametrize(("n", "dropped"), [(100, 1), (106, 2), (1000, 10)])
 def test_the_top_percent_is_rounded_up(n: int, dropped: int) -> None:
     changes = np.arange(n) + 1.0
-    numbers = site_averages(cells([1.0] * n, list(1 + changes / 100)))
+    numbers = average_site(cells([1.0] * n, list(1 + changes / 100)))
     assert numbers["mean_without_top"] == pytest.approx(changes[: n - dropped].mean())
 
 
 def test_best_site_depends_on_the_average() -> None:
     outlier = cells([0.001, 0.5, 0.5], [0.1, 0.4, 0.4], layer=0)
     steady = cells([0.001, 0.5, 0.5], [0.0011, 0.55, 0.55], layer=1)
-    sites = averages_by_site(pd.concat([outlier, steady]))
-    assert best_site(sites, "mean") == (0, 1.0)
-    assert best_site(sites, "median") == (1, 1.0)
-    assert at_site(steady, 0, 1.0).empty
+    sites = average_sites(pd.concat([outlier, steady]))
+    assert find_best_site(sites, "mean") == (0, 1.0)
+    assert find_best_site(sites, "median") == (1, 1.0)
+    assert select_site(steady, 0, 1.0).empty
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,6 @@ def test_averages_at_the_authors_sites(
 ) -> None:
     name = SweepId(model, dataset, "curated", "unembed")
     paper = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text(encoding="utf-8"))
-    assert reported_site(name, paper) == site
-    found = site_averages(at_site(read_sweep(authors, name), *site))
+    assert find_reported_site(name, paper) == site
+    found = average_site(select_site(read_sweep(authors, name), *site))
     np.testing.assert_allclose(found[["mean", "mean_without_top", "median", "ratio_of_means"]], averages, atol=0.051)

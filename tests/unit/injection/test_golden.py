@@ -13,8 +13,14 @@ from memory_injections.injection.memory_vectors import sum_unembedding_columns
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
-from memory_injections.models.scoring import probability_and_rank
-from memory_injections.models.tokenisation import first_token, load_tokenizer, memory_ids, pad, prompt_ids
+from memory_injections.models.scoring import score_token
+from memory_injections.models.tokenisation import (
+    find_first_token,
+    load_tokenizer,
+    pad,
+    tokenise_memory,
+    tokenise_prompt,
+)
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
@@ -95,11 +101,13 @@ def test_random_words(golden: Path, golden_results: Path) -> None:
     tokenizer, engine = load_tokenizer(golden), SkippingEngine(load_causal_lm(golden, [CPU]))
     lens = Lens.load(golden_results / "shared/models/tiny-gpt2/lens.safetensors", CPU)
     for (layer, magnitude), group in cells.groupby(["layer", "tweak"]):
-        rows = [prompt_ids(tokenizer, texts["obscure_prompt"][row]) for row in group["row"]]
+        rows = [tokenise_prompt(tokenizer, texts["obscure_prompt"][row]) for row in group["row"]]
         tokens, lengths = pad(rows, CPU)
-        answers = torch.tensor([first_token(tokenizer, texts["answer"][row]) for row in group["row"]])
-        vectors = torch.stack([sum_unembedding_columns(lens, memory_ids(tokenizer, word)) for word in group["word"]])
+        answers = torch.tensor([find_first_token(tokenizer, texts["answer"][row]) for row in group["row"]])
+        vectors = torch.stack(
+            [sum_unembedding_columns(lens, tokenise_memory(tokenizer, word)) for word in group["word"]]
+        )
         clean = engine.clean(tokens, lengths)
         logits = engine.injected(clean, [int(layer)] * len(rows), torch.arange(len(rows)), float(magnitude) * vectors)
-        np.testing.assert_allclose(probability_and_rank(logits, answers)[0], group["answer_prob_edit"], rtol=TOLERANCE)
+        np.testing.assert_allclose(score_token(logits, answers)[0], group["answer_prob_edit"], rtol=TOLERANCE)
     assert len(cells)

@@ -17,13 +17,13 @@ from conftest import ROOT
 from hub import ALWAYS, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections import Injector, injecting
-from memory_injections.atomic_files import sha256
+from memory_injections.atomic_files import hash_file
 from memory_injections.errors import LayerError, OverflowingInjectionError, StudyError
 from memory_injections.interactive.cli import DEFAULT_MODEL
 from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, DEFAULT_STUDY, Pretrained
 from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.sources import LocalModel
-from memory_injections.models.tokenisation import first_token, prompt_ids
+from memory_injections.models.tokenisation import find_first_token, tokenise_prompt
 from slow_path import Model
 from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
@@ -72,7 +72,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 def slow(model: Model, encoding: str, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities without and with the memory."""
-    ids = prompt_ids(model.tokenizer, PROMPT)
+    ids = tokenise_prompt(model.tokenizer, PROMPT)
     vector = MAGNITUDE * model.slow_vector(encoding, MEMORY, layer)
     return model.slow_log_probs(ids, layer, torch.zeros(())), model.slow_log_probs(ids, layer, vector)
 
@@ -98,7 +98,7 @@ def test_engine_and_slow_path_agree(
         kl = torch.nn.functional.kl_div(after, before, log_target=True, reduction="sum").item()
         assert found.kl == pytest.approx(kl, rel=1e-2)
         assert found.answer is not None
-        answer = first_token(models[name].tokenizer, ANSWER)
+        answer = find_first_token(models[name].tokenizer, ANSWER)
         assert found.answer["token_id"] == answer
         assert found.answer["rank_obscure"] == (before > before[answer]).sum()
         assert found.answer["percent_change"] == pytest.approx(100 * (after - before)[answer].expm1().item(), rel=1e-2)
@@ -140,7 +140,7 @@ def test_hooks_in_a_lower_precision(tiny_models: dict[str, Path], injectors: dic
 def test_positions(
     name: str, positions: Any, models: dict[str, Model], injectors: dict[str, Injector], hooked: dict[str, Injector]
 ) -> None:
-    model, ids = models[name], prompt_ids(models[name].tokenizer, PROMPT)
+    model, ids = models[name], tokenise_prompt(models[name].tokenizer, PROMPT)
     vector = torch.zeros(len(ids), model.lens.W_U.shape[0])
     vector[positions] = MAGNITUDE * model.slow_vector("unembed", MEMORY, 0)
     before, after = model.slow_log_probs(ids, 0, torch.zeros(())), model.slow_log_probs(ids, 0, vector)
@@ -227,7 +227,7 @@ def test_heads(
 ) -> None:
     model = models[name]
     with torch.no_grad():
-        _, cache = model.bridge.run_with_cache(torch.tensor([prompt_ids(model.tokenizer, PROMPT)]))
+        _, cache = model.bridge.run_with_cache(torch.tensor([tokenise_prompt(model.tokenizer, PROMPT)]))
         result = torch.einsum("hd,hdm->hm", cache["blocks.1.attn.hook_z"][0, -1], model.bridge.W_O[1])
         logits = result @ model.bridge.W_U + model.bridge.b_U
     injectors_ = [injectors[name], *(Injector.of(boot(tiny_models[name], **form)) for form in FORMS.values())]
@@ -247,7 +247,7 @@ def test_generated_text_is_what_one_pass_a_token_says(
     model, texts = models[name], []
     vector = model.slow_vector("unembed", MEMORY, 2)
     for added in (torch.zeros(()), vector):
-        ids = prompt_ids(model.tokenizer, PROMPT)
+        ids = tokenise_prompt(model.tokenizer, PROMPT)
         n_prompt = len(ids)
         for _ in range(8):
             ids.append(int(model.slow_log_probs(ids, 2, added).argmax()))
@@ -400,7 +400,7 @@ def test_a_model_is_fetched_once_and_whole_or_not_at_all(hub: Hub, models: dict[
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["source"]["repo"] == "someone/tiny"
-    assert sha256(folder / "checkpoint" / "model.safetensors") == manifest["files"]["model.safetensors"]
+    assert hash_file(folder / "checkpoint" / "model.safetensors") == manifest["files"]["model.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,19 @@
 """A digest of code follows what the code computes, and nothing else."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from memory_injections.data.sources import FileDataset, UrlDataset
 from memory_injections.jobs import digest
 from memory_injections.jobs.digest import digest_function, digest_modules, digest_object, digest_script
 
 # What the store of cells depends on.
-CELLS = ("injection.cell_computer", "models.loading")
+CALL = re.search(r"digest_modules\((.*?)\)", (ROOT / "workflow" / "scripts" / "cells.py").read_text(encoding="utf-8"))
+CELLS = re.findall(r'"([\w.]+)"', CALL[1] if CALL else "")
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
         ("injection.skipping_engine", "% n_rows", "% n_rows + 0"),
         ("injection.memory_vectors", ".sum(dim=1)", ".mean(dim=1)"),
         ("models.scoring", "count_nonzero(log_probs > own", "count_nonzero(log_probs >= own"),
-        ("models.tokenisation", "[bos_id(tokenizer), *ids]", "[*ids]"),
+        ("models.tokenisation", "[find_bos(tokenizer), *ids]", "[*ids]"),
         ("models.loading", "dtype=set_precision(precision)", "dtype=torch.float64"),
         ("models.lens", "device=str(device)", 'device="cpu"'),
     ],
@@ -55,9 +58,7 @@ def test_arithmetic_of_imported_modules_counts(package: Path, module: str, old: 
 def test_code_that_no_cell_depends_on_does_not_count(package: Path) -> None:
     before = digest_modules(*CELLS)
     edit(package, "models.lens", lambda text: text.replace("addmm(lens.b_U", "addmm(0 * lens.b_U"))
-    edit(
-        package, "injection.skipping_engine", lambda text: text + "\n\ndef nobody_calls_this() -> None:\n    print()\n"
-    )
+    edit(package, "models.tokenisation", lambda text: text + "\n\ndef nobody_calls_this() -> None:\n    print()\n")
     modules = (
         "config.study", "pages.figures", "analysis.tables", "sweeps.store", "pages.report", "sweeps.cells",
         "data.prompt_pairs", "data.__init__",
@@ -167,6 +168,19 @@ def test_one_figure_counts_and_its_neighbours_do_not(package: Path) -> None:
     edit(package, "pages.figures", lambda text: text.replace("jitter=0.25", "jitter=0.26"))
     assert digest_function("pages.figures", "change") == before["change"]
     assert digest_function("pages.figures", "distribution") != before["distribution"]
+
+
+def test_a_name_in_quotes_counts_in_an_annotation_alone(package: Path, tmp_path: Path) -> None:
+    (package / "quoted.py").write_text(
+        "def change():\n    return 1\n\nclass Later:\n    pass\n\n"
+        "def use(table) -> 'Later':\n    return table['change']\n"
+    )
+    (tmp_path / "script.py").write_text("from memory_injections.quoted import use\nuse(0)\n")
+    before = digest_script(tmp_path / "script.py")
+    edit(package, "quoted", lambda text: text.replace("return 1", "return 2"))
+    assert digest_script(tmp_path / "script.py") == before
+    edit(package, "quoted", lambda text: text.replace("pass", "value = 2"))
+    assert digest_script(tmp_path / "script.py") != before
 
 
 def test_versions_of_libraries_that_determine_numbers_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,14 @@ import pandas as pd
 import pytest
 import torch
 from memory_injections.errors import StudyError
-from memory_injections.models.tokenisation import answer_ids, first_token, length_batches, memory_ids, pad, prompt_ids
+from memory_injections.models.tokenisation import (
+    batch_by_length,
+    find_answer_tokens,
+    find_first_token,
+    pad,
+    tokenise_memory,
+    tokenise_prompt,
+)
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -25,17 +32,17 @@ def llama_like() -> PreTrainedTokenizerFast:
 
 
 def test_prompt_has_bos_and_memory_has_none(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert prompt_ids(tokenizer, "Peru")[0] == tokenizer.bos_token_id
-    assert prompt_ids(tokenizer, "Peru", bos=False) == prompt_ids(tokenizer, "Peru")[1:]
-    assert tokenizer.decode(memory_ids(tokenizer, "e")) == "e"
+    assert tokenise_prompt(tokenizer, "Peru")[0] == tokenizer.bos_token_id
+    assert tokenise_prompt(tokenizer, "Peru", bos=False) == tokenise_prompt(tokenizer, "Peru")[1:]
+    assert tokenizer.decode(tokenise_memory(tokenizer, "e")) == "e"
 
 
 def test_a_repeated_token_counts_once(tokenizer: PreTrainedTokenizerFast) -> None:
-    assert memory_ids(tokenizer, "Q Q Q") == memory_ids(tokenizer, "Q Q")
+    assert tokenise_memory(tokenizer, "Q Q Q") == tokenise_memory(tokenizer, "Q Q")
 
 
 def test_answer_is_scored_with_a_space_in_front(tokenizer: PreTrainedTokenizerFast) -> None:
-    token = first_token(tokenizer, "the")
+    token = find_first_token(tokenizer, "the")
     assert str(tokenizer.decode([token])).startswith(" ")
 
 
@@ -43,15 +50,15 @@ def test_a_bare_space_token_is_passed_over(
     llama_like: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert llama_like(" Paris", add_special_tokens=False)["input_ids"] == [1, 2]
-    assert answer_ids(llama_like, pairs_with("Paris")) == [2]
+    assert find_answer_tokens(llama_like, pairs_with("Paris")) == [2]
     assert "start with a bare space token" in caplog.text
 
 
 def test_an_answer_without_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(StudyError, match=r"prompt pair 1: the answer '\\u2003\\n' has no token that carries text"):
-        answer_ids(tokenizer, pairs_with("Lima", "\u2003\n"))
+        find_answer_tokens(tokenizer, pairs_with("Lima", "\u2003\n"))
     with pytest.raises(StudyError, match="has no tokens"):
-        memory_ids(tokenizer, "")
+        tokenise_memory(tokenizer, "")
 
 
 def test_pad_and_batches() -> None:
@@ -59,10 +66,10 @@ def test_pad_and_batches() -> None:
     assert tokens.tolist() == [[5, 0], [6, 7]]
     assert lengths.tolist() == [1, 2]
     sizes = [9, 3, 9, 10, 3, 30]
-    batches = length_batches(sizes, max_tokens=20, multiple_of=4)
+    batches = batch_by_length(sizes, max_tokens=20, multiple_of=4)
     assert sorted(index for batch in batches for index in batch) == list(range(6))
     for batch in batches:
         rounded = {-(-sizes[index] // 4) * 4 for index in batch}
         assert len(rounded) == 1
         assert len(batch) == 1 or len(batch) * rounded.pop() <= 20
-    assert [len({sizes[i] for i in batch}) for batch in length_batches(sizes, 1000)] == [1, 1, 1, 1]
+    assert [len({sizes[i] for i in batch}) for batch in batch_by_length(sizes, 1000)] == [1, 1, 1, 1]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from explorer_tables import LAYERS, MAGNITUDES, OURS, RANDOM, THEIRS, tables_in, unpack
-from memory_injections.analysis.averages import AVERAGES, averages_by_site
+from memory_injections.analysis.averages import AVERAGES, average_sites
 from memory_injections.pages import explorer_data
 from memory_injections.sweeps.identity import SweepId
 
@@ -33,7 +33,7 @@ def test_probabilities_survive_within_the_bound() -> None:
 def test_averages_are_those_of_statistics(tables: dict[str, Any]) -> None:
     cells = pd.read_parquet(tables["sweeps"][OURS])
     packed = unpack(explorer_data.pack_sites(cells))
-    expected = averages_by_site(cells)
+    expected = average_sites(cells)
     assert packed["layers"] == list(LAYERS)
     assert packed["magnitudes"] == list(MAGNITUDES)
     for name in [*AVERAGES, "n_improved", "n_prompts"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import CONFIGS, PAIRS, ROOT, tiny_study
+from conftest import PAIRS, ROOT, tiny_study
 from memory_injections.config.study import parse_study
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from authors_files import TINY_CURATED, TINY_RANDOM, curated_folder, read_sweep, write_authors_files
-from memory_injections.analysis.averages import at_site
+from memory_injections.analysis.averages import select_site
 from memory_injections.errors import StudyError
 from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
@@ -30,7 +30,7 @@ def test_every_sweep_and_cell_of_a_copy_is_found(tmp_path: Path) -> None:
 def test_random_memories_are_the_words_that_were_injected(authors: Path) -> None:
     cells = read_sweep(authors, SweepId("gpt2", "hand", "top_5000_words", "unembed"))
     assert len(cells) == 106 * 12 * 15
-    first = at_site(cells, 0, 1).iloc[0]
+    first = select_site(cells, 0, 1).iloc[0]
     assert (first["memory"], first["top_token_id"]) == ("since", 13)
 
 

@@ -8,6 +8,8 @@ from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.sweeps.running import describe_context
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture
 def bench(tiny_models: dict[str, Path], tmp_path: Path) -> Bench:

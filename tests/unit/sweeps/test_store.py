@@ -15,6 +15,8 @@ from bench import Bench, assert_same, sweep
 from memory_injections.injection import cell_computer
 from memory_injections.sweeps.cells import KEY
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_a_damaged_part_is_computed_again(
     tiny_models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.models.lens import Lens, head_results, in_vocabulary
+from memory_injections.models.lens import Lens, compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import HEADS_AT_ONCE
 from memory_injections.terms import PROMPT_KINDS
 
@@ -81,7 +81,7 @@ def _read_prompts(
     kind: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read the heads of prompts of one kind: return their top tokens, and how they rate the targets."""
-    logits = in_vocabulary(lens, head_results(lens, z.to(lens.W_O.device)))
+    logits = read_in_vocabulary(lens, compute_head_results(lens, z.to(lens.W_O.device)))
     top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
     index = _list_heads(prompt_ids, kind, top.values.shape, "rank")
     top_table = index.assign(

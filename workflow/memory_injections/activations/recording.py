@@ -5,7 +5,7 @@ text (explicit prompt, obscure prompt, memory) it has these tensors, with a row 
 
 - `<kind>.resid` [prompt, layer + 1, d_model]: the residual stream before every block, and after the last one
 - `<kind>.attn_out`, `<kind>.mlp_out` [prompt, layer, d_model]: what attention and MLP add to it
-- `<kind>.z` [prompt, layer, head, d_head]: from which `lens.head_results` gives each head's output exactly
+- `<kind>.z` [prompt, layer, head, d_head]: from which `lens.compute_head_results` gives each head's output exactly
 - `<kind>.n_tokens`, `<kind>.p_answer`, `<kind>.rank_answer` [prompt]: the number of tokens, and the probability and the
   rank of the answer as next token
 
@@ -24,8 +24,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.models.limits import ACTIVATION_TOKENS
-from memory_injections.models.scoring import probability_and_rank
-from memory_injections.models.tokenisation import answer_ids, check_context, first_token, length_batches, prompt_ids
+from memory_injections.models.scoring import score_token
+from memory_injections.models.tokenisation import (
+    batch_by_length,
+    check_context,
+    find_answer_tokens,
+    find_first_token,
+    tokenise_prompt,
+)
 
 # The kinds of text, and the columns of a table of prompt pairs that have them.
 KINDS = {"explicit": "explicit_prompt", "obscure": "obscure_prompt", "memory": "memory"}
@@ -40,13 +46,13 @@ def record_activations(
     `bos` says whether every text starts with the BOS token. Raises `StudyError` for a text without tokens, or one that
     is longer than the model's context.
     """
-    answers = torch.tensor(answer_ids(tokenizer, pairs))
+    answers = torch.tensor(find_answer_tokens(tokenizer, pairs))
     tensors = {
         "answer_id": answers,
-        "memory_id": torch.tensor([first_token(tokenizer, memory) for memory in pairs["memory"]]),
+        "memory_id": torch.tensor([find_first_token(tokenizer, memory) for memory in pairs["memory"]]),
     }
     for kind, column in KINDS.items():
-        rows = [prompt_ids(tokenizer, text, bos) for text in pairs[column]]
+        rows = [tokenise_prompt(tokenizer, text, bos) for text in pairs[column]]
         check_context(rows, pairs["prompt_id"], column, bridge.cfg.n_ctx)
         tensors |= {f"{kind}.{name}": values for name, values in _record_texts(bridge, rows, answers).items()}
     return tensors
@@ -58,7 +64,7 @@ def _record_texts(
     """Record the activations of texts, given as token ids, in batches of texts of one length; return them in order."""
     lengths = [len(row) for row in rows]
     tensors = {"n_tokens": torch.tensor(lengths)}
-    for batch in length_batches(lengths, ACTIVATION_TOKENS):
+    for batch in batch_by_length(lengths, ACTIVATION_TOKENS):
         tokens = torch.tensor([rows[index] for index in batch], device=bridge.cfg.device)
         for name, values in _record_batch(bridge, tokens, answers[batch].to(tokens.device)).items():
             tensors.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))[batch] = values
@@ -75,7 +81,7 @@ def _record_batch(
         return torch.stack([cache[f"blocks.{layer}.{hook}"][:, -1] for layer in layers], dim=1).float().cpu()
 
     layers = range(bridge.cfg.n_layers)
-    p_answer, rank_answer = probability_and_rank(logits[:, -1], answers)
+    p_answer, rank_answer = score_token(logits[:, -1], answers)
     resid_pre, resid_last = stack("hook_resid_pre", layers), stack("hook_resid_post", layers[-1:])
     return {
         "resid": torch.cat([resid_pre, resid_last], dim=1),

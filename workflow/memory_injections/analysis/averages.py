@@ -24,7 +24,7 @@ def percent_change(cells: pd.DataFrame) -> pd.Series:
     return 100 * (cells["p_injected"] / before.where(before > 0) - 1)
 
 
-def site_averages(cells: pd.DataFrame) -> pd.Series:
+def average_site(cells: pd.DataFrame) -> pd.Series:
     """Return the four averages of the percent change over the prompts of one site, in percent, and how many improve.
 
     - mean: of the per-prompt changes
@@ -47,14 +47,14 @@ def site_averages(cells: pd.DataFrame) -> pd.Series:
     )
 
 
-def averages_by_site(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return `site_averages` of every (layer, magnitude), indexed by them."""
+def average_sites(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return `average_site` of every (layer, magnitude), indexed by them."""
     columns = ["p_obscure", "p_injected"]
-    table = cells.groupby(["layer", "magnitude"])[columns].apply(site_averages)
+    table = cells.groupby(["layer", "magnitude"])[columns].apply(average_site)
     return table.astype({"n_improved": int, "n_prompts": int})
 
 
-def best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
+def find_best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
     """Return the (layer, magnitude) with the highest value of one average."""
     if sites[average].isna().all():
         raise StudyError("every answer has probability zero before injection; check the answers of the data set")
@@ -62,11 +62,11 @@ def best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
     return int(layer), float(magnitude)
 
 
-def at_site(cells: pd.DataFrame, layer: int, magnitude: float) -> pd.DataFrame:
+def select_site(cells: pd.DataFrame, layer: int, magnitude: float) -> pd.DataFrame:
     """Return the cells of one site; none if the grid does not have it."""
     return cells[(cells["layer"] == layer) & np.isclose(cells["magnitude"], magnitude)]
 
 
-def paired_p_value(differences: pd.Series) -> float:
+def compare_pairs(differences: pd.Series) -> float:
     """Return the p-value of Wilcoxon's signed-rank test of paired differences over prompts."""
     return float(wilcoxon(differences).pvalue) if (differences != 0).any() else 1.0

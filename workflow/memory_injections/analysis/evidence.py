@@ -14,13 +14,13 @@ from scipy.stats import false_discovery_control
 
 from memory_injections.analysis.averages import (
     AVERAGES,
-    at_site,
-    averages_by_site,
-    best_site,
-    paired_p_value,
+    average_sites,
+    compare_pairs,
+    find_best_site,
     percent_change,
+    select_site,
 )
-from memory_injections.analysis.paper import reported_site
+from memory_injections.analysis.paper import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 
@@ -33,7 +33,7 @@ TESTED = ["memories", "n_sites", "n_better", "n_worse", "site", "layer", "magnit
 Changes = Float[np.ndarray, "prompt site"]
 
 
-def robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
+def assess_robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Evaluate the best sites of one sweep on other prompts, in percent change.
 
     Columns: best_by, layer, magnitude; chosen_on_all, the average at the site chosen on all prompts, as the authors
@@ -43,12 +43,12 @@ def robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
     percentile bootstrap interval over prompts; improved, the share of the `n_prompts` prompts whose answer becomes more
     probable there. Prompts whose answer was impossible before, in float32, have no percent change and do not count.
     """
-    sites = averages_by_site(cells)
-    changes = _changes(cells)
+    sites = average_sites(cells)
+    changes = _tabulate_changes(cells)
     rows = []
     for average in BEST_BY:
-        layer, magnitude = best_site(sites, average)
-        here = at_site(cells, layer, magnitude)
+        layer, magnitude = find_best_site(sites, average)
+        here = select_site(cells, layer, magnitude)
         change = percent_change(here).dropna()
         rows.append(
             {
@@ -56,8 +56,8 @@ def robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
                 "layer": layer,
                 "magnitude": magnitude,
                 "chosen_on_all": sites.loc[(layer, magnitude), average],
-                **held_out(changes, average, np.random.default_rng(seed)),
-                **intervals(here, np.random.default_rng(seed)),
+                **hold_out(changes, average, np.random.default_rng(seed)),
+                **bootstrap_intervals(here, np.random.default_rng(seed)),
                 "improved": float((change > 0).mean()),
                 "n_prompts": len(change),
             }
@@ -65,12 +65,12 @@ def robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _changes(cells: pd.DataFrame) -> Changes:
+def _tabulate_changes(cells: pd.DataFrame) -> Changes:
     table = cells[["prompt_id", "layer", "magnitude"]].assign(change=percent_change(cells))
     return table.pivot(index="prompt_id", columns=["layer", "magnitude"], values="change").to_numpy()
 
 
-def held_out(changes: Changes, average: str, rng: np.random.Generator) -> dict[str, float]:
+def hold_out(changes: Changes, average: str, rng: np.random.Generator) -> dict[str, float]:
     """Choose the best site on a random half of the prompts and average it on the other half, over many splits.
 
     Missing where a half has no prompts.
@@ -91,7 +91,7 @@ def held_out(changes: Changes, average: str, rng: np.random.Generator) -> dict[s
     }
 
 
-def intervals(here: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
+def bootstrap_intervals(here: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     """Return a 95 % percentile bootstrap interval over prompts for each average at one site, in percent."""
     before, after = (here[name].to_numpy(dtype="float64") for name in ("p_obscure", "p_injected"))
     possible = before > 0
@@ -113,7 +113,7 @@ def intervals(here: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
     }
 
 
-def against_random(
+def compare_with_random(
     curated: pd.DataFrame, random: Mapping[str, Path], reported: tuple[int, float] | None = None
 ) -> pd.DataFrame:
     """Test curated against random memories, prompt by prompt, at every site that both have.
@@ -125,8 +125,8 @@ def against_random(
     one that the authors report) layer, magnitude, difference (median of the differences, in nats) and q (adjusted
     p-value), missing where the random memories do not have the site.
     """
-    averages = averages_by_site(curated)
-    sites = {f"best {average}": best_site(averages, average) for average in BEST_BY}
+    averages = average_sites(curated)
+    sites = {f"best {average}": find_best_site(averages, average) for average in BEST_BY}
     if reported is not None and reported in averages.index:
         sites["the authors'"] = reported
     rows = []
@@ -154,7 +154,7 @@ def _test_sites(curated: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
     # Two answers with probability zero in float32 do not differ.
     after["difference"] = after["difference"].fillna(0)
     by_site = after.groupby(["layer", "magnitude"])["difference"]
-    tests = pd.DataFrame({"difference": by_site.median(), "q": by_site.agg(paired_p_value)})
+    tests = pd.DataFrame({"difference": by_site.median(), "q": by_site.agg(compare_pairs)})
     if len(tests):
         tests["q"] = false_discovery_control(tests["q"])
     return tests
@@ -163,14 +163,14 @@ def _test_sites(curated: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
 def assess_sweeps(
     sweeps: Mapping[SweepId, Path], paper: Mapping[str, Any], seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `robustness` of every sweep and `against_random` of every curated one, the sweep in the first columns."""
+    """Return `assess_robustness` of every sweep and `compare_with_random` of every curated one, sweeps named first."""
     robust, tested = [], []
     for sweep, path in sweeps.items():
         cells = pd.read_parquet(path, columns=COLUMNS)
-        robust.append(robustness(cells, seed).assign(**sweep.columns))
+        robust.append(assess_robustness(cells, seed).assign(**sweep.columns))
         if sweep.memories == CURATED:
             random = {other.memories: sweeps[other] for other in sweep.other_memories(sweeps)}
-            table = against_random(cells, random, reported_site(sweep, paper))
+            table = compare_with_random(cells, random, find_reported_site(sweep, paper))
             tested.append(table.assign(model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding))
     return _put_sweep_first(robust), _put_sweep_first(tested)
 

@@ -8,7 +8,7 @@ from memory_injections.sweeps.identity import SweepId
 PAPER_ENCODING = "unembed"
 
 
-def reported_site(name: SweepId, paper: Mapping[str, Any]) -> tuple[int, float] | None:
+def find_reported_site(name: SweepId, paper: Mapping[str, Any]) -> tuple[int, float] | None:
     """Return the (layer, magnitude) that the paper reports for a sweep, by indices from 0; None if it reports none."""
     site = paper["sites"].get(name.model, {}).get(name.dataset)
     return (int(site[0]), float(site[1])) if site and name.encoding == PAPER_ENCODING else None

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memory_injections.analysis.averages import AVERAGES, averages_by_site, best_site
-from memory_injections.analysis.paper import reported_site
+from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site
+from memory_injections.analysis.paper import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 
@@ -35,7 +35,7 @@ class Cells:
     @cached_property
     def sites(self) -> pd.DataFrame:
         """The four averages of every site."""
-        return averages_by_site(self.table)
+        return average_sites(self.table)
 
     @cached_property
     def prompts(self) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def build_scorecard(
     """
     rows: list[dict[str, Any]] = []
     for name in sorted({*ours, *authors}):
-        reported = reported_site(name, paper)
+        reported = find_reported_site(name, paper)
         sides = {
             who: Cells.read(of[name], reported) for who, of in (("authors", authors), ("ours", ours)) if name in of
         }
@@ -66,7 +66,7 @@ def build_scorecard(
 def _compare_numbers(
     name: SweepId, sides: Mapping[str, Cells], reported: tuple[int, float] | None
 ) -> Iterator[dict[str, Any]]:
-    shared = _shared(sides) if name.memories == CURATED and len(sides) == 2 else {}
+    shared = _select_shared(sides) if name.memories == CURATED and len(sides) == 2 else {}
 
     def row(quantity: str, value: Callable[[Cells], float]) -> dict[str, Any]:
         numbers: dict[str, Any] = {who: value(cells) for who, cells in sides.items()}
@@ -76,27 +76,27 @@ def _compare_numbers(
 
     if name.memories == CURATED:
         for kind in ("explicit", "obscure"):
-            yield row(f"mean p_{kind}", partial(_mean_p, kind))
-            yield row(f"surprisal, {kind} (nats)", partial(_surprisal, kind))
+            yield row(f"mean p_{kind}", partial(_average_p, kind))
+            yield row(f"surprisal, {kind} (nats)", partial(_average_surprisal, kind))
         for index, part in enumerate(("layer", "magnitude")):
             if reported:
                 yield {"quantity": f"{part} of the site that the authors report", "paper": reported[index]}
             for average in ("mean", "median"):
-                best = {who: best_site(cells.sites, average)[index] for who, cells in sides.items()}
+                best = {who: find_best_site(cells.sites, average)[index] for who, cells in sides.items()}
                 yield {"quantity": f"{part} of the best {average}", **best}
     if reported:
         for average, label in AVERAGES.items():
             quantity = f"{label} at layer {reported[0]}, magnitude {reported[1]:g} (%)"
             yield row(quantity, partial(_average_at, reported, average))
     if shared:
-        yield from _agreement(shared)
+        yield from _compare_prompts(shared)
 
 
-def _mean_p(kind: str, cells: Cells) -> float:
+def _average_p(kind: str, cells: Cells) -> float:
     return cells.prompts[f"p_{kind}"].mean()
 
 
-def _surprisal(kind: str, cells: Cells) -> float:
+def _average_surprisal(kind: str, cells: Cells) -> float:
     return -np.log(cells.prompts[f"p_{kind}"]).mean()
 
 
@@ -105,7 +105,7 @@ def _average_at(site: tuple[int, float], average: str, cells: Cells) -> float:
     return float(cells.sites[average].get(site, np.nan))
 
 
-def _shared(sides: Mapping[str, Cells]) -> dict[str, Cells]:
+def _select_shared(sides: Mapping[str, Cells]) -> dict[str, Cells]:
     """Return both sides' cells of the prompts and sites that both have; an empty mapping if there are none."""
     key = [*KEY, "memory"]
     both = sides["ours"].table.merge(sides["authors"].table, on=key, suffixes=("_ours", "_authors"))
@@ -116,7 +116,7 @@ def _shared(sides: Mapping[str, Cells]) -> dict[str, Cells]:
     }
 
 
-def _agreement(shared: Mapping[str, Cells]) -> Iterator[dict[str, Any]]:
+def _compare_prompts(shared: Mapping[str, Cells]) -> Iterator[dict[str, Any]]:
     for quantity in ("p_explicit", "p_obscure", "p_injected"):
         of = {who: cells.table if quantity == "p_injected" else cells.prompts for who, cells in shared.items()}
         ours, theirs = (of[who][quantity].astype("float64") for who in ("ours", "authors"))

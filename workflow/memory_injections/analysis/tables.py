@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.analysis.averages import AVERAGES, at_site, averages_by_site, best_site, site_averages
+from memory_injections.analysis.averages import AVERAGES, average_site, average_sites, find_best_site, select_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS
 
@@ -92,14 +92,14 @@ def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) 
             "gain": value,
         }
         for kind in PROMPT_KINDS:
-            row[f"says_{kind}"] = " · ".join(says.loc[says["prompt_kind"] == kind, "token"].map(_visible))
+            row[f"says_{kind}"] = " · ".join(says.loc[says["prompt_kind"] == kind, "token"].map(_show_token))
             for target in ("answer", "memory"):
                 row[f"{target}_rank_{kind}"] = int(wide.loc[(prompt_id, layer, head), ("rank", target, kind)])
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _visible(token: str) -> str:
+def _show_token(token: str) -> str:
     return token.strip() or repr(token)
 
 
@@ -119,13 +119,13 @@ def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
         cells = pd.read_parquet(path)
         others = sweep.other_memories(sweeps) if sweep == curated else []
         tables = {sweep.memories: cells, **{other.memories: pd.read_parquet(sweeps[other]) for other in others}}
-        sites = averages_by_site(cells)
+        sites = average_sites(cells)
         for best_by in BEST_BY:
-            layer, magnitude = best_site(sites, best_by)
+            layer, magnitude = find_best_site(sites, best_by)
             where = {"encoding": sweep.encoding, "best_by": best_by, "layer": layer, "magnitude": magnitude}
             for memories, table in tables.items():
-                here = at_site(table, layer, magnitude)
-                numbers = dict.fromkeys(NUMBERS) if here.empty else site_averages(here).to_dict()
+                here = select_site(table, layer, magnitude)
+                numbers = dict.fromkeys(NUMBERS) if here.empty else average_site(here).to_dict()
                 rows.append({"model": sweep.model, "dataset": sweep.dataset, **where, "memories": memories, **numbers})
     first = ["model", "dataset", "encoding", "best_by", "layer", "magnitude", "memories"]
     return pd.DataFrame(rows, columns=[*first, *NUMBERS]).astype({"n_improved": "Int64", "n_prompts": "Int64"})

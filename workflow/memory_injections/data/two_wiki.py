@@ -125,14 +125,14 @@ def read_records(path: Path, member: str | None, source: str) -> list[Any]:
         if content.startswith(b"PAR1"):
             return pq.read_table(pa.BufferReader(content), columns=list(FIELDS)).to_pylist()
         if content[:100].lstrip().startswith(b"["):
-            return json.loads(content, object_hook=_needed)
-        return [json.loads(line, object_hook=_needed) for line in content.splitlines() if line.strip()]
+            return json.loads(content, object_hook=_keep_fields)
+        return [json.loads(line, object_hook=_keep_fields) for line in content.splitlines() if line.strip()]
     except (ValueError, pa.ArrowException) as error:
         hint = "; name the file in the archive as `member`" if zipfile.is_zipfile(path) else ""
         raise StudyError(f"{source} is neither a JSON list nor JSON Lines nor Parquet ({error}){hint}") from error
 
 
-def _needed(record: dict[str, Any]) -> dict[str, Any]:
+def _keep_fields(record: dict[str, Any]) -> dict[str, Any]:
     """Drop the paragraphs of a record, which are nearly all of the data."""
     return {field: record[field] for field in FIELDS if field in record}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from memory_injections.atomic_files import sha256
+from memory_injections.atomic_files import hash_file
 from memory_injections.errors import StudyError
 
 ATTEMPTS = 3
@@ -13,7 +13,7 @@ ATTEMPTS = 3
 
 def check_sha256(path: Path, expected: str, what: str) -> None:
     """Raise `StudyError` unless the file has the expected checksum."""
-    found = sha256(path)
+    found = hash_file(path)
     if found != expected:
         raise StudyError(
             f"{what} has sha256 {found}, but the config says {expected}; "

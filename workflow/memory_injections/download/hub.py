@@ -37,7 +37,7 @@ def download_config(repo: str, revision: str) -> Path:
 
     A gated repository refuses this small file just as it refuses the weights.
     """
-    path = _snapshot(repo, revision, [CONFIG]) / CONFIG
+    path = _fetch_snapshot(repo, revision, [CONFIG]) / CONFIG
     if not path.is_file():
         raise StudyError(f"Hugging Face repository {repo} lacks the file {CONFIG}; name a repository with a model")
     return path
@@ -48,17 +48,17 @@ def download_model(repo: str, revision: str) -> Path:
 
     PyTorch weights are taken only where there are none in safetensors.
     """
-    folder = _snapshot(repo, revision, MODEL_FILES)
+    folder = _fetch_snapshot(repo, revision, MODEL_FILES)
     if not any(folder.glob("model*.safetensors")):
         # By the commit, because the revision may have moved in the meantime.
-        folder = _snapshot(repo, folder.name, ["pytorch_model*.bin"])
+        folder = _fetch_snapshot(repo, folder.name, ["pytorch_model*.bin"])
     return folder
 
 
 def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
     """Download one CSV file of a data set repository, and read every column as text."""
     # `load_dataset` would forget the revision and find nothing when the hub is out of reach; a snapshot is exact.
-    path = _snapshot(repo, revision, [file], repo_type="dataset") / file
+    path = _fetch_snapshot(repo, revision, [file], repo_type="dataset") / file
     if not path.is_file():
         raise StudyError(f"Hugging Face repository {repo} lacks the file {file}; correct the file's name in the config")
     load = partial(Dataset.from_csv, str(path), keep_default_na=False)
@@ -72,7 +72,7 @@ def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
     return rows.to_pandas()
 
 
-def _snapshot(repo: str, revision: str, files: list[str], repo_type: str = "model") -> Path:
+def _fetch_snapshot(repo: str, revision: str, files: list[str], repo_type: str = "model") -> Path:
     """Download some files of a repository; every failure becomes a `StudyError`.
 
     The client resumes interrupted files and retries some requests, but gives up others at once. So the whole call is
@@ -89,7 +89,7 @@ def _snapshot(repo: str, revision: str, files: list[str], repo_type: str = "mode
         except (OSError, RuntimeError, httpx2.TransportError, HFValidationError) as error:
             # The client reports an unexpected answer as a hub that cannot be reached; the cause tells.
             cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
-            wait = _seconds_to_wait(cause)
+            wait = _choose_pause(cause)
             if attempt == ATTEMPTS or wait is None:
                 raise _describe_failure(repo, cause) from error
             logger.warning("%s: %s; trying again in %d s", repo, first_line(cause), wait)
@@ -97,7 +97,7 @@ def _snapshot(repo: str, revision: str, files: list[str], repo_type: str = "mode
         attempt += 1
 
 
-def _seconds_to_wait(error: BaseException) -> int | None:
+def _choose_pause(error: BaseException) -> int | None:
     """Return how long to wait before the next attempt, or None if another attempt would not help."""
     if isinstance(error, httpx2.TransportError):
         return PAUSE

@@ -24,8 +24,8 @@ from memory_injections.errors import OverflowingInjectionError, StudyError
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
-from memory_injections.models.scoring import answer_scores, kl_divergence
-from memory_injections.models.tokenisation import length_batches, pad, upload
+from memory_injections.models.scoring import kl_divergence, score_answers
+from memory_injections.models.tokenisation import batch_by_length, pad, upload
 
 # Batches whose scores may still be on the device: enough to keep a GPU busy, few enough to lose little when a job ends.
 IN_FLIGHT = 2
@@ -115,7 +115,7 @@ class CellComputer:
         per_layer = math.ceil(len(cells) / len(waiting) / len(layers))
         while waiting:
             lengths = [len(prompts[name].tokens) for name in waiting]
-            names = waiting[: len(length_batches(lengths, self.batches.max_tokens // per_layer, multiple_of)[0])]
+            names = waiting[: len(batch_by_length(lengths, self.batches.max_tokens // per_layer, multiple_of)[0])]
             grouped = pd.concat([by_prompt[name] for name in names])
             prepare = partial(_PromptGroup, self.engine, grouped, prompts, vectors.vectors)
             group = self.batches.attempt(len(names), lengths[len(names) - 1], prepare)
@@ -204,7 +204,7 @@ class _PromptGroup:
         self.clean = engine.clean(tokens, lengths, sorted(set(self.layers)))
         self.answers = self._upload_array(np.array([prompts[name].answer for name in names]))
         self.log_probs = self.clean.logits.log_softmax(dim=1)
-        self.obscure = answer_scores(self.log_probs, self.answers)
+        self.obscure = score_answers(self.log_probs, self.answers)
         self.prompt = self._upload_array(codes)
         self.vector = self._upload_array(cells["vector"].to_numpy())
         self.magnitude = self._upload_array(cells["magnitude"].to_numpy()).float()
@@ -219,7 +219,7 @@ class _PromptGroup:
         log_probs = self.engine.injected(self.clean, self.layers[cells], prompt, deltas).log_softmax(dim=1)
         scores = {
             **{f"{name}_obscure": values[prompt] for name, values in self.obscure.items()},
-            **{f"{name}_injected": values for name, values in answer_scores(log_probs, self.answers[prompt]).items()},
+            **{f"{name}_injected": values for name, values in score_answers(log_probs, self.answers[prompt]).items()},
             "kl": kl_divergence(self.log_probs[prompt], log_probs),
             "top_token_id": log_probs.argmax(dim=1),
         }

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.limits import MEMORY_PADDING, MEMORY_TOKENS
-from memory_injections.models.tokenisation import length_batches, memory_ids, pad, prompt_ids
+from memory_injections.models.tokenisation import batch_by_length, pad, tokenise_memory, tokenise_prompt
 
 # Words of a word list are encoded again and again.
 CACHED_MEMORIES = 8192
@@ -83,13 +83,13 @@ class MemoryEncoder:
         return MemoryVectors(vectors.to(self.engine.device), first_row, is_per_layer, layers)
 
     def _encode_tokens(self, encoding: str, text: str) -> Float[Tensor, " d_model"]:
-        return TOKEN_ENCODINGS[encoding](self.lens, memory_ids(self.tokenizer, text))
+        return TOKEN_ENCODINGS[encoding](self.lens, tokenise_memory(self.tokenizer, text))
 
     def _run_memories(self, texts: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "memory layer d_model"]:
         """Return the layers' attention outputs at the last token of each text, with BOS in front."""
-        rows = [prompt_ids(self.tokenizer, text) for text in texts]
+        rows = [tokenise_prompt(self.tokenizer, text) for text in texts]
         outputs = torch.empty(len(rows), len(layers), self.lens.W_U.shape[0], device=self.engine.device)
-        for batch in length_batches([len(row) for row in rows], MEMORY_TOKENS, MEMORY_PADDING):
+        for batch in batch_by_length([len(row) for row in rows], MEMORY_TOKENS, MEMORY_PADDING):
             tokens, lengths = pad([rows[index] for index in batch], self.engine.device, MEMORY_PADDING)
             clean = self.engine.clean(tokens, lengths, layers)
             outputs[batch] = clean.stack_last_attn_out().to(outputs.device)

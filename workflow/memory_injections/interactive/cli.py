@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.errors import StudyError
 from memory_injections.interactive import terminal
 
@@ -263,7 +263,7 @@ def _show_grid(grid: "Grid", asked: dict[str, Any], as_json: bool) -> None:
 def _save_grid(table: "pd.DataFrame", path: Path) -> None:
     """Write a table whole or not at all; raise `StudyError` if it cannot be written."""
     try:
-        with whole_file(path) as temporary:
+        with replace_file(path) as temporary:
             table.to_csv(temporary, index=False) if path.suffix == ".csv" else table.to_parquet(temporary, index=False)
     except OSError as error:
         raise StudyError(f"--save {path} cannot be written ({error}); give another place") from None

@@ -39,10 +39,10 @@ from memory_injections.interactive.generation import Continuation, continue_prom
 from memory_injections.interactive.hooked_model import HookedModel
 from memory_injections.interactive.injectable_model import InjectableModel
 from memory_injections.interactive.pretrained import DEFAULT, Pretrained
-from memory_injections.models.lens import in_vocabulary
+from memory_injections.models.lens import read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
-from memory_injections.models.tokenisation import first_token, memory_ids, pad, prompt_ids
+from memory_injections.models.tokenisation import find_first_token, pad, tokenise_memory, tokenise_prompt
 from memory_injections.terms import Encoding
 
 # The paper's grid (section 4).
@@ -225,7 +225,7 @@ class Injector:
             _, cache = bridge.run_with_cache(tokens, names_filter=names)
             for layer, name in zip(layers, names, strict=True):
                 z = cache[name][0, -1].float().to(lens.W_O.device)
-                top = in_vocabulary(lens, torch.einsum("hd,hdm->hm", z, lens.W_O[layer])).topk(top_k, dim=-1)
+                top = read_in_vocabulary(lens, torch.einsum("hd,hdm->hm", z, lens.W_O[layer])).topk(top_k, dim=-1)
                 heads, ranks = np.indices(top.indices.shape)
                 columns = {
                     "layer": layer,
@@ -312,7 +312,7 @@ class Injector:
 
     def _tokenise_in_context(self, what: str, text: str, n_new: int = 0) -> list[int]:
         """Tokenise a text with BOS; raise `StudyError` if it does not fit into the context with `n_new` tokens more."""
-        ids = prompt_ids(self.model.tokenizer, text)
+        ids = tokenise_prompt(self.model.tokenizer, text)
         if self.model.n_ctx is not None and len(ids) + n_new > self.model.n_ctx:
             new = f", and is to get {n_new} new ones" if n_new else ""
             raise StudyError(
@@ -323,7 +323,7 @@ class Injector:
 
     def _find_answer_token(self, answer: str) -> int:
         try:
-            return first_token(self.model.tokenizer, answer)
+            return find_first_token(self.model.tokenizer, answer)
         except StudyError as error:
             raise StudyError(f"the answer {error}") from None
 
@@ -332,6 +332,6 @@ class Injector:
             raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(Encoding))}")
         if not has_text(memory):
             raise StudyError("the memory is empty; give a text")
-        memory_ids(self.model.tokenizer, memory)
+        tokenise_memory(self.model.tokenizer, memory)
         if encoding == "layer":
             self._tokenise_in_context("memory", memory)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from memory_injections.atomic_files import whole_folder
+from memory_injections.atomic_files import replace_folder
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.skipping_engine import SkippingEngine
@@ -175,7 +175,7 @@ def _find_in_cache(source: ModelSource, cache: Path) -> Path | None:
 def _fetch_into_cache(source: ModelSource, folder: Path) -> Path:
     """Fetch a model and process its weights; the folder is there when everything is in it."""
     logger.info("fetching %s, once, into %s", source.origin, folder)
-    with whole_folder(folder) as temporary:
+    with replace_folder(folder) as temporary:
         checkpoint = temporary / "checkpoint"
         checkpoint.mkdir()
         manifest = fetch_model(source, checkpoint)

@@ -41,7 +41,7 @@ def digest_modules(*modules: str) -> str:
 
 def digest_function(module: str, function: str) -> str:
     """Digest a function of this package with everything that it uses, and the versions of libraries."""
-    return _with_versions(*_follow([(f"{NAME}.{module}", function)]))
+    return _add_versions(*_follow([(f"{NAME}.{module}", function)]))
 
 
 def digest_object(thing: type) -> str:
@@ -51,10 +51,10 @@ def digest_object(thing: type) -> str:
 
 def digest_script(script: Path) -> str:
     """Digest a script or notebook with everything that it uses of this package, and the versions of libraries."""
-    return _with_versions(*_follow([("", None)], {"": _read_module("", script)}))
+    return _add_versions(*_follow([("", None)], {"": _read_module("", script)}))
 
 
-def _with_versions(code: str, libraries: Iterable[str]) -> str:
+def _add_versions(code: str, libraries: Iterable[str]) -> str:
     return ", ".join([code, *(f"{library} {version(library)}" for library in sorted(libraries))])
 
 
@@ -115,21 +115,23 @@ def _read_module(module: str, path: Path | None) -> _Module:
 
 @cache
 def _parse(text: str, package: str) -> _Module:
-    tree = _without_docstrings(ast.parse(text))
+    tree = _drop_docstrings(ast.parse(text))
     imports: dict[str, Reference] = {}
     code: dict[str | None, list[ast.stmt]] = {None: []}
     for statement in tree.body:
         if isinstance(statement, ast.Import | ast.ImportFrom):
-            imports |= _bound_names(statement, package)
+            imports |= _list_bound_names(statement, package)
         else:
-            names: list[str] | list[None] = _defined_names(statement) or [None]
+            names: list[str] | list[None] = _list_defined_names(statement) or [None]
             for name in names:
                 code.setdefault(name, []).append(statement)
     return _Module(
         {name: "\n".join(map(ast.unparse, statements)) for name, statements in code.items()},
         {
             name: tuple(
-                dict.fromkeys(used for statement in statements for used in _references(statement, imports, package))
+                dict.fromkeys(
+                    used for statement in statements for used in _list_references(statement, imports, package)
+                )
             )
             for name, statements in code.items()
         },
@@ -137,7 +139,7 @@ def _parse(text: str, package: str) -> _Module:
     )
 
 
-def _bound_names(statement: ast.Import | ast.ImportFrom, package: str) -> dict[str, Reference]:
+def _list_bound_names(statement: ast.Import | ast.ImportFrom, package: str) -> dict[str, Reference]:
     """Return what the names that an import binds stand for."""
     if isinstance(statement, ast.Import):
         return {alias.asname or alias.name.partition(".")[0]: (alias.name, None) for alias in statement.names}
@@ -148,7 +150,7 @@ def _bound_names(statement: ast.Import | ast.ImportFrom, package: str) -> dict[s
     return {alias.asname or alias.name: (source, alias.name) for alias in statement.names}
 
 
-def _defined_names(statement: ast.stmt) -> list[str]:
+def _list_defined_names(statement: ast.stmt) -> list[str]:
     """Return the names that a statement defines, if it does nothing else."""
     match statement:
         case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
@@ -162,33 +164,39 @@ def _defined_names(statement: ast.stmt) -> list[str]:
     return [name.id for name in names] if all(isinstance(name, ast.Name) for name in names) else []
 
 
-def _references(node: ast.AST, imports: Mapping[str, Reference], package: str) -> Iterator[Reference]:
+def _list_references(node: ast.AST, imports: Mapping[str, Reference], package: str) -> Iterator[Reference]:
     """Yield what a piece of code may use (of its own module: an empty name); local variables count as the module's."""
     match node:
         case ast.Import() | ast.ImportFrom():
-            yield from _bound_names(node, package).values()
+            yield from _list_bound_names(node, package).values()
         case ast.Attribute(value=ast.Name(id=name), attr=attribute) if _is_module(imports.get(name)):
-            yield _module_name(imports[name]), attribute
+            yield _join_name(imports[name]), attribute
         case ast.Name(id=name):
             yield "", name
-        case ast.Constant(value=str(text)) if text.isidentifier():
-            # An annotation in quotes.
-            yield "", text
         case _:
             for child in ast.iter_child_nodes(node):
-                yield from _references(child, imports, package)
+                yield from _list_references(child, imports, package)
+            yield from (("", name) for name in _list_quoted_names(node))
+
+
+def _list_quoted_names(node: ast.AST) -> Iterator[str]:
+    """Yield the names in quotes in the annotations of an argument, a function or an assignment."""
+    for annotation in filter(None, (getattr(node, "annotation", None), getattr(node, "returns", None))):
+        for part in ast.walk(annotation):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.isidentifier():
+                yield part.value
 
 
 def _is_module(reference: Reference | None) -> bool:
     """Return whether an imported name is a module: by its import statement or, in this package, by its file."""
-    return reference is not None and (reference[1] is None or _find_file(_module_name(reference)) is not None)
+    return reference is not None and (reference[1] is None or _find_file(_join_name(reference)) is not None)
 
 
-def _module_name(reference: Reference) -> str:
+def _join_name(reference: Reference) -> str:
     return ".".join(filter(None, reference))
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _drop_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]

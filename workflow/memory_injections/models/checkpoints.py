@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memory_injections.atomic_files import sha256
+from memory_injections.atomic_files import hash_file
 from memory_injections.errors import StudyError
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def build_manifest(source: "ModelSource", revision: str | None, folder: Path) ->
         **asdict(measure_model(config)),
         "stored_dtype": str(stored).removeprefix("torch."),
         "dtype": "float32",
-        "files": {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()},
+        "files": {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()},
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 

@@ -42,12 +42,14 @@ class Lens:
         return cls(**load_file(path, device=str(device)))
 
 
-def head_results(lens: Lens, z: Float[Tensor, "... layer head d_head"]) -> Float[Tensor, "... layer head d_model"]:
+def compute_head_results(
+    lens: Lens, z: Float[Tensor, "... layer head d_head"]
+) -> Float[Tensor, "... layer head d_model"]:
     """Return what each head adds to the residual stream, [..., layer, head, d_model], from its `hook_z`."""
     return torch.einsum("...lhd,lhdm->...lhm", z, lens.W_O)
 
 
-def in_vocabulary(lens: Lens, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+def read_in_vocabulary(lens: Lens, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
     """Return the logits of residual-stream vectors: W_U and b_U, without the final norm (paper, section 3.2)."""
     # One product of two matrices: with more dimensions, torch would multiply slice by slice.
     logits = torch.addmm(lens.b_U, vectors.flatten(0, -2), lens.W_U)

@@ -29,10 +29,10 @@ def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Pre
     `float32` is exact; `tf32` rounds the factors of matrix products to 10 bits of mantissa (on GPUs that can, for
     the whole process); `bfloat16` holds weights and activations in that type.
     """
-    placement = _placement(devices)
+    placement = _place_model(devices)
     device = placement.pop("device", None)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=set_precision(precision), **placement)
-    return with_fused_activations((model.to(device) if device else model).eval().requires_grad_(False))
+    return fuse_activations((model.to(device) if device else model).eval().requires_grad_(False))
 
 
 def set_precision(precision: Precision) -> torch.dtype:
@@ -41,7 +41,7 @@ def set_precision(precision: Precision) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def _placement(devices: Sequence[torch.device]) -> dict[str, Any]:
+def _place_model(devices: Sequence[torch.device]) -> dict[str, Any]:
     """Return transformers' arguments for one device, or for a device map that spreads the blocks over several GPUs."""
     if len(devices) == 1:
         return {"device": devices[0]}
@@ -49,7 +49,7 @@ def _placement(devices: Sequence[torch.device]) -> dict[str, Any]:
     return {"device_map": "balanced", "max_memory": memory}
 
 
-def with_fused_activations(model: PreTrainedModel) -> PreTrainedModel:
+def fuse_activations(model: PreTrainedModel) -> PreTrainedModel:
     """Replace the activation function of GPT-2 and its kin by a fused one: one kernel instead of eight."""
     for module in list(model.modules()):
         for name, child in module.named_children():
@@ -65,7 +65,7 @@ def load_bridge(folder: Path, devices: Sequence[torch.device]) -> TransformerBri
     unembedding are centred, and value biases are folded into the output bias: the coordinates in which the
     paper's memories and head outputs are defined (section 3).
     """
-    bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **_placement(devices))
+    bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **_place_model(devices))
     bridge.enable_compatibility_mode(disable_warnings=True)
     return bridge.eval()
 
@@ -84,15 +84,15 @@ class Components:
         names = ArchitectureAdapterFactory.select_architecture_adapter(config).get_component_mapping()
         block, attention = names["blocks"], names["blocks"].submodules["attn"]
         self.blocks = list(model.get_submodule(str(block.name)).children())
-        self.attention = [_part(parent, attention) for parent in self.blocks]
+        self.attention = [_get_part(parent, attention) for parent in self.blocks]
         self.last_writers = [
-            _part(self.attention[-1], attention.submodules["o"]),
-            _part(self.blocks[-1], block.submodules["mlp"]),
+            _get_part(self.attention[-1], attention.submodules["o"]),
+            _get_part(self.blocks[-1], block.submodules["mlp"]),
         ]
-        self.unembed = cast(nn.Linear, _part(model, names["unembed"]))
+        self.unembed = cast(nn.Linear, _get_part(model, names["unembed"]))
 
 
-def _part(parent: nn.Module, component: GeneralizedComponent) -> nn.Module:
+def _get_part(parent: nn.Module, component: GeneralizedComponent) -> nn.Module:
     return parent.get_submodule(str(component.name))
 
 

@@ -5,15 +5,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def probability_and_rank(
+def score_token(
     logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]
 ) -> tuple[Float[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Return probability (softmax in float32) and rank (number of higher logits) of one token in each row."""
-    scores = answer_scores(logits.float().log_softmax(dim=1), token)
+    scores = score_answers(logits.float().log_softmax(dim=1), token)
     return scores["p"], scores["rank"]
 
 
-def answer_scores(log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> dict[str, Tensor]:
+def score_answers(log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> dict[str, Tensor]:
     """Return probability `p`, log-probability `logp` (nats) and `rank` of one token in each row, each [batch]."""
     own = log_probs.gather(1, token[:, None])
     return {"p": own[:, 0].exp(), "logp": own[:, 0], "rank": torch.count_nonzero(log_probs > own, dim=1)}

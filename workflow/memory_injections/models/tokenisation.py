@@ -27,7 +27,7 @@ def list_vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[st
     return [str(tokenizer.decode([token])) for token in range(d_vocab)]
 
 
-def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def find_bos(tokenizer: PreTrainedTokenizerBase) -> int:
     """Return the id of the BOS token or, if the tokenizer has none, of the EOS token."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if isinstance(token, int):
@@ -35,46 +35,46 @@ def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
     raise StudyError(f"the tokenizer of {tokenizer.name_or_path} has neither BOS nor EOS token; add one to it")
 
 
-def text_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Return the tokens of a text, without BOS and without a space in front."""
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str, bos: bool = True) -> list[int]:
+def tokenise_prompt(tokenizer: PreTrainedTokenizerBase, text: str, bos: bool = True) -> list[int]:
     """Return the tokens of a prompt, with BOS in front unless `bos` is false."""
-    ids = text_ids(tokenizer, text)
-    return [bos_id(tokenizer), *ids] if bos else ids
+    ids = tokenise_text(tokenizer, text)
+    return [find_bos(tokenizer), *ids] if bos else ids
 
 
-def memory_ids(tokenizer: PreTrainedTokenizerBase, memory: str) -> list[int]:
+def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> list[int]:
     """Return the *set* of a memory's tokens, sorted; raise `StudyError` if there are none."""
-    ids = sorted(set(text_ids(tokenizer, memory)))
+    ids = sorted(set(tokenise_text(tokenizer, memory)))
     if not ids:
         raise StudyError(f"the memory {memory!r} has no tokens; give it a text that the tokenizer knows")
     return ids
 
 
-def first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
+def find_first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
     """Return the first token of a text with a space in front that is not a bare space.
 
     Some tokenizers (Llama's) start with a bare space token, which would be the same for every answer. Raises
     `StudyError` if no token carries text.
     """
-    for token in text_ids(tokenizer, f" {text}") if has_text(text) else []:
+    for token in tokenise_text(tokenizer, f" {text}") if has_text(text) else []:
         if str(tokenizer.decode([token])).strip():
             return token
     raise StudyError(f"{text!r} has no token that carries text; give it a text that the tokenizer knows")
 
 
-def answer_ids(tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame) -> list[int]:
-    """Return `first_token` of every prompt pair's answer; log a warning if some answers start with a bare space."""
+def find_answer_tokens(tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame) -> list[int]:
+    """Return the first token of every prompt pair's answer; log a warning if some answers start with a bare space."""
     scored, passed_over = [], 0
     for prompt_id, answer in zip(pairs["prompt_id"], pairs["answer"], strict=True):
         try:
-            scored.append(first_token(tokenizer, answer))
+            scored.append(find_first_token(tokenizer, answer))
         except StudyError as error:
             raise StudyError(f"prompt pair {prompt_id}: the answer {error}") from None
-        passed_over += text_ids(tokenizer, f" {answer}")[0] != scored[-1]
+        passed_over += tokenise_text(tokenizer, f" {answer}")[0] != scored[-1]
     if passed_over:
         logger.warning("%d answers start with a bare space token; the token after it is scored", passed_over)
     return scored
@@ -94,7 +94,7 @@ def pad(
     return upload(tokens, device), upload(lengths, device)
 
 
-def length_batches(lengths: Sequence[int], max_tokens: int, multiple_of: int = 1) -> list[list[int]]:
+def batch_by_length(lengths: Sequence[int], max_tokens: int, multiple_of: int = 1) -> list[list[int]]:
     """Batch rows by length, rounded up to a multiple; return their indices.
 
     A batch has at most `max_tokens` tokens, unless it is a single row.

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from memory_injections.analysis.averages import AVERAGES
-from memory_injections.analysis.paper import reported_site
+from memory_injections.analysis.paper import find_reported_site
 from memory_injections.analysis.tables import N_TOKENS
 from memory_injections.pages.explorer_data import COLUMNS, number_texts, pack, pack_cells, pack_sites
 from memory_injections.sweeps.identity import SweepId
@@ -106,7 +106,7 @@ def render_explorer(
     index = {
         "averages": AVERAGES,
         "sweeps": [
-            {**name.columns, "reported": reported_site(name, paper), "has_cells": f"cells-{number}" in last}
+            {**name.columns, "reported": find_reported_site(name, paper), "has_cells": f"cells-{number}" in last}
             for name, number in numbers.items()
         ],
     }

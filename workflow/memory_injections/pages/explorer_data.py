@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, UInt16
 
-from memory_injections.analysis.averages import AVERAGES, averages_by_site
+from memory_injections.analysis.averages import AVERAGES, average_sites
 
 CELL = ["prompt_id", "layer", "magnitude"]
 COLUMNS = [
@@ -62,7 +62,7 @@ def quantise(probability: Float[np.ndarray, " cell"]) -> tuple[UInt16[np.ndarray
 
 def pack_sites(cells: pd.DataFrame) -> str:
     """Pack the grid of a sweep and, by layer and magnitude, its averages and how many prompts improve."""
-    sites = averages_by_site(cells)
+    sites = average_sites(cells)
     grid = {name: np.unique(cells[name]).tolist() for name in ("layer", "magnitude")}
     sites = sites.reindex(pd.MultiIndex.from_product(grid.values())).fillna({"n_improved": 0, "n_prompts": 0})
     counts = {name: sites[name].to_numpy("int32") for name in ("n_improved", "n_prompts")}

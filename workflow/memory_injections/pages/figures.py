@@ -17,7 +17,7 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
-from memory_injections.analysis.averages import AVERAGES, at_site, averages_by_site, best_site, percent_change
+from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, percent_change, select_site
 from memory_injections.pages.registry import register
 from memory_injections.sweeps.cells import find_sweep_id
 from memory_injections.terms import CURATED, PROMPT_KINDS
@@ -40,7 +40,7 @@ def change(cells: pd.DataFrame) -> Figure:
     The colour scale is centred at zero, linear up to 10 % and logarithmic beyond, so that a few extreme sites neither
     bleach the rest nor run into each other. A star marks the highest value.
     """
-    sites = averages_by_site(cells)
+    sites = average_sites(cells)
     shape = sites["mean"].unstack("layer").shape
     figure = Figure(figsize=(max(6.5, 0.36 * shape[1] + 2.5), 2 * (0.34 * shape[0] + 1.5)), layout="constrained")
     for axes, average in zip(figure.subplots(2, 1), ("mean", "median"), strict=True):
@@ -50,7 +50,7 @@ def change(cells: pd.DataFrame) -> Figure:
             grid, ax=axes, cmap=DIVERGING, norm=SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit), linewidths=0.3,
             cbar_kws={"label": f"{average} change", "format": PERCENT}, **OWN_TICKS,
         )  # fmt: skip
-        layer, magnitude = best_site(sites, average)
+        layer, magnitude = find_best_site(sites, average)
         star = (grid.columns.get_loc(layer) + 0.5, grid.index.get_loc(magnitude) + 0.5)
         axes.scatter(*star, marker="*", s=110, color="black", edgecolor="white", linewidth=0.8)
         axes.set(xlabel="layer", ylabel="magnitude")
@@ -74,7 +74,7 @@ def _scale_percent_axis(axes: Axes) -> None:
 @register(subject="sweep", section="Injections", label="distribution over prompts")
 def distribution(cells: pd.DataFrame) -> Figure:
     """Every prompt's percent change over the layers, at the magnitude with the best median, median and mean drawn."""
-    _, magnitude = best_site(averages_by_site(cells), "median")
+    _, magnitude = find_best_site(average_sites(cells), "median")
     here = cells[np.isclose(cells["magnitude"], magnitude)].assign(change=percent_change)
     layers = sorted(here["layer"].unique())
     figure = Figure(figsize=(max(6.5, 0.36 * len(layers) + 2.5), 4.6), layout="constrained")
@@ -95,12 +95,12 @@ def comparison(cells: pd.DataFrame) -> Figure:
     """Curated against random memories, prompt by prompt, at the curated memories' best sites (by mean and median)."""
     sweeps = dict(iter(cells.groupby("memories", sort=False, observed=True)))
     sweeps = {kind: sweeps[kind] for kind in sorted(sweeps, key=lambda kind: kind != CURATED)}
-    sites = averages_by_site(sweeps[CURATED])
+    sites = average_sites(sweeps[CURATED])
     figure = Figure(figsize=(max(7.0, 2.6 * len(sweeps) + 2), 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, average in zip(panels, ("mean", "median"), strict=True):
-        layer, magnitude = best_site(sites, average)
-        here = {kind: at_site(own, layer, magnitude) for kind, own in sweeps.items()}
+        layer, magnitude = find_best_site(sites, average)
+        here = {kind: select_site(own, layer, magnitude) for kind, own in sweeps.items()}
         swept = [own.assign(memories=kind, change=percent_change) for kind, own in here.items() if len(own)]
         table = pd.concat(swept, ignore_index=True)
         style = {"data": table, "x": "memories", "y": "change", "order": list(here), "ax": axes}

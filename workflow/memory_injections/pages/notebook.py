@@ -10,7 +10,7 @@ import papermill
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 
 
 def execute_notebook(notebook: Path, parameters: Mapping[str, Any], executed: Path, page: Path) -> None:
@@ -20,7 +20,7 @@ def execute_notebook(notebook: Path, parameters: Mapping[str, Any], executed: Pa
     the parameters. Raises `papermill.PapermillExecutionError` if a cell fails; then neither file is written.
     """
     logging.getLogger("papermill").setLevel(logging.WARNING)
-    with whole_file(executed) as path, whole_file(page) as html:
+    with replace_file(executed) as path, replace_file(page) as html:
         document = papermill.execute_notebook(
             notebook, path, dict(parameters), kernel_name="python3", progress_bar=False, cwd=Path.cwd()
         )

@@ -41,7 +41,7 @@ def register(*, subject: Subject, section: str, label: str) -> Callable[[Functio
 @cache
 def list_figures() -> Mapping[str, RegisteredFigure]:
     """The registered figures by name, in the order of the file."""
-    return {figure.name: figure for figure in map(_read_registration, _decorated_functions())}
+    return {figure.name: figure for figure in map(_read_registration, _list_registrations())}
 
 
 def load_figure(name: str) -> "Callable[[pd.DataFrame], Figure]":
@@ -49,7 +49,7 @@ def load_figure(name: str) -> "Callable[[pd.DataFrame], Figure]":
     return getattr(import_module("memory_injections.pages.figures"), name)
 
 
-def _decorated_functions() -> list[tuple[str, ast.Call]]:
+def _list_registrations() -> list[tuple[str, ast.Call]]:
     return [
         (function.name, decorator)
         for function in ast.parse(SOURCE.read_text(encoding="utf-8")).body

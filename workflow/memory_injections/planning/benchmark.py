@@ -46,8 +46,8 @@ from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.lens import Lens
-from memory_injections.models.loading import set_precision, with_fused_activations
-from memory_injections.models.tokenisation import answer_ids, load_tokenizer, prompt_ids
+from memory_injections.models.loading import fuse_activations, set_precision
+from memory_injections.models.tokenisation import find_answer_tokens, load_tokenizer, tokenise_prompt
 from memory_injections.planning.command import read_study
 from memory_injections.sweeps.cell_plan import hash_prompt, plan_cells
 from memory_injections.sweeps.grid import Sweep
@@ -142,7 +142,7 @@ def measure(
     torch.manual_seed(0)
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(deepcopy(CONFIGS[name]), dtype=dtype)
-    model = with_fused_activations(model.eval().requires_grad_(False))
+    model = fuse_activations(model.eval().requires_grad_(False))
     unembed = model.get_output_embeddings().weight.float()
     lens = Lens(unembed, unembed.T, unembed[:, 0], unembed[None, None])
     injection_engine = SkippingEngine(model)
@@ -222,9 +222,9 @@ def run(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> None
         torch.set_num_threads(options.threads)
     logging.disable(logging.WARNING)
     pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
-    answers = answer_ids(tokenizer, pairs)
+    answers = find_answer_tokens(tokenizer, pairs)
     prompts = {
-        hash_prompt(text, answer): Prompt(prompt_ids(tokenizer, text), token)
+        hash_prompt(text, answer): Prompt(tokenise_prompt(tokenizer, text), token)
         for text, answer, token in zip(pairs["obscure_prompt"], pairs["answer"], answers, strict=True)
     }
     magnitudes = [float(t) for t in range(1, options.magnitudes + 1)]

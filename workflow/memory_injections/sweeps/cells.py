@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
 # What a cell's numbers depend on, besides the model and the code: `prompt` stands for obscure prompt and answer.
@@ -71,7 +71,7 @@ def gather_sweep(parts: Sequence[Path], sweep: SweepId, output: Path) -> None:
     prompt = ds.field("prompt_id")
     n_prompts = pc.max(cells.to_table(columns=["prompt_id"])["prompt_id"]).as_py() + 1
     writer = None
-    with whole_file(output) as path:
+    with replace_file(output) as path:
         for start in range(0, n_prompts, PROMPTS_AT_ONCE):
             is_here = is_in_sweep & (prompt >= start) & (prompt < start + PROMPTS_AT_ONCE)
             table = cells.to_table(filter=is_here).cast(as_text)

@@ -48,16 +48,16 @@ MAGNITUDE = re.compile(r"_(-?\d+(?:\.\d+)?)\.csv")
 def find_sweeps(root: Path) -> dict[SweepId, Path]:
     """Find the folder of every sweep below `root`; raise `StudyError` if there is none."""
     found = {}
-    for folder in _result_folders(root / CURATED_RESULTS):
+    for folder in _list_result_folders(root / CURATED_RESULTS):
         # A model's folder may lie within a folder of its organisation.
         data, *_, model, hook = folder.relative_to(root / CURATED_RESULTS).parts
         if hook in ENCODINGS:
-            found[SweepId(_our_name(model), _our_name(data), CURATED, ENCODINGS[hook])] = folder
+            found[SweepId(_translate_name(model), _translate_name(data), CURATED, ENCODINGS[hook])] = folder
         else:
             logger.warning("ignoring %s: %s is not the name of an encoding", folder, hook)
-    for folder in _result_folders(root / RANDOM_RESULTS):
+    for folder in _list_result_folders(root / RANDOM_RESULTS):
         *_, model, data, column = folder.relative_to(root / RANDOM_RESULTS).parts
-        found[SweepId(_our_name(model), _our_name(data), _our_name(column), "unembed")] = folder
+        found[SweepId(_translate_name(model), _translate_name(data), _translate_name(column), "unembed")] = folder
     if not found:
         raise StudyError(
             f"folder {root} has no results of the authors ({CURATED_RESULTS}/<data>/<model>/<hook>/*.csv or "
@@ -66,13 +66,13 @@ def find_sweeps(root: Path) -> dict[SweepId, Path]:
     return found
 
 
-def _result_folders(root: Path) -> list[Path]:
+def _list_result_folders(root: Path) -> list[Path]:
     """List the folders below `root` that hold results, at least three levels deep."""
     folders = sorted({path.parent for path in root.rglob("*.csv")})
     return [folder for folder in folders if len(folder.relative_to(root).parts) >= 3]
 
 
-def _our_name(name: str) -> str:
+def _translate_name(name: str) -> str:
     return OUR_NAMES.get(name, name)
 
 
@@ -90,10 +90,10 @@ def iterate_cells(sweep: SweepId, folder: Path) -> Iterator[pd.DataFrame]:
         if files.setdefault(float(name[1]), path) != path:
             raise StudyError(f"files {files[float(name[1])]} and {path} are of the same magnitude; remove one")
     for magnitude, path in sorted(files.items()):
-        yield _cells_of_file(read_csv(path), sweep, magnitude, path)
+        yield _read_cells(read_csv(path), sweep, magnitude, path)
 
 
-def _cells_of_file(table: pd.DataFrame, sweep: SweepId, magnitude: float, path: Path) -> pd.DataFrame:
+def _read_cells(table: pd.DataFrame, sweep: SweepId, magnitude: float, path: Path) -> pd.DataFrame:
     layers = sorted(int(name[1]) for name in map(P_INJECTED.fullmatch, table.columns) if name)
     needed = ["answer_prob_exp", "answer_prob_obs", "explicit_entity"]
     if sweep.memories != CURATED:
@@ -110,7 +110,7 @@ def _cells_of_file(table: pd.DataFrame, sweep: SweepId, magnitude: float, path: 
                 "p_explicit": _read_probabilities(table, "answer_prob_exp", path),
                 "p_obscure": _read_probabilities(table, "answer_prob_obs", path),
                 "p_injected": _read_probabilities(table, f"ans_prob_obs_edit_layer{layer}", path),
-                "top_token_id": _first_tokens(table, TOP_TOKENS.format(layer)),
+                "top_token_id": _read_top_tokens(table, TOP_TOKENS.format(layer)),
             }
         )
         for layer in layers
@@ -132,7 +132,7 @@ def _read_probabilities(table: pd.DataFrame, column: str, path: Path) -> pd.Seri
     return numbers
 
 
-def _first_tokens(table: pd.DataFrame, column: str) -> pd.Series:
+def _read_top_tokens(table: pd.DataFrame, column: str) -> pd.Series:
     """Return the most probable token after the injection: the first number of a list that was printed as text."""
     if column not in table.columns:
         return pd.Series(pd.NA, index=table.index, dtype="Int32")

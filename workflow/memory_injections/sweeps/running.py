@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.injection.cell_computer import CellComputer, Prompt
-from memory_injections.models.tokenisation import prompt_ids
+from memory_injections.models.tokenisation import tokenise_prompt
 from memory_injections.sweeps.cell_plan import plan_cells
 from memory_injections.sweeps.cells import KEY, SCORES
 from memory_injections.sweeps.grid import Sweep
@@ -98,4 +98,4 @@ class Experiment:
         ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[missing["prompt"].unique()]
         rows = pairs.set_index("prompt_id").loc[ids.to_numpy()]
         texts = zip(ids.index, rows["obscure_prompt"], rows["answer_id"], strict=True)
-        return {key: Prompt(prompt_ids(self.tokenizer, text), int(answer)) for key, text, answer in texts}
+        return {key: Prompt(tokenise_prompt(self.tokenizer, text), int(answer)) for key, text, answer in texts}

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from memory_injections.atomic_files import whole_file
+from memory_injections.atomic_files import replace_file
 from memory_injections.sweeps.cells import KEY, STORE_SCHEMA, spell_out_texts
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class CellStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(".*.tmp"):
             leftover.unlink()
-        with whole_file(self.folder / "context.json") as path:
+        with replace_file(self.folder / "context.json") as path:
             path.write_text(text, encoding="utf-8")
         self._flush_seconds = flush_seconds
         self._waiting: list[pd.DataFrame] = []
@@ -75,7 +75,7 @@ class CellStore:
             table = pa.Table.from_pandas(pd.concat(self._waiting), STORE_SCHEMA, preserve_index=False)
             self._waiting = []
             part = self.folder / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.parquet"
-            with whole_file(part) as path:
+            with replace_file(part) as path:
                 pq.write_table(table, path)
             self._register(part)
 
