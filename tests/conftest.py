@@ -166,12 +166,3 @@ def pairs() -> "pd.DataFrame":
 
     table = normalise_pairs(read_csv(PAIRS), "own")
     return table.iloc[np.argsort(table["obscure_prompt"].str.len().to_numpy())[[0, 9, 20, 30, 45, 60, 71]]]
-
-
-def __getattr__(name: str) -> Any:
-    # TODO: tests that are being moved import these from here.
-    if name == "CONFIGS":
-        from tiny_models import CONFIGS
-
-        return CONFIGS
-    raise AttributeError(name)

@@ -25,6 +25,7 @@ from memory_injections.planning.sizes import DataSize
 from memory_injections.sweeps.cell_plan import plan_cells
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.terms import CURATED
+from tiny_models import CONFIGS
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 

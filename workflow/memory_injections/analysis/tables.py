@@ -24,7 +24,7 @@ NUMBERS = [*AVERAGES, "n_improved", "n_prompts"]
 def score_prompts_of_cache(cache: ActivationCache) -> pd.DataFrame:
     """Return `p_<kind>` and `n_tokens_<kind>` of every prompt, for Table 1, from an activation cache."""
     columns = {f"{short}_{kind}": f"{kind}.{name}" for short, name in OF_PROMPTS.items() for kind in PROMPT_KINDS}
-    prompts = pd.DataFrame({column: cache[name].double().numpy() for column, name in columns.items()})
+    prompts = pd.DataFrame({column: cache.read_array(name).astype("float64") for column, name in columns.items()})
     return prompts.assign(model=cache.model, dataset=cache.dataset)
 
 

@@ -62,12 +62,12 @@ class ModelSize:
         return self.n_layers * block + positions * self._unembedding
 
     def clean_pass(self, positions: float) -> float:
-        """FLOP of `InjectionEngine.clean` for one prompt: the last block writes at the last position only."""
+        """FLOP of `SkippingEngine.clean` for one prompt: the last block writes at the last position only."""
         written = (self.n_layers - 1) * positions + 1
         return self.n_layers * self._attention(positions) + 2 * written * (self.writing + self.mlp) + self._unembedding
 
     def cell(self, layer: int, positions: float) -> float:
-        """FLOP of `InjectionEngine.injected` for one cell: from the layer's MLP on, without its attention."""
+        """FLOP of `SkippingEngine.injected` for one cell: from the layer's MLP on, without its attention."""
         above = self.n_layers - 1 - layer
         attention = above * self._attention(positions)
         writing = ((above - 1) * positions + 1) * self.writing if above else 0
