@@ -38,7 +38,7 @@ def model(model_folder: Path) -> Model:
     return Model(model_folder)
 
 
-@pytest.mark.parametrize("model_folder", [*CONFIGS, "smollm2"], indirect=True)
+@pytest.mark.parametrize("model_folder", [*CONFIGS, pytest.param("smollm2", marks=pytest.mark.network)], indirect=True)
 def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
     prompts = tokenise_pairs(pairs, model.tokenizer)
     assert len({len(prompt.tokens) for prompt in prompts.values()}) > 4
