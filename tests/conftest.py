@@ -25,7 +25,12 @@ GOLDEN = SHARED / "golden" / "tiny-gpt2"
 PAIRS = ROOT / "resources" / "prompt_pairs.csv"
 WORDS = ROOT / "resources" / "words.csv"
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # There are as many processes as cores: PyTorch's threads would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file run in one process, as do those of a group; files that take long come first."""
     for item in items:

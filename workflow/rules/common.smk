@@ -62,6 +62,11 @@ wildcard_constraints:
     shards=r"\d+",
 
 
+def locate_source(path):
+    """A file of this workflow: in its folder or, if that lies on the web, Snakemake's copy of it."""
+    return str(BASE / path) if BASE.is_dir() else workflow.source_path(f"../{path}")
+
+
 def match_names(names):
     """A wildcard constraint: one of these names."""
     return "|".join(re.escape(name) for name in names)

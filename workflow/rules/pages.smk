@@ -13,7 +13,7 @@ rule report:
         ],
         manifests=MANIFESTS,
         pairs=PAIRS,
-        captions=workflow.source_path("../report/figures.rst"),
+        captions=locate_source("report/figures.rst"),
         template=str(TEMPLATES / "report.html.j2"),
     output:
         f"{RESULTS}/report.html",

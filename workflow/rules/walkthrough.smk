@@ -4,7 +4,7 @@ FIRST_MODEL, FIRST_DATASET = next(iter(STUDY.models)), next(iter(STUDY.datasets)
 
 rule walkthrough:
     input:
-        notebook=workflow.source_path("../notebooks/walkthrough.ipynb"),
+        notebook=locate_source("notebooks/walkthrough.ipynb"),
         checkpoint=ancient(f"results/shared/models/{FIRST_MODEL}/checkpoint"),
         manifest=f"results/shared/models/{FIRST_MODEL}/manifest.json",
         pairs=f"results/shared/datasets/{FIRST_DATASET}.csv",
@@ -24,8 +24,6 @@ rule walkthrough:
         **FOR_ACTIVATIONS,
     params:
         code=digest_code("walkthrough"),
-        notebook=digest_script(
-            Path(workflow.source_path("../notebooks/walkthrough.ipynb"))
-        ),
+        notebook=digest_script(Path(locate_source("notebooks/walkthrough.ipynb"))),
     script:
         "../scripts/walkthrough.py"
