@@ -30,15 +30,33 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
+# Files that edit one finished study, and after them others that take long: these start first.
+FINISHED = ("test_study_runs", "test_reruns", "test_by_hand")
+LONG = (*FINISHED, "test_module", "test_engines", "test_golden", "test_shared_cache", "test_injector", "test_costs")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file run in one process, as do those of a group; files that take long come first."""
+    """Mark what needs the network, and bring tests that take long to the front."""
     for item in items:
         if "default_model" in getattr(item, "fixturenames", ()):
             item.add_marker("network")
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
-    items.sort(key=lambda item: "unit" in item.path.relative_to(ROOT).parts)
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile`, let one process have all files of the finished study; keep the order of the files."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "finished study" if Path(file).stem in FINISHED else file
+
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

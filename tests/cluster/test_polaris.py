@@ -176,7 +176,7 @@ def test_documented_submissions_are_the_real_ones() -> None:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> list[str]:
+def command(tmp_path: Path, python: Path) -> list[str]:
     """Snakemake on two rules with the profile as a user has it, who wrote an account into it."""
     pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="pip install -e '.[cluster]' is missing")
     profile = tmp_path / "workflow" / "profiles" / "polaris"
@@ -186,7 +186,7 @@ def command(tmp_path: Path) -> list[str]:
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     # Nobody waits a minute for a test.
     pace = ["--seconds-between-status-checks", "1"]
-    return [sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/polaris", *pace]
+    return [str(python), "-m", "snakemake", "--workflow-profile", "workflow/profiles/polaris", *pace]
 
 
 def submissions(calls: Path) -> list[str]:
@@ -213,7 +213,7 @@ def test_ctrl_c_deletes_the_jobs(command: list[str], tmp_path: Path, calls: Path
     environment, screen = with_stand_ins(calls, FAKE_ANSWER="running"), tmp_path / "screen"
     with screen.open("w") as output:
         snakemake = subprocess.Popen(
-            [*command, "--seconds-between-status-checks", "5"],
+            [sys.executable, *command[1:], "--seconds-between-status-checks", "5"],
             cwd=tmp_path, env=environment, start_new_session=True, stderr=output,
         )  # fmt: skip
     wait_for(calls / "qstat")

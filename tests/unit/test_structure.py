@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 
 WORKFLOW = ROOT / "workflow"
@@ -74,6 +75,17 @@ def test_every_rule_follows_its_code() -> None:
             assert re.search(rf"""digest_(?:code|source)\(["']{script}["']""", code), rule
             scripts.append(script)
     assert sorted(scripts) == sorted(path.stem for path in (WORKFLOW / "scripts").glob("[!_]*.py"))
+
+
+def test_profiles_name_rules_that_exist() -> None:
+    """Snakemake says nothing of a name that it does not know."""
+    rules = {
+        rule for file in RULES for rule in re.findall(r"^ *(?:rule|checkpoint) (\w+):", file.read_text(), re.MULTILINE)
+    }
+    for profile in (WORKFLOW / "profiles").glob("*/config.yaml"):
+        settings = yaml.safe_load(profile.read_text(encoding="utf-8"))
+        for key in ("set-resources", "set-threads", "groups"):
+            assert set(settings.get(key, {})) <= rules, profile
 
 
 def test_the_workflow_asks_once_whose_cells_it_shows() -> None:

@@ -22,7 +22,7 @@ GRIDS = [
 def finished(tiny_models: dict[str, Path], python: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A tiny study, run to its end: a model, a data set from the web and one of this machine, four kinds of injection.
 
-    Tests that use it are marked as one group, because they edit it.
+    One test process has all files that use it (`FINISHED` in tests/conftest.py), because they edit it.
     """
     folder = tmp_path_factory.mktemp("finished")
     copy_project(folder)

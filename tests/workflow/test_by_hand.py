@@ -4,10 +4,7 @@ import subprocess
 import sys
 
 import pandas as pd
-import pytest
 from checkout import Checkout
-
-pytestmark = pytest.mark.xdist_group("finished")
 
 
 def call(checkout: Checkout, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

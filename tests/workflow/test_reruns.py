@@ -7,7 +7,6 @@ import pytest
 from checkout import Checkout
 from conftest import ROOT
 
-pytestmark = pytest.mark.xdist_group("finished")
 STAGES = {
     "data": {"pairs", "words"},
     "model": {"model", "lens"},
@@ -54,7 +53,9 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "a comment, a docstring and spaces in the engine": reword,
     "a comment in a script": lambda c: c.replace("workflow/scripts/cells.py", "import json", "# More.\nimport json"),
     "a function that no job calls": lambda c: c.replace(
-        f"{LIBRARY}/analysis/averages.py", "def percent_change", "def unused() -> None:\n    return\n\n\ndef percent_change"
+        f"{LIBRARY}/analysis/averages.py",
+        "def percent_change",
+        "def unused() -> None:\n    return\n\n\ndef percent_change",
     ),
     "the engine's arithmetic": lambda c: c.replace(LIMITS, "MIN_ROWS = 16", "MIN_ROWS = 32"),
     "the heads' projection": lambda c: c.replace(f"{LIBRARY}/models/lens.py", "addmm(lens.b_U", "addmm(0 * lens.b_U"),

@@ -15,8 +15,6 @@ from conftest import WORDS, Run
 from memory_injections.sweeps.cell_plan import draw_word
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
-pytestmark = pytest.mark.xdist_group("finished")
-
 
 def test_second_run_does_nothing(finished: Checkout) -> None:
     assert "Nothing to be done" in finished.snakemake()
