@@ -37,7 +37,7 @@ unit: .venv/dev-installed ## test the library: a minute, no network
 	$(BIN)/pytest --numprocesses 2 --dist worksteal -m 'not network' tests/unit
 
 test: lint ## everything that CI runs: linters, library, workflow, pages
-	$(BIN)/pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 test-slurm: .venv/dev-installed ## the slurm profile on the Slurm of this machine (partitions `main` and `gpu`, two GPUs; ten minutes)
 	$(BIN)/pytest -m slurm tests/cluster

@@ -29,15 +29,11 @@ class Checkout:
         self._contents: dict[Path, bytes | None] = {}
         self._times: dict[Path, int] = {}
 
-    def call_snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake on the study."""
-        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
-        command = [str(self.python), "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"]
-        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
-
     def snakemake(self, *arguments: str) -> str:
         """Run Snakemake on the study, which must go well; return what it prints."""
-        done = self.call_snakemake(*arguments)
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
+        command = [str(self.python), "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"]
+        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

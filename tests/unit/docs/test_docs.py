@@ -8,7 +8,7 @@ import snakemake
 import yaml
 from conftest import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def source_text(folder: Path) -> str:
@@ -39,13 +39,20 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-def test_paths_in_the_readme_exist() -> None:
-    """The house, folder by folder, and everything that the text names below a folder of the project."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = re.findall(r"(?<![\w/<])((?:workflow|config|docs|resources|tests)/[\w./-]*)", text)
-    assert len(named) > 15
-    for path in named:
+def list_named_paths(page: Path) -> list[str]:
+    """List everything that a page names below a folder of the project."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"(?<![\w/<.-])((?:workflow|config|docs|resources|tests)/[\w./-]*)", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    for path in list_named_paths(page):
         assert (ROOT / path.rstrip(".")).exists() or path == "config/mine.yaml", path
+
+
+def test_the_readme_shows_the_house() -> None:
+    assert len(list_named_paths(ROOT / "README.md")) > 15
 
 
 def test_catalogue_and_citation() -> None:
