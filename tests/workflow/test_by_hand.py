@@ -42,3 +42,12 @@ def test_a_file_that_no_rule_makes_is_one_sentence(finished: Checkout) -> None:
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("no rule makes results/tiny/figures/none.png; name a file")
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_config_is_the_sentence_that_snakemake_prints(edited: Checkout) -> None:
+    edited.replace("study.yaml", "models:", "model:")
+    file = "results/tiny/figures/change.llama.mine.curated.unembed.png"
+    done = call(edited, "figure", file, "--configfile", "study.yaml")
+    assert done.returncode == 1
+    assert done.stderr.startswith("config key model is unknown")
+    assert "Traceback" not in done.stderr

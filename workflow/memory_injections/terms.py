@@ -11,6 +11,8 @@ Encoding = Literal["unembed", "embed", "layer"]
 # The memory that belongs to the prompt. Every other kind of memory is a column of the word list.
 CURATED = "curated"
 PROMPT_KINDS = ("explicit", "obscure")
+# The kinds of text that a model reads, and the columns of a table of prompt pairs that have them.
+KIND_COLUMNS = {**{kind: f"{kind}_prompt" for kind in PROMPT_KINDS}, "memory": "memory"}
 
 
 def check_path_part(name: str) -> str:

@@ -30,7 +30,7 @@ from memory_injections.errors import StudyError
 from memory_injections.jobs.checks import check_inputs, check_known_models
 from memory_injections.jobs.digest import digest_object, digest_script
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PROMPT_KINDS
+from memory_injections.terms import CURATED
 from snakemake.exceptions import WorkflowError
 from yaml import safe_load
 
@@ -50,9 +50,6 @@ LOGS = f"logs/{STUDY.study}"
 BENCHMARKS = f"benchmarks/{STUDY.study}"
 CELLS = f"{RESULTS}/injections"
 TEMPLATES = Path(memory_injections.__file__).parent / "pages" / "templates"
-# What the paper says.
-with open(workflow.source_path("../../resources/paper.yaml"), encoding="utf-8") as file:
-    PAPER = safe_load(file)
 
 
 wildcard_constraints:
@@ -67,6 +64,11 @@ def locate_source(path):
     return str(BASE / path) if BASE.is_dir() else workflow.source_path(f"../{path}")
 
 
+# What the paper says.
+with open(locate_source("../resources/paper.yaml"), encoding="utf-8") as file:
+    PAPER = safe_load(file)
+
+
 def match_names(names):
     """A wildcard constraint: one of these names."""
     return "|".join(re.escape(name) for name in names)
@@ -74,7 +76,7 @@ def match_names(names):
 
 def digest_code(script):
     """What a rule's script computes, whatever its comments: a result depends on it as on a parameter."""
-    return digest_script(Path(workflow.source_path(f"../scripts/{script}.py")))
+    return digest_script(Path(locate_source(f"scripts/{script}.py")))
 
 
 def digest_source(script, source):

@@ -54,6 +54,7 @@ def find_job(file: str, configfiles: list[Path]) -> Any:
     """The job that makes a file, as Snakemake would describe it to the script; the folders of its outputs are made."""
     import snakemake.api  # first: the modules below import each other
     from snakemake.dag import DAG
+    from snakemake.exceptions import WorkflowError
     from snakemake.jobs import Job
     from snakemake.script import Snakemake
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
@@ -66,7 +67,10 @@ def find_job(file: str, configfiles: list[Path]) -> Any:
         )
         # Snakemake has no public way to a single job.
         workflow = description._get_workflow(check_envvars=False, dag_settings=DAGSettings())
-        workflow.include(description.snakefile, overwrite_default_target=True)
+        try:
+            workflow.include(description.snakefile, overwrite_default_target=True)
+        except WorkflowError as error:
+            raise SystemExit(str(error)) from None
         rule = next((rule for rule in workflow.rules if rule.is_producer(file)), None)
         if rule is None:
             raise SystemExit(f"no rule makes {file}; name a file as `snakemake --summary` lists it")

@@ -32,9 +32,7 @@ from memory_injections.models.tokenisation import (
     find_first_token,
     tokenise_prompt,
 )
-
-# The kinds of text, and the columns of a table of prompt pairs that have them.
-KINDS = {"explicit": "explicit_prompt", "obscure": "obscure_prompt", "memory": "memory"}
+from memory_injections.terms import KIND_COLUMNS
 
 
 @torch.inference_mode()
@@ -51,7 +49,7 @@ def record_activations(
         "answer_id": answers,
         "memory_id": torch.tensor([find_first_token(tokenizer, memory) for memory in pairs["memory"]]),
     }
-    for kind, column in KINDS.items():
+    for kind, column in KIND_COLUMNS.items():
         rows = [tokenise_prompt(tokenizer, text, bos) for text in pairs[column]]
         check_context(rows, pairs["prompt_id"], column, bridge.cfg.n_ctx)
         tensors |= {f"{kind}.{name}": values for name, values in _record_texts(bridge, rows, answers).items()}

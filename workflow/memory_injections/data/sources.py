@@ -111,7 +111,7 @@ class LocalFile(Section):
     """A CSV file on this machine."""
 
     source: Literal["file"]
-    path: LocalPath = Field(description="the CSV file, absolute or from where Snakemake runs")
+    path: LocalPath = Field(description="the CSV file; relative to where Snakemake runs, or else to the workflow")
 
     @property
     def file_name(self) -> str:

@@ -96,7 +96,7 @@ class LocalModel(ModelSource):
     """A folder in Hugging Face format."""
 
     source: Literal["local"]
-    path: LocalPath = Field(description="the folder, absolute or from where Snakemake runs")
+    path: LocalPath = Field(description="the folder; relative to where Snakemake runs, or else to the workflow")
 
     @property
     def origin(self) -> str:

@@ -15,15 +15,13 @@ from memory_injections.models.checkpoints import check_model_folder, read_manife
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.sources import ModelSource
 from memory_injections.planning.known import locate_known, read_known
-from memory_injections.terms import PROMPT_KINDS
+from memory_injections.terms import KIND_COLUMNS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 # Models' libraries are imported where they are needed: the workflow measures prompts in every one of its processes.
 
-# The columns of prompt pairs with the kinds of text that a model reads.
-COLUMNS = {**{kind: f"{kind}_prompt" for kind in PROMPT_KINDS}, "memory": "memory"}
 # Byte-pair tokenizers on the prompts of the studies: 3.9 to 4.8, 4.3 in the middle.
 CHARACTERS_PER_TOKEN = 4.3
 # Mean tokens of the texts of a data set that is not at hand.
@@ -128,10 +126,10 @@ def measure_pairs(path: Path) -> DataSize:
 
 def measure_texts(pairs: Iterable[Mapping[str, str]]) -> DataSize:
     """The size of some prompt pairs, their tokens estimated from their characters."""
-    n_prompts, characters = 0, dict.fromkeys(COLUMNS, 0)
+    n_prompts, characters = 0, dict.fromkeys(KIND_COLUMNS, 0)
     for pair in pairs:
         n_prompts += 1
-        for kind, column in COLUMNS.items():
+        for kind, column in KIND_COLUMNS.items():
             characters[kind] += len(pair[column])
     return DataSize(
         n_prompts, {kind: 1 + total / max(1, n_prompts) / CHARACTERS_PER_TOKEN for kind, total in characters.items()}

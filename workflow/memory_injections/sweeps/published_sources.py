@@ -33,7 +33,9 @@ class PublishedFolder(Section):
     """The authors' published results, from a copy of their repository on this machine."""
 
     source: Literal["folder"]
-    path: LocalPath = Field(description="the root of the copy, absolute or from where Snakemake runs")
+    path: LocalPath = Field(
+        description="the root of the copy; relative to where Snakemake runs, or else to the workflow"
+    )
 
     @property
     def local_root(self) -> Path:
