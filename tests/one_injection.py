@@ -1,0 +1,25 @@
+"""One prompt with one memory injected, and what the slow path says of it."""
+
+import numpy as np
+import pandas as pd
+import torch
+from memory_injections.models.tokenisation import tokenise_prompt
+from slow_path import Model
+
+# Of an odd number of tokens, so that the engine pads it.
+PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the great city of", "Karl Marx", "London"
+# More would drown all else in randomly initialised models.
+MAGNITUDE = 0.2
+
+
+def slow(model: Model, encoding: str, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities without and with the memory."""
+    ids = tokenise_prompt(model.tokenizer, PROMPT)
+    vector = MAGNITUDE * model.slow_vector(encoding, MEMORY, layer)
+    return model.slow_log_probs(ids, layer, torch.zeros(())), model.slow_log_probs(ids, layer, vector)
+
+
+def assert_same_probabilities(table: pd.DataFrame, before: torch.Tensor, after: torch.Tensor) -> None:
+    tokens = table["token_id"].tolist()
+    np.testing.assert_allclose(table["p_obscure"], before[tokens].exp().numpy(), atol=1e-5)
+    np.testing.assert_allclose(table["p_injected"], after[tokens].exp().numpy(), atol=1e-5)
