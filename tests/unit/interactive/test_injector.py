@@ -1,4 +1,4 @@
-"""The Python API: the fast engine, hooks on a user's own model, and the slow path say the same."""
+"""The Python API: the fast engine, hooks on a user's own model, and the slow path agree."""
 
 import json
 import subprocess
@@ -29,11 +29,11 @@ from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
 from yaml import safe_load
 
-# Of an odd number of tokens, so that the engine pads it.
+# The prompt has an odd number of tokens, so the engine pads it.
 PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the great city of", "Karl Marx", "London"
 ENCODINGS = ["unembed", "embed", "layer"]
 HOOKED = ["gpt2", "llama", "gpt-neox"]
-# More would drown all else in randomly initialised models.
+# In randomly initialised models, a larger magnitude would swamp everything else.
 MAGNITUDE = 0.2
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -50,7 +50,7 @@ def injectors(tiny_models: dict[str, Path]) -> dict[str, Injector]:
 
 
 def boot(folder: Path, dtype: torch.dtype = torch.float32, **compatibility: Any) -> TransformerBridge:
-    """A model as a user of TransformerLens loads it."""
+    """Load a model as a user of TransformerLens does."""
     bridge = TransformerBridge.boot_transformers(str(folder), dtype=dtype)
     if compatibility:
         bridge.enable_compatibility_mode(disable_warnings=True, **compatibility)
@@ -59,7 +59,7 @@ def boot(folder: Path, dtype: torch.dtype = torch.float32, **compatibility: Any)
 
 @pytest.fixture(scope="session")
 def hooked(tiny_models: dict[str, Path]) -> dict[str, Injector]:
-    """Injectors on models as TransformerLens loads them."""
+    """Injectors on models loaded with TransformerLens."""
     return {name: Injector.of(boot(folder)) for name, folder in tiny_models.items()}
 
 
@@ -161,7 +161,7 @@ def test_one_head_is_the_whole_layer(name: str, tiny_models: dict[str, Path], in
         one = hooked.sweep(PROMPT, MEMORY, layers=[0, 2], magnitudes=[MAGNITUDE], answer=ANSWER, head=head).table
         all_heads = injectors[name].sweep(PROMPT, MEMORY, layers=[0, 2], magnitudes=[MAGNITUDE], answer=ANSWER).table
         np.testing.assert_allclose(one["p_injected"], all_heads["p_injected"], atol=1e-5)
-    assert bool(heads) == (name in HOOKED)  # the others' results are summed without being shown
+    assert bool(heads) == (name in HOOKED)  # the other architectures do not expose the results of single heads
     assert not bridge.cfg.use_attn_result
 
 
@@ -348,7 +348,7 @@ def test_the_default_studys_models_are_known_by_name() -> None:
 def test_a_finished_study_lends_its_model(
     tiny_models: dict[str, Path], models: dict[str, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The variable may name the folder of a study's models; a model counts once it is complete."""
+    """The cache variable may name the folder of a study's models; a model there is used once it is complete."""
     lent = tmp_path / "results/shared/models"
     monkeypatch.setenv(CACHE_VARIABLE, str(lent))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
@@ -369,7 +369,7 @@ def test_a_finished_study_lends_its_model(
 
 @pytest.fixture
 def hub(tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with a model, and empty caches."""
+    """A hub with one model, and empty caches."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
