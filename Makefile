@@ -1,4 +1,4 @@
-# Every target sets up .venv first, with the versions of constraints.txt.
+# Every target first sets up .venv with the versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= config/config.yaml
@@ -7,7 +7,7 @@ GPU ?= h100
 .DEFAULT_GOAL := help
 .PHONY: help study lint fix unit test test-slurm bench plan schema lock
 
-help: ## say what the targets are
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 study: .venv/study-installed ## run the default study: from nothing to tables, figures and a report
@@ -15,7 +15,7 @@ study: .venv/study-installed ## run the default study: from nothing to tables, f
 	@echo
 	@echo "The report of the study: $(CURDIR)/results/demo/report.html"
 
-lint: .venv/dev-installed ## check style, types, spelling, import directions and the workflow
+lint: .venv/dev-installed ## check style, types, import rules, spelling and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow
@@ -24,13 +24,13 @@ lint: .venv/dev-installed ## check style, types, spelling, import directions and
 	$(BIN)/codespell
 	$(BIN)/snakemake --lint
 
-fix: .venv/dev-installed ## repair what the linters can repair
+fix: .venv/dev-installed ## fix what the linters can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt workflow
 	$(BIN)/codespell --write-changes
 
-# Two processes on two cores: PyTorch's threads would wait for each other, and the tests take three times as long.
+# With two test processes on two cores, more PyTorch threads would wait for each other: tests would take three times as long.
 unit test: export OMP_NUM_THREADS := 1
 
 unit: .venv/dev-installed ## test the library: a minute, no network
@@ -39,19 +39,19 @@ unit: .venv/dev-installed ## test the library: a minute, no network
 test: lint ## everything that CI runs: linters, library, workflow, pages
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-test-slurm: .venv/dev-installed ## the slurm profile on the Slurm of this machine (partitions `main` and `gpu`, two GPUs; ten minutes)
+test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slurm (partitions `main` and `gpu`, two GPUs; ten minutes)
 	$(BIN)/pytest -m slurm tests/cluster
 
-bench: .venv/study-installed ## how fast injections are computed, beside a plain loop and what the machine can multiply
+bench: .venv/study-installed ## measure the engine's speed against a plain loop and the machine's matrix products
 	$(BIN)/python -m memory_injections.planning.benchmark --pairs resources/prompt_pairs.csv --config config/config.yaml $(BENCH)
 
-plan: .venv/study-installed ## cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
+plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
 	$(BIN)/python -m memory_injections.planning.command --config $(CONFIG) --gpu $(GPU) --shared results/shared
 
-schema: .venv/study-installed ## renew the config's schema and key table after a change of its model
+schema: .venv/study-installed ## regenerate the config's schema and key table after a change to its model
 	$(BIN)/python -m memory_injections.config.reference --schema workflow/schemas/config.schema.json --readme config/README.md
 
-lock: ## renew constraints.txt: the newest versions that pyproject.toml allows, of a throw-away environment
+lock: ## update constraints.txt to the newest versions that pyproject.toml allows, from a temporary environment
 	set -e; venv=$$(mktemp -d); trap 'rm -rf "$$venv"' EXIT; \
 	$(PYTHON) -m venv --upgrade-deps "$$venv"; \
 	"$$venv/bin/pip" install --quiet --editable ".[dev]"; \

@@ -1,4 +1,4 @@
-"""The authors' published results: a tiny copy of their repository, and the sweeps of a copy as cells."""
+"""A tiny copy of the authors' repository of published results, and reading a sweep from a copy as cells."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from memory_injections.sweeps.published_sources import CURATED_RESULTS, RANDOM_R
 HOOK = "memory_tweaker_unembed_head_hook"
 TINY_CURATED = SweepId("gpt2", "hand", "curated", "unembed")
 TINY_RANDOM = SweepId("gpt2", "hand", "nouns", "unembed")
-# What a paper about the tiny copy would say.
+# The numbers that a paper about the tiny copy would report.
 TINY_PAPER = {"headline": 424, "sites": {"gpt2": {"hand": [1, 2]}}}
 
 
 def write_authors_files(root: Path, prompts: int = 6, seed: int = 0, magnitudes: tuple[int, ...] = (1, 2)) -> Path:
-    """Write a tiny copy of the authors' repository: curated memories and nouns of two layers."""
+    """Write a tiny copy of the authors' repository: curated memories and nouns at two layers."""
     rng = np.random.default_rng(seed)
     before = rng.uniform(0.1, 0.3, prompts)
     texts = {

@@ -1,4 +1,4 @@
-"""A tiny model and some prompt pairs, ready to run sweeps in a folder."""
+"""A tiny model and some prompt pairs, ready for running sweeps in a folder."""
 
 from functools import cache
 from pathlib import Path
@@ -40,13 +40,13 @@ def sweep(memories: str = "curated", encoding: str = "unembed", magnitudes: list
 
 
 def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
-    """Compare tables of cells."""
+    """Assert that two tables of cells are the same."""
     pd.testing.assert_frame_equal(found, expected, rtol=1e-6, check_dtype=False)
 
 
 @cache
 def load(model: Path) -> tuple[PreTrainedTokenizerBase, TransformerBridge, Lens, SkippingEngine]:
-    """Load all forms of a model once."""
+    """Load a model in all forms, only once."""
     bridge = load_bridge(model, CPU)
     return load_tokenizer(model), bridge, Lens.of(bridge), SkippingEngine(load_causal_lm(model, CPU))
 
@@ -60,14 +60,14 @@ class Bench:
         self.write_pairs(read_own_pairs(12))
 
     def write_pairs(self, pairs: pd.DataFrame) -> None:
-        """Replace the prompt pairs, and their activations."""
+        """Replace the prompt pairs and their activations."""
         pairs = pairs.assign(prompt_id=range(len(pairs)))
         pairs.to_csv(self.pairs, index=False)
         with ActivationCacheWriter(self.folder / "cache", len(pairs), NAMES) as writer:
             writer.write(record_activations(self.bridge, self.tokenizer, pairs, bos=True))
 
     def run(self, *sweeps: Sweep, about: dict[str, Any] | None = None, seed: int = 0, store: str = "store") -> Any:
-        """Return the whole table, and how many cells were known and computed."""
+        """Return the whole table, and how many cells were already known and how many were computed."""
         words = list_vocabulary(self.tokenizer, self.lens.W_U.shape[1])
         activations = ActivationCache(self.folder / "cache")
         experiment = Experiment(

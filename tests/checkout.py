@@ -1,4 +1,4 @@
-"""A copy of the project in which Snakemake runs: edited, asked what would run, and put back."""
+"""A copy of the project to run Snakemake in: it can be edited, dry-run and restored."""
 
 import os
 import re
@@ -14,13 +14,13 @@ from conftest import ROOT
 
 
 def copy_project(folder: Path) -> None:
-    """Copy what a study needs of the project into a folder."""
+    """Copy the parts of the project that a study needs into a folder."""
     for part in ("workflow", "resources"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
 
 
 class Checkout:
-    """A copy of the project with a study. Only its own library counts: `PYTHONPATH` is not set."""
+    """A copy of the project with a study. It uses its own library: `PYTHONPATH` is not set."""
 
     def __init__(self, folder: Path, config: dict[str, Any], python: Path) -> None:
         self.folder, self.config, self.python = folder, config, python
@@ -30,7 +30,7 @@ class Checkout:
         self._times: dict[Path, int] = {}
 
     def snakemake(self, *arguments: str) -> str:
-        """Run Snakemake on the study, which must go well; return what it prints."""
+        """Run Snakemake on the study, assert that it succeeds, and return its output."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
         command = [str(self.python), "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"]
         done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
@@ -38,7 +38,7 @@ class Checkout:
         return done.stdout + done.stderr
 
     def plan(self, *arguments: str) -> dict[str, int]:
-        """Return how many jobs of each rule a dry run lists."""
+        """Return the number of jobs of each rule in a dry run."""
         said = self.snakemake("--dry-run", *arguments)
         jobs = {rule: int(number) for rule, number in re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE)}
         assert jobs or "Nothing to be done" in said
@@ -53,13 +53,13 @@ class Checkout:
         path.write_text(text, encoding="utf-8")
 
     def replace(self, file: str, old: str, new: str) -> None:
-        """Edit one place of a file."""
+        """Replace the first occurrence of a text in a file."""
         text = (self.folder / file).read_text(encoding="utf-8")
         assert old in text
         self.write(file, text.replace(old, new, 1))
 
     def touch_everything(self) -> None:
-        """Give every file of the project and of its results another time, the oldest results the newest."""
+        """Change the time of every file of the project and its results, making the oldest results the newest."""
         left_out = {".snakemake", "__pycache__"}
         files = [path for path in self.folder.rglob("*") if path.is_file() and not left_out.intersection(path.parts)]
         now = time_ns()
@@ -72,7 +72,7 @@ class Checkout:
             self._times.setdefault(path, path.stat().st_mtime_ns)
 
     def put_back(self) -> None:
-        """Undo all edits, times included."""
+        """Undo all edits, including file times."""
         for path, content in self._contents.items():
             if content is None:
                 path.unlink()
@@ -84,7 +84,7 @@ class Checkout:
         self.config, self.environment = deepcopy(self._first_config), dict(self._first_environment)
 
     def lend_models(self, folder: Path) -> None:
-        """Give another folder the study's data, models and activations, as if they had been computed there.
+        """Copy the study's data, models and activations to another folder, as if they had been computed there.
 
         The store of cells is left out.
         """

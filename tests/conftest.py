@@ -1,7 +1,7 @@
-"""What tests share: tiny models, finished downloads, and a way to run the workflow as a user does.
+"""Shared fixtures: tiny models, finished downloads, and a way to run the workflow as a user does.
 
-What takes long to make is made once for all test processes. Libraries that take long to import are imported where they
-are used.
+Anything slow to make is made once for all test processes. Libraries that are slow to import are imported where they are
+used.
 """
 
 import os
@@ -27,17 +27,17 @@ PAIRS = ROOT / "resources" / "prompt_pairs.csv"
 WORDS = ROOT / "resources" / "words.csv"
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # There are as many processes as cores: PyTorch's threads would wait for each other.
+    # There is one process per core: more PyTorch threads would wait for each other.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# Files that edit one finished study, and after them others that take long: these start first.
+# Test files that start first: those that edit the one finished study, then other slow ones.
 FINISHED = ("test_study_runs", "test_reruns", "test_by_hand")
 LONG = (*FINISHED, "test_module", "test_engines", "test_golden", "test_shared_cache", "test_injector", "test_costs")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the network, and bring tests that take long to the front."""
+    """Mark the tests that need the network, and move slow tests to the front."""
     for item in items:
         if "default_model" in getattr(item, "fixturenames", ()):
             item.add_marker("network")
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--dist loadfile`, let one process have all files of the finished study; keep the order of the files."""
+    """With `--dist loadfile`, run all files of the finished study in one process, and keep the order of the files."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -61,7 +61,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
-    """Return a folder that `make` fills, in whichever test process comes first."""
+    """Return a folder that `make` fills once, in the first test process that needs it."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(folder.with_suffix(".lock")):
@@ -76,7 +76,7 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of tiny models, by architecture."""
+    """The folder of each tiny model, by architecture."""
 
     def save(folder: Path) -> None:
         from tiny_models import save_models
@@ -96,7 +96,7 @@ def tokenizer(tiny_models: dict[str, Path]) -> "PreTrainedTokenizerFast":
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Tiny models compute longer with several threads, which wait for each other."""
+    """Use one PyTorch thread: with several, tiny models are slower because threads wait for each other."""
     import torch
 
     n_threads = torch.get_num_threads()
@@ -107,7 +107,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the default study's model, fetched as a user's first call does it. It needs the network."""
+    """A cache folder with the default study's model, fetched as by a user's first call. It needs the network."""
 
     def fetch(folder: Path) -> None:
         import torch
@@ -115,7 +115,7 @@ def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(CACHE_VARIABLE, str(folder))
-            patch.chdir(folder.parent)  # where no study lends its model
+            patch.chdir(folder.parent)  # so that no study's copy of the model is found
             Pretrained.named(DEFAULT, torch.device("cpu"))
 
     return make_once(tmp_path_factory, "cache", fetch)
@@ -123,7 +123,7 @@ def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """The golden model and values, which lie beside the project's clone where its CI runs."""
+    """The golden model and values, which are next to the project's clone in its CI."""
     if not GOLDEN.is_dir():
         pytest.skip(f"no golden values at {GOLDEN}")
     return GOLDEN
@@ -131,7 +131,7 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def authors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The part of the authors' results that lies beside the project's clone where its CI runs."""
+    """The part of the authors' results that is next to the project's clone in its CI."""
     archive = SHARED / "reference" / "authors-results.tar.xz"
     if not archive.is_file():
         pytest.skip(f"no published results at {archive}")
@@ -145,7 +145,7 @@ def authors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A stand-in for Python that has imported slow libraries already."""
+    """A stand-in for Python that has already imported slow libraries."""
     import fork_server
 
     return make_once(tmp_path_factory, "python", fork_server.start) / "python"
@@ -156,7 +156,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def snakemake(python: Path) -> Run:
-    """Run Snakemake on a config in a folder of its own: `snakemake(folder, config, *arguments, **environment)`."""
+    """Run Snakemake on a config in a given folder: `snakemake(folder, config, *arguments, **environment)`."""
 
     def run(folder: Path, config: dict[str, Any], *arguments: str, **environment: str) -> Any:
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -170,7 +170,7 @@ def snakemake(python: Path) -> Run:
 
 
 def tiny_study(model: Path, **changes: Any) -> dict[str, Any]:
-    """A study of a few prompts, layers and words that runs in seconds."""
+    """A study with few prompts, layers and words that runs in seconds."""
     study: dict[str, Any] = {
         "study": "tiny",
         "models": {"tiny": {"source": "local", "path": str(model)}},
@@ -184,7 +184,7 @@ def tiny_study(model: Path, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def pairs() -> "pd.DataFrame":
-    """Prompt pairs of many lengths."""
+    """Prompt pairs of different lengths."""
     import numpy as np
     from memory_injections.data.prompt_pairs import normalise_pairs
     from memory_injections.data.text_tables import read_csv

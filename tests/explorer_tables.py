@@ -1,4 +1,4 @@
-"""Small tables for the explorer, and what its page packs, read by its description alone."""
+"""Small tables for the explorer, and a reader of its packed data that relies only on the description in it."""
 
 import base64
 import gzip
@@ -24,7 +24,7 @@ N_PROMPTS, LAYERS, MAGNITUDES = 12, range(9), (0.5, 1.0, 3.0)
 
 
 def grid(prompts: int, layers: int, magnitudes: int | tuple[float, ...], seed: int = 0) -> pd.DataFrame:
-    """Cells of random numbers, which nothing compresses."""
+    """Cells with random numbers, which do not compress."""
     rng = np.random.default_rng(seed)
     values = magnitudes if isinstance(magnitudes, tuple) else range(1, magnitudes + 1)
     index = pd.MultiIndex.from_product([range(prompts), range(layers), values], names=CELL)
@@ -59,7 +59,7 @@ def readings(prompts: int, layers: int = 3, heads: int = 4, top_k: int = 8) -> t
 
 
 def tables_in(folder: Path) -> dict[str, Any]:
-    """What `render_explorer` takes: two sweeps of ours with texts and heads, and one of the authors with neither."""
+    """Input for `render_explorer`: two of our sweeps with texts and heads, and one of the authors' with neither."""
     ours = grid(N_PROMPTS, len(LAYERS), MAGNITUDES)
     ours.loc[ours["prompt_id"] == 2, "p_obscure"] = 0
     ours.loc[(ours["prompt_id"] == 3) & (ours["layer"] > 4), "p_injected"] = 0
@@ -96,7 +96,7 @@ def tables_in(folder: Path) -> dict[str, Any]:
 
 
 def unpack(text: str) -> dict[str, Any]:
-    """What `pack` packed, read by its description alone."""
+    """Unpack data packed by `pack`, relying only on the description in it."""
     body = gzip.decompress(base64.b64decode(text))
     start = 8 + int.from_bytes(body[:8], "little")
     header = json.loads(body[8:start])

@@ -1,10 +1,10 @@
 """A server that has imported slow libraries once, and runs Python programs in children forked from it.
 
-Half of the time of a tiny study goes into starting Python and importing PyTorch and its kin, job after job. This server
-knows nothing of the project: a program is read anew every time, with its own arguments, folder and environment.
-`start` makes a stand-in for Python that asks the server; a program that it runs finds the stand-in as `sys.executable`,
-so that Snakemake starts its jobs through it as well. What the stand-in is not made for (options such as
-`-c`, notebooks, another environment of the libraries that were imported) goes to Python itself.
+Half of a tiny study's time goes into starting Python and importing libraries such as PyTorch in every job. This server
+imports nothing of the project: each program is read afresh, with its own arguments, folder and environment. `start`
+makes a stand-in for Python that asks the server. Programs see the stand-in as `sys.executable`, so Snakemake starts its
+jobs through it as well. Everything else (options such as `-c`, notebooks, environment variables that differ from those
+at import) goes to Python itself.
 """
 
 import atexit
@@ -27,9 +27,9 @@ LIBRARIES = (
     "pandera.pandas", "scipy.stats", "jinja2", "matplotlib.figure", "seaborn", "papermill", "nbconvert",
     "transformer_lens.model_bridge", "transformers",
 )  # fmt: skip
-# Servers of this process; nobody waits for them.
+# Keeps references to the servers, which run until the tests end.
 STARTED: list[subprocess.Popen[bytes]] = []
-# Variables that libraries read when they are imported. (Of threads, scripts tell PyTorch themselves.)
+# Variables that libraries read on import. (The number of threads is not among them: scripts set it in PyTorch.)
 READ_AT_IMPORT = ("HF_", "MPL", "TRANSFORMERS_", "TORCH_", "PYTORCH_", "CUDA_")
 
 STAND_IN = """#!{python} -IS
@@ -49,20 +49,20 @@ sys.exit(int(answer or 1))
 
 
 def start(folder: Path) -> None:
-    """Start a server that lives as long as the test run; the stand-in for Python is `folder / "python"` afterwards.
+    """Start a server that lives as long as the test run, and make the stand-in for Python, `folder / "python"`.
 
-    The folder may be renamed; there is no server where forking is not safe.
+    The folder may be renamed later. Where forking is not safe, there is no server and the stand-in just runs Python.
     """
     stand_in = folder / "python"
     if sys.platform != "linux" or Path("/dev/nvidia0").exists():
-        # A child cannot use a GPU that its parent may have looked at.
+        # A forked child cannot use a GPU if its parent has initialised CUDA.
         stand_in.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
         stand_in.chmod(0o755)
         return
     stand_in.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
     stand_in.chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    # Processes of pytest-xdist end with their parent.
+    # All pytest-xdist processes share the server, so it lives as long as their parent.
     lives_with = os.getppid() if "PYTEST_XDIST_WORKER" in environment else os.getpid()
     server = subprocess.Popen(
         [sys.executable, __file__, str(lives_with)],
@@ -74,11 +74,11 @@ def start(folder: Path) -> None:
 
 
 def serve(lives_with: int) -> None:
-    """Answer requests at `socket` in this folder as long as another process is alive."""
+    """Answer requests at `socket` in the current folder while the process `lives_with` is alive."""
     folders = sys.path[1:]
     for library in LIBRARIES:
         import_module(library)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for children
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # finished children leave no zombies
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
         listener.listen(100)
@@ -93,7 +93,7 @@ def serve(lives_with: int) -> None:
 
 
 def answer(connection: socket.socket, folders: list[str]) -> None:
-    """Run what was asked for, in this child of the server, and end it."""
+    """Run the requested program in this child of the server, then end the child."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, descriptors, _, _ = socket.recv_fds(connection, 8, 3)
     with connection.makefile("rb") as file:
@@ -115,13 +115,13 @@ def answer(connection: socket.socket, folders: list[str]) -> None:
 
 
 def can_run(words: list[str], environment: dict[str, str]) -> bool:
-    """Whether this is a script or a module, in the environment in which the libraries were imported."""
+    """Whether this is a script or module, with the same import-time variables as the server."""
 
     def read(variables: Any) -> dict[str, str]:
         return {name: value for name, value in variables.items() if name.startswith(READ_AT_IMPORT)}
 
     is_program = bool(words) and (words[0] == "-m" or not words[0].startswith("-"))
-    # A notebook's kernel wants to tell matplotlib how to draw before anybody imports it.
+    # A notebook's kernel must set matplotlib's backend before matplotlib is imported.
     is_program = is_program and "ipykernel_launcher" not in words
     return is_program and read(environment) == read(os.environ)
 
@@ -145,7 +145,7 @@ def run(words: list[str]) -> int:
     except BaseException:
         traceback.print_exc()
         status = 1
-    # What Python does at its end.
+    # Python's own steps at exit, which os._exit skips.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

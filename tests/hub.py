@@ -1,4 +1,4 @@
-"""A small server on loopback that answers as the Hugging Face hub does, and as a broken network does."""
+"""A small server on loopback that behaves like the Hugging Face hub, or like a broken network."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ ALWAYS = 10**6
 class Fault:
     """A failure of the next `times` requests whose method and path contain `part`.
 
-    It is an answer of that status, or else a connection that breaks in the middle of the file.
+    With a `status`, it is a response with that status; without one, the connection breaks in the middle of the file.
     """
 
     part: str
@@ -36,9 +36,9 @@ class Fault:
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `repos` ("models/owner/name" or "datasets/owner/name" -> folder) and plain files of `files`.
+    """Serves `repos` ("models/owner/name" or "datasets/owner/name" -> folder) and the plain files in `files`.
 
-    `main` is the newest commit of `commits`. Files of the repositories in `gated` want the token `LICENSED`.
+    `main` is the newest commit in `commits`. Files of the repositories in `gated` need the token `LICENSED`.
     """
 
     def __init__(self, repos: dict[str, Path], files: dict[str, bytes]) -> None:
@@ -57,11 +57,11 @@ class Hub(ThreadingHTTPServer):
 
     @property
     def cdn(self) -> str:
-        """The same under another name: a host that must not see tokens."""
+        """The server's address under another host name, which must not see tokens."""
         return f"http://localhost:{self.server_port}"
 
     def fault(self, request: str) -> Fault | None:
-        """The failure that this request meets."""
+        """The failure for this request, if any."""
         for fault in self.faults:
             if fault.part in request and fault.times > 0:
                 fault.times -= 1
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault and fault.status:
             self._send(fault.status, b"{}", fault.headers)
         elif path in self.server.files:
-            # A "truncated" file promises more than it gives.
+            # A "truncated" file announces more bytes than it sends.
             self.cut = path.startswith("truncated")
             self._send(200, self.server.files[path])
         elif api := re.fullmatch(r"api/(\w+/[^/]+/[^/]+)(?:/(revision|tree)/(.+))?", path):
@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         elif file := re.fullmatch(r"(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._send_file(f"{file[1] or 'models/'}{file[2]}", file[3], file[4])
         elif path.startswith("cdn/"):
-            # A CDN that is shown a token refuses it, as signed addresses do.
+            # A CDN refuses requests with a token, as signed URLs do.
             signed = "Authorization" not in self.headers
             self._send_bytes(self.server.blobs[path.removeprefix("cdn/")].read_bytes()) if signed else self._send(400)
         else:
@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _resolve(self, name: str, revision: str) -> tuple[str, Path] | None:
-        """Commit and folder of a revision; an error is sent where there is none."""
+        """Commit and folder of a revision; sends an error if there is none."""
         if name not in self.server.commits:
             self._send(401, b"{}", {"X-Error-Code": "RepoNotFound"})
             return None
@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send_bytes(path.read_bytes(), {"X-Repo-Commit": commit})
 
     def _send_bytes(self, body: bytes, headers: dict[str, str] | None = None) -> None:
-        """A file, or from where the client asks for it to be resumed."""
+        """Send a file, or the rest of it if the client resumes a download."""
         headers = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "Accept-Ranges": "bytes"} | (headers or {})
         if start := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             first = int(start[1])
@@ -161,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = self.cut
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Suppress the log."""
 
 
 def _entry(path: Path, folder: Path) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _entry(path: Path, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def serve(repos: dict[str, Path] | None = None, files: dict[str, bytes] | None = None) -> Iterator[Hub]:
-    """A hub that runs while the block does."""
+    """Run a hub for the duration of the `with` block."""
     with Hub(repos or {}, files or {}) as hub:
         Thread(target=hub.serve_forever, args=(0.01,), daemon=True).start()
         yield hub
@@ -184,7 +184,7 @@ def serve(repos: dict[str, Path] | None = None, files: dict[str, bytes] | None =
 
 
 def make_repos(folder: Path, model: Path) -> dict[str, Path]:
-    """Repositories with a model in two frameworks and a data set."""
+    """Make two repositories: a model in the formats of two frameworks, and a data set."""
     shutil.copytree(model, folder / "model")
     (folder / "model" / "onnx").mkdir()
     (folder / "model" / "onnx" / "config.json").write_text("{}")

@@ -17,7 +17,7 @@ CPU = [torch.device("cpu")]
 
 
 class Model:
-    """A model in both forms, with what turns texts into cells."""
+    """A model in both forms, with everything that turns texts into cells."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,11 +26,11 @@ class Model:
         self.computer = self.build_computer(self.engine)
 
     def build_computer(self, engine: InjectionEngine) -> CellComputer:
-        """Return what computes cells with an engine."""
+        """Return a `CellComputer` for an engine."""
         return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.lens))
 
     def slow_log_probs(self, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
-        """One full forward pass of one prompt, with TransformerLens' own hook, on processed weights."""
+        """Log-probabilities from one full forward pass with a TransformerLens hook, on processed weights."""
         with torch.inference_mode():
             logits = self.bridge.run_with_hooks(
                 torch.tensor([ids]), fwd_hooks=[(f"blocks.{layer}.hook_attn_out", lambda out, hook: out + vector)]
@@ -47,7 +47,7 @@ class Model:
 
 
 def tokenise_pairs(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
-    """Turn the obscure prompts and answers of prompt pairs into tokens, by prompt_id."""
+    """Tokenise the obscure prompts and answers of prompt pairs, by prompt_id."""
     return {
         str(row.prompt_id): Prompt(
             tokenise_prompt(tokenizer, row.obscure_prompt), find_first_token(tokenizer, row.answer)
@@ -57,7 +57,7 @@ def tokenise_pairs(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> d
 
 
 def list_cells(pairs: pd.DataFrame, layers: list[int], magnitudes: list[float], encodings: list[str]) -> pd.DataFrame:
-    """List the cells of every prompt with its own memory, at every site, in every encoding."""
+    """List the cells of every prompt with its own memory, at every site and in every encoding."""
     index = pd.MultiIndex.from_product(
         [pairs["prompt_id"].astype(str), encodings, layers, magnitudes],
         names=["prompt", "encoding", "layer", "magnitude"],

@@ -1,4 +1,4 @@
-"""Tiny models of several architectures, with weights of their own, and a tokenizer for them."""
+"""Tiny randomly initialised models of several architectures, and a tokenizer for them."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def save_models(folder: Path) -> None:
-    """Save each model in a folder of its name: randomly initialised, with norms and biases that are not trivial."""
+    """Save each model in a folder of its name, randomly initialised, with non-trivial norms and biases."""
     tokenizer = train_tokenizer()
     for name, config in CONFIGS.items():
         torch.manual_seed(0)

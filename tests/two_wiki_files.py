@@ -1,4 +1,4 @@
-"""Records as 2WikiMultiHopQA has them, in the forms in which it is found."""
+"""Records like those of 2WikiMultiHopQA, in the file formats in which it is distributed."""
 
 import json
 import zipfile
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 
 def make_record(film: str, place: str = "Kraków", **changes: Any) -> dict[str, Any]:
-    """A record with everything that the data set gives."""
+    """A record with all fields of the data set."""
     return {
         "_id": film,
         "type": "compositional",
@@ -25,7 +25,7 @@ RECORDS = [make_record(f"Film {number}") for number in range(50)]
 
 
 def write_records(folder: Path, form: str) -> tuple[Path, str | None]:
-    """The records in one of the forms in which the data set is found."""
+    """Write the records in one of the file formats in which the data set is distributed."""
     path = folder / f"records-{form}"
     match form:
         case "json":
@@ -33,7 +33,7 @@ def write_records(folder: Path, form: str) -> tuple[Path, str | None]:
         case "jsonl":
             path.write_text("".join(json.dumps(row) + "\n" for row in RECORDS) + "\n", encoding="utf-8")
         case "parquet":
-            # As the hub's copies have it: nested fields as JSON text.
+            # As in the hub's copy: nested fields as JSON text.
             rows = [row | {key: json.dumps(row[key]) for key in ("evidences", "context")} for row in RECORDS]
             pq.write_table(pa.Table.from_pylist(rows), path)
         case "zip":

@@ -1,4 +1,4 @@
-"""The explorer's page in a browser, number by number."""
+"""The explorer's page in a browser shows the right numbers."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Headless Chromium, driven by Playwright; with REQUIRE_CHROMIUM in the environment, its lack is a failure."""
+    """Headless Chromium, driven by Playwright; if REQUIRE_CHROMIUM is set, the tests fail without it."""
     missing = pytest.fail if os.environ.get("REQUIRE_CHROMIUM") else pytest.skip
     try:
         import playwright.sync_api as api
@@ -54,7 +54,7 @@ def address(tables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def page(browser: "Browser") -> Iterator["Page"]:
-    """A tab that must neither complain nor ask for anything but the page's own file."""
+    """A tab that must report no errors and request only the page's own file."""
     page = browser.new_page(viewport={"width": 1300, "height": 900})
     page.set_default_timeout(5000)
     problems: list[str] = []

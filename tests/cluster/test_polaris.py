@@ -1,4 +1,4 @@
-"""The profile for PBS Pro on Polaris, with stand-ins for qsub, qstat and qdel: no PBS server was available."""
+"""The profile for PBS Pro on Polaris, with stand-ins for qsub, qstat and qdel because no PBS server was available."""
 
 import os
 import re
@@ -50,14 +50,14 @@ Pbs = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def calls(tmp_path: Path) -> Path:
-    """Where the stand-ins write down how they were called, one file each."""
+    """Folder in which each stand-in records its calls in a file of its own."""
     (tmp_path / "calls").mkdir()
     return tmp_path / "calls"
 
 
 @pytest.fixture
 def pbs(tmp_path: Path, calls: Path) -> Pbs:
-    """Run a command in a folder of its own where PBS is the stand-ins: `pbs(*command, **environment)`."""
+    """Run a command in a temporary folder with the stand-ins as PBS: `pbs(*command, **environment)`."""
 
     def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=tmp_path, env=with_stand_ins(calls, **environment), **CAPTURED)
@@ -69,7 +69,7 @@ CAPTURED: dict[str, Any] = {"text": True, "capture_output": True, "timeout": 120
 
 
 def with_stand_ins(calls: Path, **environment: str) -> dict[str, str]:
-    """The environment in which the stand-ins are found before anything else."""
+    """An environment with the stand-ins first on `PATH`."""
     path = os.pathsep.join([str(ANSWERS / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "FAKE_PBS": str(calls), "FAKE_ANSWERS": str(ANSWERS), **environment}
 
@@ -119,7 +119,7 @@ def test_qstat_that_hangs_fails_no_job(tmp_path: Path, pbs: Pbs) -> None:
 
 
 def submit(pbs: Pbs, change: dict[str, Any], **environment: str) -> subprocess.CompletedProcess[str]:
-    """What submit.py makes of a job like SUBMISSION."""
+    """Run submit.py on a job like SUBMISSION with some changes."""
     options = [word for name, value in (SUBMISSION | change).items() for word in (f"--{name}", str(value))]
     return pbs(PROFILE / "submit.py", *options, "job.sh", FAKE_ANSWER="queued", **environment)
 
@@ -177,14 +177,14 @@ def test_documented_submissions_are_the_real_ones() -> None:
 
 @pytest.fixture
 def command(tmp_path: Path, python: Path) -> list[str]:
-    """Snakemake on two rules with the profile as a user has it, who wrote an account into it."""
+    """Snakemake on two rules, with the profile as a user has it after setting the account."""
     pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="pip install -e '.[cluster]' is missing")
     profile = tmp_path / "workflow" / "profiles" / "polaris"
     shutil.copytree(PROFILE, profile)
     config = (profile / "config.yaml").read_text()
     (profile / "config.yaml").write_text(config.replace('account: ""', "account: MyProject"))
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
-    # Nobody waits a minute for a test.
+    # The profile checks only once a minute.
     pace = ["--seconds-between-status-checks", "1"]
     return [str(python), "-m", "snakemake", "--workflow-profile", "workflow/profiles/polaris", *pace]
 
@@ -217,7 +217,7 @@ def test_ctrl_c_deletes_the_jobs(command: list[str], tmp_path: Path, calls: Path
             cwd=tmp_path, env=environment, start_new_session=True, stderr=output,
         )  # fmt: skip
     wait_for(calls / "qstat")
-    # Snakemake does not cancel a job while it asks for its status, which takes it a fraction of a second here.
+    # Snakemake does not cancel a job whose status it is checking, which takes a fraction of a second here.
     time.sleep(1)
     os.killpg(snakemake.pid, signal.SIGINT)
     assert snakemake.wait(timeout=60) == 1
@@ -227,7 +227,7 @@ def test_ctrl_c_deletes_the_jobs(command: list[str], tmp_path: Path, calls: Path
 
 
 def wait_for(path: Path) -> None:
-    """Until a file is there."""
+    """Wait until a file exists and is not empty."""
     for _ in range(600):
         if path.exists() and path.stat().st_size:
             return

@@ -1,4 +1,4 @@
-"""The slurm profile on a real Slurm: `make test-slurm`, where `sbatch` works and partitions `main` and `gpu` exist."""
+"""The slurm profile on a real Slurm: `make test-slurm` on a machine with `sbatch` and partitions `main` and `gpu`."""
 
 import os
 import re
@@ -22,24 +22,24 @@ CELLS = "results/tiny/cells/tiny/pairs/1-of-1.parquet"
 
 
 def output(*command: str) -> str:
-    """What a command prints."""
+    """Run a command and return its output."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module", autouse=True)
 def slurm() -> None:
-    """A Slurm that answers."""
+    """Skip the tests where no Slurm answers."""
     if shutil.which("sbatch") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
         pytest.skip("no Slurm here")
 
 
 class Submitted:
-    """Snakemake at work through the profile, and what it said."""
+    """A running Snakemake that uses the profile, and its output."""
 
     def __init__(self, folder: Path, study: dict[str, Any], *targets: str) -> None:
         (folder / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
         self.folder, self.log = folder, folder / "snakemake.txt"
-        # A cluster of one node answers at once: the profile's patience is for large ones.
+        # A one-node cluster answers at once; the profile's longer waits are for large clusters.
         haste = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"), *targets]
         settings = ["--workflow-profile", str(PROFILE), *haste, "--latency-wait", "5", "--configfile", "config.yaml"]
@@ -49,15 +49,15 @@ class Submitted:
             )
 
     def said(self) -> str:
-        """All that Snakemake printed so far."""
+        """Everything that Snakemake has printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def jobs(self, rule: str = "") -> list[str]:
-        """Slurm's ids of the jobs of a rule, in the order of their submission."""
+        """The Slurm ids of a rule's jobs, in the order of submission."""
         return re.findall(rf"SLURM jobid (\d+) \(log: \S*/(?:rule|group)_{rule}", self.said())
 
     def until(self, happened: Callable[[], Any], seconds: float = 200) -> Any:
-        """Wait for something, as long as Snakemake runs."""
+        """Wait until something has happened, as long as Snakemake is running."""
         deadline = time.monotonic() + seconds
         while not (found := happened()):
             assert self.process.poll() is None, self.said()[-3000:]
@@ -66,7 +66,7 @@ class Submitted:
         return found
 
     def running(self, rule: str, attempt: int) -> str:
-        """Slurm's id of a rule's job, once its attempt is running."""
+        """Wait until an attempt of a rule's job is running; return its Slurm id."""
 
         def found() -> str | None:
             job = self.jobs(rule)[attempt - 1] if len(self.jobs(rule)) >= attempt else None
@@ -77,7 +77,7 @@ class Submitted:
 
 @pytest.fixture
 def submit() -> Iterator[Callable[..., Submitted]]:
-    """Start Snakemake on a study; whatever is left of it at the end is stopped."""
+    """Start Snakemake on a study; whatever is still running after the test is stopped."""
     started: list[Submitted] = []
 
     def start(*arguments: Any) -> Submitted:
@@ -101,7 +101,7 @@ def test_same_results_as_locally(
         folder.mkdir()
     run = submit(there, study)
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
-    # Small jobs go together, and downloads and tables do not go at all.
+    # Small jobs are grouped; downloads and tables are not submitted at all.
     assert len(run.jobs()) == 9
     gpu_jobs = {rule: output("scontrol", "show", "job", run.jobs(rule)[0]) for rule in ("activations", "cells")}
     for about in gpu_jobs.values():
@@ -120,7 +120,7 @@ def test_same_results_as_locally(
 
 
 def long_study(model: Path) -> dict[str, Any]:
-    """Some minutes of cells."""
+    """A study whose cells take some minutes."""
     study = tiny_study(model, injection={"encodings": ["unembed"], "magnitudes": [n / 100 for n in range(1, 1401)]})
     study["datasets"]["pairs"].pop("rows")
     return study
@@ -132,7 +132,7 @@ def test_a_job_out_of_time_and_a_cancelled_one_go_on_where_they_were(
     run = submit(tmp_path, long_study(tiny_models["llama"]), CELLS)
     first = run.running("cells", attempt=1)
     limits = [output("squeue", "-h", "-j", first, "-o", "%l")]
-    # As soon as finished cells are on disk the job hangs, and its time is up.
+    # Once finished cells are on disk, make the job hang and run out of time.
     run.until(lambda: list((tmp_path / "results/shared/cells").rglob("[0-9]*.parquet")))
     output("pkill", "-STOP", "-f", f"{tmp_path}/.snakemake/scripts/.*cells.py")
     output("scontrol", "update", f"JobId={first}", "TimeLimit=1")

@@ -1,4 +1,4 @@
-"""The house keeps its rules: rooms that a reader takes in at once, and a library that knows no study's folders."""
+"""The code keeps its rules: small packages, short modules, and a library that knows no study's folders."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ def test_modules_are_short() -> None:
 
 
 class Plain(ast.NodeTransformer):
-    """Take away what only people read: docstrings, and descriptions of options and config keys."""
+    """Remove text for human readers: docstrings, and descriptions of options and config keys."""
 
     def visit(self, node: ast.AST) -> ast.AST:
         self.generic_visit(node)
@@ -62,7 +62,7 @@ def test_the_library_knows_no_folder_of_a_study_and_ends_no_process() -> None:
 
 
 def test_every_rule_follows_its_code() -> None:
-    """Whatever its script does is part of what its outputs depend on."""
+    """A rule must have a digest of its script among its params, so that a change of code reruns it."""
     scripts = []
     for file in RULES:
         rules = re.split(r"^ *(?:rule|checkpoint) (?=\w+:)", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
@@ -78,7 +78,7 @@ def test_every_rule_follows_its_code() -> None:
 
 
 def test_profiles_name_rules_that_exist() -> None:
-    """Snakemake says nothing of a name that it does not know."""
+    """Snakemake silently ignores rule names that do not exist."""
     rules = {
         rule for file in RULES for rule in re.findall(r"^ *(?:rule|checkpoint) (\w+):", file.read_text(), re.MULTILINE)
     }

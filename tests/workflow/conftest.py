@@ -1,4 +1,4 @@
-"""A study that is finished, with everything that the workflow makes."""
+"""A finished study, with everything that the workflow makes."""
 
 import shutil
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ GRIDS = [
 
 @pytest.fixture(scope="session")
 def finished(tiny_models: dict[str, Path], python: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A tiny study, run to its end: a model, a data set from the web and one of this machine, four kinds of injection.
+    """A finished tiny study: one model, a data set from a URL and a local one, four kinds of injection.
 
-    One test process has all files that use it (`FINISHED` in tests/conftest.py), because they edit it.
+    One test process runs all files that use it (`FINISHED` in tests/conftest.py), because they edit it.
     """
     folder = tmp_path_factory.mktemp("finished")
     copy_project(folder)
@@ -50,6 +50,6 @@ def finished(tiny_models: dict[str, Path], python: Path, tmp_path_factory: pytes
 
 @pytest.fixture
 def edited(finished: Checkout) -> Iterator[Checkout]:
-    """The finished study, which is put back afterwards."""
+    """The finished study; edits are undone after the test."""
     yield finished
     finished.put_back()

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a study ends it with one sentence, and nothing is half-written."""
+"""Any error in a study ends it with one sentence, and no output is left half-written."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def without_weights(folder: Path, model: Path) -> str:
 
 
 def broken(folder: Path, model: Path, file: str) -> dict[str, Any]:
-    """A study whose model lacks the second half of one file."""
+    """A study whose model has one truncated file."""
     shutil.copytree(model, folder / "broken")
     content = (model / file).read_bytes()
     (folder / "broken" / file).write_bytes(content[: len(content) // 2])

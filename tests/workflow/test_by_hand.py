@@ -1,4 +1,4 @@
-"""A script by hand: one file of a finished study, without Snakemake's command line."""
+"""Starting a script by hand to make one file of a finished study, without Snakemake's command line."""
 
 import subprocess
 import sys

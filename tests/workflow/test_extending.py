@@ -1,4 +1,4 @@
-"""docs/extending.md, followed to the letter in a copy of the project: its figure and its source are in the report."""
+"""The steps in docs/extending.md, followed literally in a copy of the project: the report has its figure and source."""
 
 import json
 import re
@@ -14,7 +14,7 @@ LIBRARY = Path("workflow/memory_injections")
 
 
 def read_code(section: str, language: str) -> str:
-    """The one block of code in that language in a section of the page."""
+    """The only code block in a language in a section of the page."""
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
     (code,) = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)

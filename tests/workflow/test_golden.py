@@ -1,4 +1,4 @@
-"""The authors' own numbers, through the workflow and through the library."""
+"""The workflow and the library reproduce the authors' own numbers."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="session")
 def golden_results(golden: Path, snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workflow on the golden model and the first 24 handwritten rows."""
+    """Results of the workflow on the golden model and the first 24 handwritten rows."""
     folder = tmp_path_factory.mktemp("golden")
     study: dict[str, Any] = {
         "study": "golden",

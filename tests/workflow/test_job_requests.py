@@ -1,4 +1,4 @@
-"""What the workflow's jobs ask a scheduler for: known once the model is there, and more for a further attempt."""
+"""Resource requests of the workflow's jobs: known once the model is there, and larger for a retry."""
 
 import json
 import re
@@ -16,7 +16,7 @@ SHARED = Path("results/shared")
 def test_requests_are_known_once_the_model_is_there_and_further_attempts_ask_for_more(
     tiny_models: dict[str, Path], tmp_path: Path, snakemake: Run
 ) -> None:
-    # An injection that overflows: the job fails, and is tried once more.
+    # An injection that overflows, so that the job fails and is retried once.
     study = tiny_study(tiny_models["llama"], shards=2, injection={"magnitudes": [1e39]})
     target = "results/tiny/cells/tiny/pairs/2-of-2.parquet"
     before = snakemake(tmp_path, study, target, "--dry-run")
@@ -26,7 +26,7 @@ def test_requests_are_known_once_the_model_is_there_and_further_attempts_ask_for
     assert "magnitude 1e+39" in said
     model = ModelSize.from_manifest(json.loads((tmp_path / SHARED / "models/tiny/manifest.json").read_text()))
     texts = measure_pairs(tmp_path / SHARED / "datasets/pairs.csv")
-    # Weights of 0.1 MB on GPUs of 1 MB, of which 0.8 may be weights.
+    # 0.1 MB of weights on GPUs with 1 MB, of which weights may take 0.8.
     request = Requests(parse_study(study), 1).for_cells(model, texts, 2, 2)
     assert request.gpu == 1
     attempts = re.findall(r"rule cells:.*?^    resources: (.*?)$", said, re.DOTALL | re.MULTILINE)

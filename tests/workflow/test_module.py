@@ -29,7 +29,7 @@ def test_a_module_runs_in_another_folder(tiny_models: dict[str, Path], tmp_path:
         (tmp_path / name).mkdir()
     snakefile = str(ROOT / "workflow" / "Snakefile")
     (tmp_path / "workflow" / "Snakefile").write_text(SNAKEFILE.format(snakefile=snakefile), encoding="utf-8")
-    # The paths of the default study: files of this project, which the other folder does not have.
+    # The default study's paths name files of this project that the other folder does not have.
     own = {"source": "file", "path": "resources/prompt_pairs.csv", "rows": 3}
     words = {"source": "file", "path": "resources/words.csv"}
     study = tiny_study(tiny_models["llama"], datasets={"pairs": own}, words=words)

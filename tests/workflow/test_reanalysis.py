@@ -1,4 +1,4 @@
-"""The authors' published results through the workflow, from their files to the report; no model runs."""
+"""The workflow on the authors' published results, from their files to the report, without running a model."""
 
 from pathlib import Path
 

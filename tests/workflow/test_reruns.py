@@ -1,4 +1,4 @@
-"""After an edit exactly the jobs run again that docs/reruns.md says: real dry runs of a tiny study that is finished."""
+"""After an edit, exactly the jobs in docs/reruns.md run again: checked with dry runs of a finished tiny study."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,18 +32,18 @@ def reorder(config: Any) -> Any:
 
 
 def use_another_torch(checkout: Checkout) -> None:
-    """What a newer torch says of itself comes first on Python's path."""
+    """Put the metadata of a newer torch first on Python's path."""
     checkout.write("newer/torch-99.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: torch\nVersion: 99.0\n")
     checkout.environment["PYTHONPATH"] = str(checkout.folder / "newer")
 
 
 def reword(checkout: Checkout) -> None:
-    """Edits of the engine that a computer does not see."""
+    """Edit the engine without changing its syntax."""
     checkout.replace(ENGINE, '"""', '"""Other words.\n')
     checkout.replace(LIMITS, "MIN_ROWS = 16", "MIN_ROWS   =   16  # a comment")
 
 
-# What each does to the finished study; some give arguments of Snakemake instead.
+# How each edit changes the finished study; some return arguments for Snakemake instead.
 EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "nothing": lambda _: None,
     "every file touched": Checkout.touch_everything,

@@ -52,7 +52,7 @@ def test_two_checkouts_share_results_and_never_a_stale_one(
     assert run(second) == set()
     for file in (CELLS, BOS, NO_BOS):
         assert (second.folder / file).read_bytes() == (first.folder / file).read_bytes()
-    # Two results of one rule, of the same inputs: with BOS and without.
+    # One rule makes two results from the same inputs: with BOS and without.
     assert (second.folder / BOS).read_bytes() != (second.folder / NO_BOS).read_bytes()
 
     second.replace(COMPUTER, "logits.log_softmax", "logits.mul(0.5).log_softmax")

@@ -1,4 +1,4 @@
-"""Models and prompts from the sources that a config can name, through the workflow."""
+"""The workflow with models and prompts from each source that a config can name."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The workflow as a user runs it to the end, and what it makes."""
+"""A complete run of the workflow as a user starts it, and everything it makes."""
 
 import json
 import re
@@ -122,7 +122,7 @@ def test_explorer_has_every_sweep(finished: Checkout) -> None:
 
 
 def test_walkthrough_has_run(finished: Checkout) -> None:
-    """Every cell of the notebook ran; figures and numbers are in the page, and nothing comes from elsewhere."""
+    """Every cell of the notebook ran; the page has figures and numbers, and loads nothing from elsewhere."""
     notebook = nbformat.read(finished.folder / "results/tiny/walkthrough.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))

@@ -1,6 +1,6 @@
 """Memory injections into language models (Sakarvadia et al. 2023, arXiv 2309.05605): the library of this study.
 
-`Injector` and `injecting` are the Python API (docs/api.md). The rooms, in the order of the data, are in
+`Injector` and `injecting` are the Python API (docs/api.md). The packages, in the order of the data, are in
 docs/architecture.md.
 """
 

@@ -1,4 +1,4 @@
-# What a model computes at the last position of every text of a data set, written once.
+# A model's activations at the last position of every text of a data set.
 
 
 rule activations:

@@ -27,7 +27,7 @@ rule attribution:
         "../scripts/attribution.py"
 
 
-# Examples of what the heads say; the authors published none, so only a study with models has the table.
+# Examples of the tokens that heads promote. The authors published none, so only a study with models has this table.
 rule table2:
     input:
         top=expand(

@@ -1,21 +1,21 @@
-# The study that the config describes, checked before anything runs, and what all stages share.
+# Reads the study from the config, checks it before anything runs, and defines what all stages share.
 #
-# The rest asks the source of the cells (source_models.smk or source_published.smk) for these names:
+# The source of the cells (source_models.smk or source_published.smk) defines these names for the other rules:
 #   list_sweeps(wildcards)        the sweeps that tables and figures are made of
 #   list_published_sweeps(w)      the authors' sweeps among them, as paths of cells, to compare with
-#   list_own_sweeps(w)            this study's sweeps, as paths of cells, to be compared
-#   list_scored_prompts(w)        what Table 1 reads: activations, or cells
+#   list_own_sweeps(w)            this study's sweeps, as paths of cells, to compare with those
+#   list_scored_prompts(w)        the inputs of Table 1: activations or cells
 #   list_heads(wildcards)         the models and data sets whose attention heads are read
-#   SOURCE, CONFIG_SHOWN          whose cells they are, and the part of the config that they depend on
-#   TABLES_OF_SOURCE, PAGES_OF_SOURCE, MANIFESTS, PAIRS    files for the report and the targets
-#   and the constraints of the wildcards model, dataset and memories
+#   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
+#   TABLES_OF_SOURCE, PAGES_OF_SOURCE, MANIFESTS, PAIRS    files for the report and rule `all`
+#   and the constraints on the wildcards model, dataset and memories
 import re
 import sys
 from os import environ, pathsep
 from pathlib import Path
 
-# This checkout's library, whichever is installed: here, and in jobs, which may run in an environment of their own.
-# A workflow that lies on the web has no folder: then the installed library serves.
+# Use this checkout's library, even if another one is installed, both here and in jobs, which may run in another
+# environment. A workflow loaded from a URL has no folder, so it uses the installed library.
 BASE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 if BASE.is_dir():
     sys.path.insert(0, str(BASE))
@@ -44,7 +44,7 @@ try:
 except StudyError as error:
     raise WorkflowError(describe_error(error)) from None
 
-# Rules with `localrule` need the internet, or take a second: on a cluster they run where Snakemake does.
+# Rules with `localrule` need the internet or take about a second. On a cluster they run where Snakemake runs.
 RESULTS = f"results/{STUDY.study}"
 LOGS = f"logs/{STUDY.study}"
 BENCHMARKS = f"benchmarks/{STUDY.study}"
@@ -60,42 +60,42 @@ wildcard_constraints:
 
 
 def locate_source(path):
-    """A file of this workflow: in its folder or, if that lies on the web, Snakemake's copy of it."""
+    """Path of a file of this workflow, or of Snakemake's copy if the workflow is loaded from a URL."""
     return str(BASE / path) if BASE.is_dir() else workflow.source_path(f"../{path}")
 
 
-# What the paper says.
+# The numbers that the paper reports.
 with open(locate_source("../resources/paper.yaml"), encoding="utf-8") as file:
     PAPER = safe_load(file)
 
 
 def match_names(names):
-    """A wildcard constraint: one of these names."""
+    """A wildcard constraint that matches exactly these names."""
     return "|".join(re.escape(name) for name in names)
 
 
 def digest_code(script):
-    """What a rule's script computes, whatever its comments: a result depends on it as on a parameter."""
+    """A digest of the code that a script runs, comments aside; as a parameter, it reruns jobs when the code changes."""
     return digest_script(Path(locate_source(f"scripts/{script}.py")))
 
 
 def digest_source(script, source):
-    """The same with the class of the source that is read: an edit of another class changes nothing."""
+    """A digest of a script and of the class of one source, so that edits of other sources rerun nothing."""
     return f"{digest_code(script)}; {digest_object(type(source))}"
 
 
 def locate_cells(sweep):
-    """The cells of a sweep."""
+    """Path of the cells of a sweep."""
     return f"{CELLS}/{sweep.path}.parquet"
 
 
 def list_cells(wildcards):
-    """The cells of every sweep of the study."""
+    """Paths of the cells of every sweep of the study."""
     return [locate_cells(sweep) for sweep in list_sweeps(wildcards)]
 
 
 def share_cores():
-    """All cores for one job with a model at a time, or a share of them for each GPU."""
+    """Cores for a job with a model: all of them divided by the number of GPUs, or all if there is no GPU."""
     settings = workflow.resource_settings
     gpus = settings.resources["gpu"].value if "gpu" in settings.resources else 1
     return max(1, (settings.cores or 1) // max(1, gpus))

@@ -1,4 +1,4 @@
-# Prompt pairs and word lists, from any source, in one checked form.
+# Prompt pairs and word lists from any source, checked and in one common form.
 
 
 rule pairs:

@@ -1,4 +1,4 @@
-# Every figure of the library's registry, of everything that it is drawn of; the PNGs appear in Snakemake's report too.
+# Every figure in the library's registry, for each of its subjects. The PNGs also appear in Snakemake's report.
 
 
 rule figure:

@@ -1,7 +1,7 @@
-# Every (prompt, layer, magnitude) of every kind of memory in every encoding.
+# Cells of every prompt, layer and magnitude, for every kind of memory and encoding.
 
 
-# The layers are shared out among the config's `shards`.
+# Each shard computes some of the layers.
 rule cells:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),

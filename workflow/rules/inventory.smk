@@ -1,11 +1,11 @@
-# Which sweeps the authors published, known once their results are there.
+# Which sweeps the authors published. This is known only after their results are fetched.
 import json
 
 from memory_injections.sweeps.published_sources import list_result_files
 
 
 def read_inventory():
-    """The authors' sweeps (as paths) and their folders, known once their results are there."""
+    """The folder of each of the authors' sweeps, by the sweep's path; waits for the checkpoint `published`."""
     with checkpoints.published.get().output[0].open() as file:
         return json.load(file)
 

@@ -1,7 +1,8 @@
-# A model, from any source, as a folder in Hugging Face format, and the weights that read its residual stream.
+# A model from any source as a folder in Hugging Face format, and its lens: the weights that read its residual stream.
 
 
-# What the hub refuses, it refuses here: before anything else runs, and for the one model only with --keep-going.
+# Checks access to models on the hub, so that a refusal comes before anything else runs. With --keep-going, only the
+# model in question fails.
 rule access:
     output:
         temp("results/shared/models/{model}/access"),
@@ -13,7 +14,7 @@ rule access:
     localrule: True
     conda:
         "../envs/memory-injections.yaml"
-    # All cores, so that nothing starts beside it.
+    # All cores, so that no other job starts at the same time.
     threads: workflow.resource_settings.cores or 1
     params:
         code=digest_code("access"),

@@ -1,4 +1,4 @@
-# The pages of a study: its report, and its explorer. Both are self-contained.
+# The report and the explorer of a study. Both are self-contained HTML pages.
 
 
 rule report:

@@ -1,10 +1,10 @@
-# The authors' published results, in the same tables of cells as ours (below PUBLISHED_CELLS).
+# The authors' published results, as tables of cells like ours (in PUBLISHED_CELLS).
 
 
 include: "inventory.smk"
 
 
-# Where a copy of the results is; None if they are fetched.
+# Folder of a local copy of the results; None if they are fetched.
 LOCAL_ROOT = STUDY.published.local_root
 
 if LOCAL_ROOT is None:

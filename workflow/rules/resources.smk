@@ -1,5 +1,5 @@
-# What the jobs that hold a model ask a scheduler for: memory_injections.planning.requests says how much, and a further
-# attempt asks for more. Known once model and prompts are there: before, `snakemake -n` shows <TBD>.
+# Resource requests of the jobs that hold a model, computed by memory_injections.planning.requests; retries ask for more.
+# They are known only once the model and the prompts are there; until then, `snakemake -n` shows <TBD>.
 from errno import ENOENT
 from functools import cache
 from os.path import getmtime
@@ -9,7 +9,7 @@ from memory_injections.models.sizes import ModelSize
 from memory_injections.planning.requests import Requests
 from memory_injections.planning.sizes import measure_pairs
 
-# Memory of one GPU of the cluster, as the profile has it.
+# Memory of one GPU of the cluster, if the profile sets it.
 GPU_MB = (workflow.resource_settings.default_resources or {}).get("gpu_mb")
 GPU_MB = getattr(GPU_MB, "value", GPU_MB)
 REQUESTS = Requests(STUDY, GPU_MB or 0)
@@ -20,12 +20,12 @@ def read_size(input):
     try:
         return ModelSize.from_manifest(read_manifest(input.manifest))
     except KeyError:
-        # An earlier version's manifest, which will be made anew: as good as none.
+        # A manifest without sizes is outdated and will be made again: treat it as missing.
         raise FileNotFoundError(ENOENT, "no size in it", input.manifest) from None
 
 
 def read_sizes(input):
-    """The sizes of a job's model and of its data set."""
+    """The sizes of a job's model and data set."""
     return read_size(input), measure_file(input.pairs, getmtime(input.pairs))
 
 
@@ -35,7 +35,7 @@ def measure_file(pairs, _):
 
 
 def ask_for(request):
-    """The resources of a rule, as `request` finds them from input and wildcards."""
+    """The resources of a rule, which `request` computes from its input and wildcards."""
 
     def ask(name):
         return lambda wildcards, input: getattr(request(input, wildcards), name)
@@ -43,7 +43,7 @@ def ask_for(request):
     def ask_again(name):
         return lambda wildcards, input, attempt: attempt * ask(name)(wildcards, input)
 
-    # Without a word of a GPU's memory, a job takes one, or finds on its host what it needs.
+    # If the profile does not set gpu_mb, request one GPU; the job itself finds out on its host how many it needs.
     gpu = 1 if GPU_MB is None else ask("gpu")
     return {"mem_mb": ask_again("mem_mb"), "runtime": ask_again("runtime"), "gpu": gpu}
 

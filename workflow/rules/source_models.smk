@@ -1,4 +1,4 @@
-# Cells from this study's models: everything from the download to the cells, and what it adds to tables and pages.
+# Cells from this study's models: all rules from the download to the cells, and the tables and pages only they allow.
 from itertools import product
 
 SOURCE = "models"
@@ -13,13 +13,13 @@ wildcard_constraints:
 
 
 def require_access(wildcards):
-    """The mark that the hub lets us have a model of it."""
+    """The marker file that a model on the hub is accessible; nothing for other models."""
     is_of_hub = STUDY.models[wildcards.model].repository is not None
     return rules.access.output if is_of_hub else []
 
 
 def list_shards(wildcards):
-    """The parts in which a model's cells on a data set are computed."""
+    """The shards of a model's cells on a data set."""
     shards = STUDY.count_shards(wildcards.model)
     return expand(
         rules.cells.output,

@@ -1,4 +1,4 @@
-# Cells that the authors published: they take the place of this study's own, and no model runs.
+# Cells that the authors published, in place of this study's own; no model runs.
 SOURCE = "published"
 CONFIG_SHOWN = STUDY.model_dump(mode="json", include={"study", "seed", "published"})
 MANIFESTS, PAIRS, TABLES_OF_SOURCE, PAGES_OF_SOURCE = [], [], [], []

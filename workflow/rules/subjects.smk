@@ -1,15 +1,15 @@
-# What figures are drawn of: for each subject, by the name that becomes part of a figure's file, the tables that it needs.
+# The subjects of figures: what one figure file shows, such as a sweep. A subject's name is part of the file's name.
 from memory_injections.jobs.digest import digest_function
 from memory_injections.pages.registry import list_figures
 
 
 def list_subjects(figure, wildcards):
-    """What a figure is drawn of: by the name that becomes part of its file's, the tables that it needs."""
+    """The tables that a figure needs, for each of its subjects by name."""
     return SUBJECTS[list_figures()[figure].subject](wildcards)
 
 
 def list_swept(wildcards):
-    """Each sweep."""
+    """Each sweep by itself."""
     return {sweep.file_stem: [locate_cells(sweep)] for sweep in list_sweeps(wildcards)}
 
 

@@ -1,4 +1,4 @@
-# The paper's tables, one file each for the whole study, and how far their numbers can be trusted.
+# The paper's tables, one file each for the whole study, and tables that test how reliable their numbers are.
 
 
 rule table1:

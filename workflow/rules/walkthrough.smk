@@ -1,4 +1,4 @@
-# The paper's idea step by step: a notebook, run on the study's first model and data set, by name.
+# A notebook that shows the paper's idea step by step, on the first model and data set of the config.
 FIRST_MODEL, FIRST_DATASET = next(iter(STUDY.models)), next(iter(STUDY.datasets))
 
 

@@ -1,4 +1,4 @@
-"""The activation cache gives back what was written, whole or in rows, and says what it was recorded from."""
+"""The activation cache returns what was written, whole or by rows, and records where it came from."""
 
 import subprocess
 import sys

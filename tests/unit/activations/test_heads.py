@@ -1,4 +1,4 @@
-"""Heads are read from the activation cache as from the model itself, and their tables say whose they are."""
+"""Heads read from the activation cache equal those from the model itself; their tables name model and data set."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def model(tiny_models: dict[str, Path]) -> Model:
 
 @pytest.fixture(scope="module")
 def readings(model: Model, pairs: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> HeadReadings:
-    """What the heads say of some prompts."""
+    """The heads' readings of some prompts."""
     path = tmp_path_factory.mktemp("heads") / "cache"
     with ActivationCacheWriter(path, len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
         writer.write(record_activations(model.bridge, model.tokenizer, pairs, bos=True))

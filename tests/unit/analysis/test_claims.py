@@ -1,4 +1,4 @@
-"""Verdicts on the paper's claims, on cells whose verdict is known."""
+"""Verdicts on the paper's claims, for cells with a known verdict."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How far best sites can be trusted, on data whose answer is known."""
+"""Tests of how reliable best sites are, on data with a known answer."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from memory_injections.analysis.evidence import assess_robustness, compare_with_
 
 
 def cells_of(changes: np.ndarray) -> pd.DataFrame:
-    """Cells of one magnitude with the given factors [prompt, layer] of the answer's probability."""
+    """Cells at one magnitude, where the injection multiplies the answer's probability by `changes[prompt, layer]`."""
     n_prompts, n_layers = changes.shape
     before = np.linspace(0.01, 0.05, n_prompts)
     index = pd.MultiIndex.from_product(
@@ -24,12 +24,12 @@ def cells_of(changes: np.ndarray) -> pd.DataFrame:
 
 def test_a_site_that_one_prompt_makes_best_does_not_hold_on_others() -> None:
     changes = np.full((40, 3), 0.9)
-    changes[0, 1] = 15.0  # one prompt carries layer 1
+    changes[0, 1] = 15.0  # one prompt alone makes layer 1 good
     changes[:, 2] = 1.05  # every prompt gains at layer 2
     table = assess_robustness(cells_of(changes), seed=0).set_index("best_by")
     assert table.loc["mean", "layer"] == 1
     assert table.loc["mean", "chosen_on_all"] == pytest.approx(100 * (0.9 * 39 + 15) / 40 - 100)
-    # A half without that prompt chooses layer 2, and a half with it finds -10 % on the other at layer 1.
+    # A half without that prompt chooses layer 2. A half with it chooses layer 1, where the other half has -10 %.
     assert table.loc["mean", "held_out"] < 6
     assert table.loc["mean", "held_out_low"] == pytest.approx(-10)
     assert table.loc["mean", "held_out_high"] == pytest.approx(5)
@@ -58,7 +58,7 @@ def test_the_test_against_random_memories_is_paired_and_corrected(tmp_path: Path
     rng = np.random.default_rng(0)
     random = np.exp(rng.normal(0, 1, (60, 20)))
     curated = random * np.exp(rng.normal(0, 0.1, (60, 20)))
-    curated[:, :5] *= 1.1  # prompts differ far more from each other than curated from random
+    curated[:, :5] *= 1.1  # prompts differ far more from each other than curated does from random
     curated[:, 5] /= 1.1
     cells_of(random).to_parquet(tmp_path / "nouns.parquet")
     table = compare_with_random(cells_of(curated), {"nouns": tmp_path / "nouns.parquet"}, reported=(5, 1.0))
@@ -98,4 +98,4 @@ def test_chance_among_many_sites_is_not_significant(tmp_path: Path) -> None:
     random.to_parquet(tmp_path / "nouns.parquet")
     row = compare_with_random(curated, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]
     assert row["n_sites"] == 200
-    assert row["n_better"] + row["n_worse"] <= 1  # uncorrected, about ten
+    assert row["n_better"] + row["n_worse"] <= 1  # without correction, about ten

@@ -1,4 +1,4 @@
-"""A config that is refused: one sentence that names the key and the remedy."""
+"""An invalid config is refused with one sentence that names the key and the remedy."""
 
 from typing import Any
 

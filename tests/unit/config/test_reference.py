@@ -1,4 +1,4 @@
-"""The schema and the key table are made from the config's model."""
+"""The schema and the key table are up to date with the config's model."""
 
 from conftest import ROOT
 from memory_injections.config.reference import renew_key_table, write_schema

@@ -1,4 +1,4 @@
-"""What a config may say."""
+"""Parsing a config: what is allowed, and what it means."""
 
 from typing import Any
 

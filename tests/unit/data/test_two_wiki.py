@@ -1,4 +1,4 @@
-"""2WikiMultiHopQA's records become prompt pairs, as the authors' file has them."""
+"""Prompt pairs made from 2WikiMultiHopQA's records match the authors' file."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,7 @@ PAIRS = list_pairs(RECORDS, "x")
 
 @pytest.fixture(scope="module")
 def authors() -> pd.DataFrame:
-    """The authors' 1,000 rows with their facts, which lie beside the project's clone where its CI runs."""
+    """The authors' 1,000 rows with their facts, which are next to the project's clone in its CI."""
     path = SHARED / "data" / "multi_hop_1000.csv"
     if not path.is_file():
         pytest.skip(f"no {path}")
@@ -39,7 +39,7 @@ def test_the_authors_facts_give_their_file(authors: pd.DataFrame) -> None:
 
 
 def test_what_in_the_authors_file_is_not_in_the_facts(authors: pd.DataFrame) -> None:
-    """The rows that docs/2wmh.md names."""
+    """Checks the rows that docs/2wmh.md lists."""
     subject, value = authors["fact2"].str[0], authors["fact2"].str[2]
     assert list(authors.index[authors["explicit_entity"] != subject]) == [95, 311]
     assert list(authors.index[authors["answer"] != value]) == [132, 766]
@@ -86,7 +86,7 @@ def test_sample_depends_on_the_seed_alone() -> None:
     assert sample_pairs(reversed(PAIRS), 20, 0, "x").equals(drawn)
     assert sample_pairs(PAIRS, 7, 0, "x").equals(drawn.head(7))
     assert len(set(sample_pairs(PAIRS, 20, 1, "x")["memory"]) - set(drawn["memory"])) > 5
-    # The same draw next year: prompt_id and finished cells hang on it.
+    # The sample must never change: prompt_id and finished cells depend on it.
     assert list(drawn["memory"].head(4)) == [f"Director of Film {number}" for number in (34, 49, 10, 16)]
     with pytest.raises(StudyError, match=r"x gives 50 prompt pairs, but the config asks for 51; lower `size`"):
         sample_pairs(PAIRS, 51, 0, "x")

@@ -1,4 +1,4 @@
-"""What the documentation quotes is there."""
+"""Messages, links and paths in the documentation exist."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROO
 
 
 def source_text(folder: Path) -> str:
-    """All code below a folder, strings that go on over several lines joined."""
+    """All code in a folder, with strings that span several lines joined."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
     return re.sub(r'"\s*\n\s*f?"', "", text)
 
@@ -25,7 +25,7 @@ def messages() -> list[str]:
 
 def test_every_message_is_one_that_can_appear() -> None:
     code = source_text(ROOT / "workflow" / "memory_injections") + source_text(Path(snakemake.__file__).parent)
-    # A placeholder of an f-string or a logged record is what the page leaves open.
+    # Placeholders of f-strings and log messages are shown as … on the page.
     code = re.sub(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}|%[sd]", "…", code)
     assert len(messages()) > 20
     for message in messages():
@@ -40,7 +40,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def list_named_paths(page: Path) -> list[str]:
-    """List everything that a page names below a folder of the project."""
+    """List the paths in the project that a page mentions."""
     text = page.read_text(encoding="utf-8")
     return re.findall(r"(?<![\w/<.-])((?:workflow|config|docs|resources|tests)/[\w./-]*)", text)
 

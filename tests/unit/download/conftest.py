@@ -1,11 +1,11 @@
-"""Nobody waits for clients that try again."""
+"""Downloads are tested without waiting between retries."""
 
 import pytest
 
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long the clients wanted to wait; nobody waits."""
+    """The waiting times that clients asked for; no test really waits."""
     seconds: list[float] = []
     monkeypatch.setattr("time.sleep", seconds.append)
     return seconds

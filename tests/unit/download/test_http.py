@@ -1,4 +1,4 @@
-"""Files from addresses, with the real client against a server on loopback."""
+"""Downloads from URLs, with the real client against a server on loopback."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Hugging Face hub with its real client against a server on loopback, its failures included."""
+"""Downloads from the Hugging Face hub, with the real client against a loopback server that can fail."""
 
 import hashlib
 import shutil
@@ -19,7 +19,7 @@ def repos(tmp_path: Path, tiny_models: dict[str, Path]) -> dict[str, Path]:
 
 @pytest.fixture
 def hub(repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> Iterator[Hub]:
-    """A hub that the clients of this process talk to, with empty caches and without a token."""
+    """A hub for the clients of this process, with empty caches and no token."""
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -60,7 +60,7 @@ def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path) -
     hub.commits[MODEL][NEXT_COMMIT] = newer
     del hub.requests[:]
     assert_same_model(download_model("someone/tiny", "main"), newer)
-    assert not [request for request in hub.requests if "cdn" in request]  # weights that did not change
+    assert not [request for request in hub.requests if "cdn" in request]  # unchanged weights are not fetched again
     assert_same_model(download_model("someone/tiny", COMMIT), repos[MODEL])
 
 
@@ -112,7 +112,7 @@ def test_hub_that_stays_busy(hub: Hub, slept: list[float], retry_after: str, wai
 
 
 def test_file_that_is_cut_once_is_resumed(hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # what has come is kept in pieces of this size
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # partial downloads are kept in pieces of this size
     hub.faults = [Fault("GET cdn"), Fault("GET someone/tiny/resolve")]
     assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
     assert [fault.times for fault in hub.faults] == [0, 0]
@@ -126,7 +126,7 @@ def test_file_that_is_always_cut_leaves_nothing(
     hub.faults = [Fault("GET cdn", ALWAYS)]
     with pytest.raises(StudyError, match=r"^Hugging Face repository someone/tiny cannot be downloaded whole \("):
         download_model("someone/tiny", "main")
-    assert slept.count(PAUSE) == 2  # beside the client's own pauses
+    assert slept.count(PAUSE) == 2  # in addition to the client's own pauses
     assert not list(tmp_path.rglob("*.incomplete"))
     assert not list((tmp_path / "cache").rglob("model.safetensors"))
     hub.faults = []

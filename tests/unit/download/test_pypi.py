@@ -1,4 +1,4 @@
-"""Files out of wheels, with the real pip and no network."""
+"""Files taken from wheels, with the real pip and no network."""
 
 import zipfile
 from pathlib import Path
@@ -10,7 +10,7 @@ from memory_injections.errors import StudyError
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package that pip finds in a folder, where there is no index."""
+    """A package that pip finds in a folder instead of an index."""
     folder, about = tmp_path / "wheels", "tiny_model-1.0.dist-info"
     folder.mkdir()
     with zipfile.ZipFile(folder / "tiny_model-1.0-py3-none-any.whl", "w") as archive:

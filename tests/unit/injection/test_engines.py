@@ -1,4 +1,4 @@
-"""The engine against an independent slow path, on every architecture and on the default study's model."""
+"""The engine agrees with an independent slow path, on every architecture and on the default study's model."""
 
 from pathlib import Path
 
@@ -233,7 +233,7 @@ def test_bfloat16_is_near_float32(name: str, tiny_models: dict[str, Path], pairs
 
 
 class OneAtATime(SkippingEngine):
-    """An engine whose memory holds three cells, or two prompts."""
+    """An engine that runs out of memory with more than three cells or two prompts."""
 
     def clean(self, tokens, lengths, layers=None):  # type: ignore[no-untyped-def]
         self._allocate(len(tokens), 2)
@@ -275,7 +275,7 @@ def test_a_cell_that_never_fits_is_one_clear_sentence(tiny_models: dict[str, Pat
 
 @pytest.fixture
 def spread_llama(tiny_models: dict[str, Path], tmp_path: Path) -> SkippingEngine:
-    """A model under a device map: the first blocks lie on disk and are brought in when they run."""
+    """A model with a device map: its first blocks are on disk and are loaded when they run."""
     model = load_causal_lm(tiny_models["llama"], CPU)
     places = {"model.embed_tokens": "cpu", "model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
     places |= {"model.layers.0": "disk", "model.layers.1": "disk", "model.layers.2": "cpu"}

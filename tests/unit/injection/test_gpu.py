@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped where there is none."""
+"""Tests that need a GPU; skipped where there is none."""
 
 import subprocess
 import sys
@@ -89,7 +89,7 @@ def test_a_cell_does_not_depend_on_its_batch(model: Model, pairs: pd.DataFrame) 
 @pytest.mark.parametrize("hooks", [False, True])
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_one_prompt_on_a_gpu(name: str, hooks: bool, tiny_models: dict[str, Path]) -> None:
-    """What the Python API says on the GPU, through engine and hooks, is what it says on the CPU."""
+    """The Python API gives the same results on the GPU as on the CPU, with the fast engine and with hooks."""
     folder = tiny_models[name]
     on_cpu = Injector.load(folder, "cpu")
     on_gpu = (
@@ -116,7 +116,7 @@ def test_one_prompt_on_a_gpu(name: str, hooks: bool, tiny_models: dict[str, Path
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """This process may use a quarter of a gibibyte more of the GPU, which really runs out."""
+    """Limit this process to 0.25 GiB more GPU memory, so that it really runs out."""
     torch.cuda.empty_cache()
     allowed = torch.cuda.memory_reserved() + 2**28
     torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)

@@ -1,4 +1,4 @@
-"""The command line, on tiny models; and what README.md and docs/api.md show, on the default study's model."""
+"""The command line on tiny models, and the examples in README.md and docs/api.md on the default study's model."""
 
 import io
 import json
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(autouse=True)
 def here(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder without a study."""
+    """The current folder, which has no study in it."""
     folder = tmp_path_factory.mktemp("here")
     monkeypatch.chdir(folder)
     return folder
@@ -51,7 +51,7 @@ def run(*arguments: str, status: int = 0) -> Result:
 
 
 def document(*arguments: str) -> Any:
-    """The one JSON document on stdout; what is being done stands on stderr."""
+    """The one JSON document on stdout; progress messages go to stderr."""
     done = run(*arguments, "--json")
     assert done.stderr.startswith("loading ")
     return json.loads(done.stdout)
@@ -95,7 +95,7 @@ def test_several_sites_give_a_heat_map(llama: Path, injector: Injector) -> None:
         np.testing.assert_allclose([float(cell) for cell in row.split()[1:]], changes, atol=0.6)
     assert repr(grid.token) in best
     assert f"at layer {grid.best.layer}, magnitude {grid.best.magnitude:g} " in best
-    # Without an answer, the token that is most probable without the memory.
+    # Without an answer, the command follows the token that is most probable without the memory.
     assert document(*command)["best"]["rank_obscure"] == 0
 
 
@@ -125,7 +125,7 @@ def test_find(name: str, llama: Path, injector: Injector, tmp_path: Path, here: 
     as_json = run(*command, "--json")
     assert json.loads(as_json.stdout)["best"]["layer"] == grid.best["layer"]
     assert "One prompt's best site is no evidence" in as_json.stderr
-    # Without a name the grid is saved all the same, and an earlier one is kept.
+    # Without a file name the grid is saved as well, and an earlier one is not overwritten.
     (here / "grid.csv").rename(here / "grid-3.csv")
     (here / "grid.csv").write_text("an earlier one")
     run(*command)
@@ -238,12 +238,12 @@ def test_interrupt(llama: Path) -> None:
 
 @pytest.fixture
 def at_home(default_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user who has called the command before."""
+    """A user whose cache already has the default model."""
     monkeypatch.setenv(CACHE_VARIABLE, str(default_model))
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
-    """The code blocks of a document, with their languages."""
+    """The languages and texts of a document's code blocks."""
     return re.findall(r"^```(\w+)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -251,7 +251,7 @@ NUMBER = re.compile(r"[-+]?\d+\.?\d*(?:e[-+]?\d+)?")
 
 
 def assert_same_output(found: str, documented: str) -> None:
-    """The same words, and numbers that differ by no more than machines do."""
+    """Assert that the words are the same and numbers differ no more than between machines."""
     words, documented_words = (" ".join(NUMBER.sub("#", text).split()) for text in (found, documented))
     assert words == documented_words
     numbers, documented_numbers = (list(map(float, NUMBER.findall(text))) for text in (found, documented))

@@ -1,4 +1,4 @@
-"""What a study names on this machine is checked before anything runs."""
+"""Local files that a study names are checked before anything runs."""
 
 from pathlib import Path
 

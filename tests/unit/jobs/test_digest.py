@@ -1,4 +1,4 @@
-"""A digest of code follows what the code computes, and nothing else."""
+"""A digest of code changes with what the code computes, and with nothing else."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from memory_injections.data.sources import FileDataset, UrlDataset
 from memory_injections.jobs import digest
 from memory_injections.jobs.digest import digest_function, digest_modules, digest_object, digest_script
 
-# What the store of cells depends on.
+# The code that the store of cells depends on.
 CALL = re.search(r"digest_modules\((.*?)\)", (ROOT / "workflow" / "scripts" / "cells.py").read_text(encoding="utf-8"))
 CELLS = re.findall(r'"([\w.]+)"', CALL[1] if CALL else "")
 
@@ -101,7 +101,7 @@ def test_what_a_script_uses_counts(
 
 
 NESTED = {
-    # By way of a package's own names, of a module of a package, and of a relative import.
+    # Imports through a package's own names, a module of a package, and a relative import.
     "room.__init__": "from .inner import double\nfrom memory_injections.room.deep.lowest import LOWEST\n"
     "TITLE = 'room'\n",
     "room.inner": "from . import constants\nfrom .deep import half\n\n"

@@ -1,4 +1,4 @@
-"""Jobs side by side on one host hold different devices, and let go of them however they end."""
+"""Parallel jobs on one host hold different devices, and release them however they end."""
 
 import multiprocessing
 import time
@@ -18,7 +18,7 @@ def hold(names: list[str], count: int, folder: Path, told: Connection) -> None:
 
 
 class Job:
-    """A process of its own that holds some devices and says which; forked, because it needs no PyTorch of its own."""
+    """A separate process that holds some devices and reports which; forked, to save importing PyTorch."""
 
     def __init__(self, folder: Path, count: int) -> None:
         processes = multiprocessing.get_context("fork")

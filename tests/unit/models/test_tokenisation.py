@@ -1,4 +1,4 @@
-"""Tokenising by the study's conventions."""
+"""Tokenisation by the study's conventions."""
 
 import pandas as pd
 import pytest
@@ -22,7 +22,7 @@ def pairs_with(*answers: str) -> pd.DataFrame:
 
 @pytest.fixture
 def llama_like() -> PreTrainedTokenizerFast:
-    """A tokenizer that makes a bare "▁" of a space, as Llama's can."""
+    """A tokenizer that turns a space into a separate "▁" token, as Llama's can."""
     vocabulary = {"<s>": 0, "▁": 1, "Paris": 2, "▁Rome": 3}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")

@@ -1,4 +1,4 @@
-"""What the explorer's page shows, and that it fits."""
+"""What the explorer's page shows, and that it stays within its size limit."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What the explorer's page packs."""
+"""The data packed into the explorer's page."""
 
 from typing import Any
 

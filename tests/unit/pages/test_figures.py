@@ -1,4 +1,4 @@
-"""What figures draw, and that each registered one is known to the reports."""
+"""What figures show, and that the reports know every registered figure."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""The registry of figures, which is read from the syntax of their file."""
+"""The registry of figures, which is read from the syntax of the module that defines them."""
 
 import subprocess
 import sys

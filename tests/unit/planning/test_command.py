@@ -1,4 +1,4 @@
-"""`make plan`'s command: its table, and one sentence for whatever the user can mend."""
+"""The command behind `make plan`: its table, and one sentence for every error that a user can correct."""
 
 import re
 import subprocess

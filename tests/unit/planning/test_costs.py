@@ -1,4 +1,4 @@
-"""What jobs cost, against what the engine does and against what a model's tensors take."""
+"""Estimated costs of jobs, compared with the engine's arithmetic and the memory of a model's tensors."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ CPU = torch.device("cpu")
 
 
 def load_eager(folder: Path) -> SkippingEngine:
-    """The engine with attention as plain products: the CPU's fused attention is not counted."""
+    """The engine with eager attention, because PyTorch does not count the CPU's fused attention."""
     return SkippingEngine(AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval())
 
 
@@ -103,7 +103,7 @@ def test_shards_share_out_the_cells(tiny_models: dict[str, Path]) -> None:
     )
     parts = [shared[f"cells tiny/pairs, {shard} of 3"] for shard in (1, 2, 3)]
     assert sum(part.cells for part in parts) == whole["cells tiny/pairs"].cells
-    assert parts[0].flop > parts[1].flop > parts[2].flop  # from early layers there is more to compute
+    assert parts[0].flop > parts[1].flop > parts[2].flop  # an injection at an early layer runs more blocks
 
 
 def test_a_precision_without_a_rate(tiny_models: dict[str, Path]) -> None:

@@ -1,4 +1,4 @@
-"""What jobs ask a scheduler for: their plan with a margin, whatever the precision, and no GPU where there is none."""
+"""Resource requests of jobs: the plan with a margin, whatever the precision, and no GPU where there is none."""
 
 from dataclasses import replace
 from typing import Any
@@ -70,7 +70,7 @@ def test_a_model_that_is_too_large_for_a_gpu_asks_for_several() -> None:
 
 @pytest.mark.parametrize("gpu_mb", [0, 40_000])
 def test_a_faster_precision_asks_for_no_less_time(gpu_mb: float) -> None:
-    """It may run where there is none; on a CPU the rate of bfloat16 is not even known."""
+    """The job may run on hardware without a faster bfloat16; for a CPU, the rate is not even known."""
     exact, rounded = (Requests(read_study(precision=name), gpu_mb) for name in ("float32", "bfloat16"))
     minutes = [requests.for_cells(GPT2, TEXTS, 1, 1).runtime for requests in (exact, rounded)]
     assert minutes[1] == pytest.approx(minutes[0], abs=1)
@@ -85,7 +85,7 @@ def test_a_job_asks_for_more_with_more_to_do() -> None:
 def test_shards_share_out_time() -> None:
     requests, many = Requests(read_study(), 0), replace(TEXTS, n_prompts=100_000)
     whole, part = (requests.for_cells(GPT2, many, 1, shards).runtime - MARGIN_MINUTES for shards in (1, 4))
-    assert whole / 4 < part < whole / 2  # every job has the clean passes of all prompts
+    assert whole / 4 < part < whole / 2  # every shard runs the clean passes of all prompts
 
 
 @pytest.mark.parametrize("changes", [{"injection": {"layers": [12]}}, {"shards": 13}])

@@ -1,4 +1,4 @@
-"""Sizes of models and data sets, found before anything is fetched, and only where they are true."""
+"""Sizes of models and data sets are found before anything is fetched, and only where they are certain."""
 
 import json
 from pathlib import Path
@@ -86,7 +86,7 @@ def test_a_model_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_data_of_this_machine_are_measured_in_their_own_file(tmp_path: Path) -> None:
-    file = tmp_path / "multi_hop_1000.csv"  # another data set's name, which is known
+    file = tmp_path / "multi_hop_1000.csv"  # the name of another data set, whose size is known
     pd.read_csv(PAIRS).head(5).to_csv(file, index=False)
     size, origin = find_data_size("d", read_dataset(source="file", path=str(file)))
     assert (size.n_prompts, origin) == (5, str(file))

@@ -1,4 +1,4 @@
-"""The authors' published files become cells."""
+"""Reading the authors' published files as cells."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The authors' results come from a commit of their repository, or from a copy of it."""
+"""Fetching the authors' results from a commit of their repository, or from a local copy."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A sweep that is repeated, extended or edited computes what is missing, and ends with the same table."""
+"""A sweep that is repeated, extended or edited computes only what is missing, and ends with the same table."""
 
 from pathlib import Path
 

@@ -37,7 +37,7 @@ SWEEPS = sweep(), sweep("nouns", "layer")
 
 
 def run_slowly(model: Path, folder: Path, ready: Connection) -> None:
-    torch.set_num_threads(1)  # the threads of the process that this one is forked from are not here
+    torch.set_num_threads(1)  # a forked process does not have its parent's threads
     bench = Bench(model, folder)
     injected = bench.engine.injected
 

@@ -1,4 +1,4 @@
 """What a model computes at the last position of every text, kept in one file, and its attention heads read from there.
 
-Every later room may import from here.
+Every later package may import from here.
 """

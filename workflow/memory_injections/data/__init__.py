@@ -1,4 +1,4 @@
 """Prompt pairs and word lists: where they come from, and the one form that they are brought into.
 
-Every later room may import from here.
+Every later package may import from here.
 """

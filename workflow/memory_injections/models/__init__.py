@@ -1,4 +1,4 @@
 """Models: where they come from, their folders, loading them, their processed weights, tokens and scores.
 
-Every later room may import from here.
+Every later package may import from here.
 """
