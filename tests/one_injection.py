@@ -1,4 +1,4 @@
-"""One prompt with one memory injected, and what the slow path says of it."""
+"""One prompt with one memory injected, and the slow path's probabilities for it."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,9 @@ import torch
 from memory_injections.models.tokenisation import tokenise_prompt
 from slow_path import Model
 
-# Of an odd number of tokens, so that the engine pads it.
+# The prompt has an odd number of tokens, so the engine pads it.
 PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the great city of", "Karl Marx", "London"
-# More would drown all else in randomly initialised models.
+# In randomly initialised models, a larger magnitude would swamp everything else.
 MAGNITUDE = 0.2
 
 

