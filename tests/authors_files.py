@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from memory_injections.paper.published import find_sweeps, iterate_cells
+from memory_injections.paper.published_sources import CURATED_RESULTS, RANDOM_RESULTS
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.sweeps.published import find_sweeps, iterate_cells
-from memory_injections.sweeps.published_sources import CURATED_RESULTS, RANDOM_RESULTS
 
 HOOK = "memory_tweaker_unembed_head_hook"
 TINY_CURATED = SweepId("gpt2", "hand", "curated", "unembed")

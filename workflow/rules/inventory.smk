@@ -1,7 +1,7 @@
 # Which sweeps the authors published. This is known only after their results are fetched.
 import json
 
-from memory_injections.sweeps.published_sources import list_result_files
+from memory_injections.paper.published_sources import list_result_files
 
 
 def read_inventory():

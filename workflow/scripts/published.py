@@ -5,7 +5,7 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.atomic_files import write_text
-from memory_injections.sweeps.published import find_sweeps
+from memory_injections.paper.published import find_sweeps
 
 if __name__ == "__main__":
     with start_job(globals()) as job:

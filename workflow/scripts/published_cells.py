@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from _job import start_job
 from memory_injections.atomic_files import replace_file
+from memory_injections.paper.published import iterate_cells
 from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.sweeps.published import iterate_cells
 
 
 def write_published(sweep: SweepId, folder: Path, output: Path) -> None:

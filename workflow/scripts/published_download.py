@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.atomic_files import replace_folder
-from memory_injections.sweeps.published_sources import PublishedCommit
+from memory_injections.paper.published_sources import PublishedCommit
 
 if __name__ == "__main__":
     with start_job(globals()) as job, replace_folder(Path(job.output[0])) as folder:

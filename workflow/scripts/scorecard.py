@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from _job import start_job
-from memory_injections.analysis.claims import judge_claims
-from memory_injections.analysis.scorecard import build_scorecard
 from memory_injections.atomic_files import write_csv
+from memory_injections.paper.claims import judge_claims
+from memory_injections.paper.scorecard import build_scorecard
 from memory_injections.sweeps.cells import index_sweeps
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import yaml
 from authors_files import read_sweep
 from conftest import ROOT
 from memory_injections.analysis.averages import average_site, average_sites, find_best_site, select_site
-from memory_injections.analysis.paper import find_reported_site
+from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 
 

@@ -1,4 +1,4 @@
-"""What cells say: averages, evidence, the tables, the scorecard and the claims of the paper.
+"""Statistics of cells: averages, clusters of prompts, effects with intervals, tests over the grid, hits, and tables.
 
-`pages` and `interactive` import from here.
+`paper` and every later package may import from here.
 """

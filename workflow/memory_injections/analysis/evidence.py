@@ -20,7 +20,6 @@ from memory_injections.analysis.averages import (
     percent_change,
     select_site,
 )
-from memory_injections.analysis.paper import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 
@@ -161,7 +160,7 @@ def _test_sites(curated: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
 
 
 def assess_sweeps(
-    sweeps: Mapping[SweepId, Path], paper: Mapping[str, Any], seed: int
+    sweeps: Mapping[SweepId, Path], reported: Mapping[SweepId, tuple[int, float] | None], seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return `assess_robustness` of every sweep and `compare_with_random` of every curated one, sweeps named first."""
     robust, tested = [], []
@@ -170,7 +169,7 @@ def assess_sweeps(
         robust.append(assess_robustness(cells, seed).assign(**sweep.columns))
         if sweep.memories == CURATED:
             random = {other.memories: sweeps[other] for other in sweep.other_memories(sweeps)}
-            table = compare_with_random(cells, random, find_reported_site(sweep, paper))
+            table = compare_with_random(cells, random, reported[sweep])
             tested.append(table.assign(model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding))
     return _put_sweep_first(robust), _put_sweep_first(tested)
 

@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from memory_injections.config.study import Attribution, Study
 from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
 from memory_injections.models.sources import list_model_sources
+from memory_injections.paper.published_sources import PublishedCommit, PublishedFolder
 from memory_injections.sweeps.grid import InjectionGrid
-from memory_injections.sweeps.published_sources import PublishedCommit, PublishedFolder
 
 BEGIN, END = "<!-- keys: made by `make schema` -->\n", "<!-- end of keys -->\n"
 

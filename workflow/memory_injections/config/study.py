@@ -10,9 +10,9 @@ from memory_injections.config.messages import describe_invalid_config
 from memory_injections.data.sources import Dataset, Words
 from memory_injections.errors import StudyError
 from memory_injections.models.sources import Model
+from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.sweeps.published_sources import Published
 from memory_injections.terms import CURATED, Name, Precision, Section
 
 Shards = Annotated[int, Field(ge=1)]

@@ -9,7 +9,7 @@ from memory_injections.config.study import Study
 from memory_injections.data.sources import LocalFile, check_local_files
 from memory_injections.errors import StudyError, UnknownWordsError
 from memory_injections.models.checkpoints import check_model_folder, read_manifest
-from memory_injections.sweeps.published_sources import check_published_folder
+from memory_injections.paper.published_sources import check_published_folder
 from memory_injections.terms import CURATED, column_name
 
 

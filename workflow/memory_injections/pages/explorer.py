@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from memory_injections.analysis.averages import AVERAGES
-from memory_injections.analysis.paper import find_reported_site
 from memory_injections.analysis.tables import N_TOKENS
 from memory_injections.pages.explorer_data import COLUMNS, number_texts, pack, pack_cells, pack_sites
+from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS, Encoding
 

@@ -12,8 +12,8 @@ import yaml
 
 from memory_injections.analysis.averages import AVERAGES
 from memory_injections.analysis.evidence import N_RESAMPLES, N_SPLITS
-from memory_injections.analysis.scorecard import TOLERANCE
 from memory_injections.pages.registry import RegisteredFigure, list_figures
+from memory_injections.paper.scorecard import TOLERANCE
 
 SCALE = 0.56
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")

@@ -1,5 +1,4 @@
-"""Sweeps: their identity and grids, the columns of their cells, planning, storing and running them, and the cells that
-the authors published.
+"""Sweeps: their identity and grids, the columns of their cells, planning, storing and running them.
 
 Every later package may import from here.
 """

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site
-from memory_injections.analysis.paper import find_reported_site
+from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from memory_injections.analysis.averages import compare_pairs, find_best_site, select_site
-from memory_injections.analysis.paper import PAPER_ENCODING, find_reported_site
-from memory_injections.analysis.scorecard import Cells
+from memory_injections.paper.reported import PAPER_ENCODING, find_reported_site
+from memory_injections.paper.scorecard import Cells
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 

@@ -18,9 +18,9 @@ import pandas as pd
 
 from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
+from memory_injections.paper.published_sources import CURATED_RESULTS, RANDOM_RESULTS
 from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.sweeps.published_sources import CURATED_RESULTS, RANDOM_RESULTS
 from memory_injections.terms import CURATED
 
 logger = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ import pytest
 from authors_files import TINY_CURATED, TINY_RANDOM, curated_folder, read_sweep, write_authors_files
 from memory_injections.analysis.averages import select_site
 from memory_injections.errors import StudyError
+from memory_injections.paper.published import find_sweeps
+from memory_injections.paper.published_sources import CURATED_RESULTS
 from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.sweeps.published import find_sweeps
-from memory_injections.sweeps.published_sources import CURATED_RESULTS
 
 
 def test_every_sweep_and_cell_of_a_copy_is_found(tmp_path: Path) -> None:

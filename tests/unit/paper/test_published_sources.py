@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from authors_files import write_authors_files
 from memory_injections.errors import StudyError
-from memory_injections.sweeps.published import find_sweeps
-from memory_injections.sweeps.published_sources import PublishedCommit, PublishedFolder, check_published_folder
+from memory_injections.paper.published import find_sweeps
+from memory_injections.paper.published_sources import PublishedCommit, PublishedFolder, check_published_folder
 
 
 def test_results_come_from_a_commit(tmp_path: Path) -> None:

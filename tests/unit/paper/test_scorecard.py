@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from authors_files import TINY_CURATED, TINY_PAPER, read_sweep, write_authors_files
-from memory_injections.analysis.scorecard import build_scorecard
+from memory_injections.paper.scorecard import build_scorecard
 
 
 def test_a_study_is_compared_with_the_authors_files(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from authors_files import TINY_CURATED, TINY_PAPER, TINY_RANDOM, read_sweep, write_authors_files
-from memory_injections.analysis.claims import judge_claims
+from memory_injections.paper.claims import judge_claims
 from memory_injections.sweeps.identity import SweepId
 
 
