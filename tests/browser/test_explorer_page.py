@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from explorer_tables import LAYERS, MAGNITUDES, N_PROMPTS, OURS, RANDOM, THEIRS, tables_in, unpack
 from matplotlib.colors import SymLogNorm
-from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, percent_change, select_site
+from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, measure_change, select_site
 from memory_injections.pages import explorer
 from memory_injections.pages.figures import DIVERGING, LINEAR_BELOW
 
@@ -146,7 +146,7 @@ def rows(page: "Page") -> dict[int, list[str]]:
 def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(f"{address}#layer=5&magnitude=3")
     cells = (
-        select_site(pd.read_parquet(tables["sweeps"][OURS]), 5, 3).assign(change=percent_change).set_index("prompt_id")
+        select_site(pd.read_parquet(tables["sweeps"][OURS]), 5, 3).assign(change=measure_change).set_index("prompt_id")
     )
     page.locator("#prompts-title", has_text="layer 5, magnitude 3").wait_for()
     found = rows(page)
@@ -181,7 +181,7 @@ def test_one_prompt(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(f"{address}#layer=5&magnitude=3")
     page.locator("tr[data-prompt='7'] a").click()
     page.locator("#prompt-title", has_text="Prompt 7").wait_for()
-    cells = pd.read_parquet(tables["sweeps"][OURS]).query("prompt_id == 7").assign(change=percent_change)
+    cells = pd.read_parquet(tables["sweeps"][OURS]).query("prompt_id == 7").assign(change=measure_change)
     said = labels(page, "#prompt-map")
     assert len(said) == len(cells)
     for cell in cells.itertuples():

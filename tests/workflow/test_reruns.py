@@ -54,8 +54,8 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "a comment in a script": lambda c: c.replace("workflow/scripts/cells.py", "import json", "# More.\nimport json"),
     "a function that no job calls": lambda c: c.replace(
         f"{LIBRARY}/analysis/averages.py",
-        "def percent_change",
-        "def unused() -> None:\n    return\n\n\ndef percent_change",
+        "def measure_change",
+        "def unused() -> None:\n    return\n\n\ndef measure_change",
     ),
     "the engine's arithmetic": lambda c: c.replace(LIMITS, "MIN_ROWS = 16", "MIN_ROWS = 32"),
     "the heads' projection": lambda c: c.replace(f"{LIBRARY}/models/lens.py", "addmm(lens.b_U", "addmm(0 * lens.b_U"),

@@ -17,7 +17,7 @@ from memory_injections.analysis.averages import (
     average_sites,
     compare_pairs,
     find_best_site,
-    percent_change,
+    measure_change,
     select_site,
 )
 from memory_injections.sweeps.identity import SweepId
@@ -48,7 +48,7 @@ def assess_robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
     for average in BEST_BY:
         layer, magnitude = find_best_site(sites, average)
         here = select_site(cells, layer, magnitude)
-        change = percent_change(here).dropna()
+        change = measure_change(here).dropna()
         rows.append(
             {
                 "best_by": average,
@@ -65,7 +65,7 @@ def assess_robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _tabulate_changes(cells: pd.DataFrame) -> Changes:
-    table = cells[["prompt_id", "layer", "magnitude"]].assign(change=percent_change(cells))
+    table = cells[["prompt_id", "layer", "magnitude"]].assign(change=measure_change(cells))
     return table.pivot(index="prompt_id", columns=["layer", "magnitude"], values="change").to_numpy()
 
 

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from memory_injections.analysis.averages import percent_change
+from memory_injections.analysis.averages import measure_change
 from memory_injections.data.text_tables import has_text
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer, Prompt
@@ -69,7 +69,7 @@ class Grid:
     """The probability of one token after injections at many sites.
 
     `table` has a row for each site. Its columns are layer, magnitude, memory, encoding, p_obscure, p_injected,
-    percent_change, rank_obscure, rank_injected, logp_obscure, logp_injected, kl (all three in nats), top_token_id and
+    measure_change, rank_obscure, rank_injected, logp_obscure, logp_injected, kl (all three in nats), top_token_id and
     top_token, the most probable token after the injection. `token` is the first token of the answer or, without an
     answer, the token that is most probable without the memory; `token_id` is its id.
     """
@@ -204,7 +204,7 @@ class Injector:
             if progress:
                 progress(sum(map(len, finished)), len(cells))
         table = pd.concat(finished).sort_index().drop(columns="prompt")
-        table.insert(table.columns.get_loc("p_injected") + 1, "percent_change", percent_change(table))
+        table.insert(table.columns.get_loc("p_injected") + 1, "percent_change", measure_change(table))
         table["top_token"] = self._decode_each(table["top_token_id"])
         return Grid(table, token, self._decode_each([token])[0])
 
@@ -299,7 +299,7 @@ class Injector:
         for name, log_probs in (("obscure", before), ("injected", after)):
             table[f"p_{name}"] = log_probs[tokens].exp().numpy()
             table[f"rank_{name}"] = (log_probs > log_probs[tokens, None]).sum(dim=1).numpy()
-        table["percent_change"] = percent_change(table)
+        table["percent_change"] = measure_change(table)
         return table
 
     def _decode_each(self, tokens: Iterable[int]) -> list[str]:

@@ -17,7 +17,7 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
 
-from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, percent_change, select_site
+from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, measure_change, select_site
 from memory_injections.pages.registry import register
 from memory_injections.sweeps.cells import find_sweep_id
 from memory_injections.terms import CURATED, PROMPT_KINDS
@@ -75,7 +75,7 @@ def _scale_percent_axis(axes: Axes) -> None:
 def distribution(cells: pd.DataFrame) -> Figure:
     """Every prompt's percent change over the layers, at the magnitude with the best median, median and mean drawn."""
     _, magnitude = find_best_site(average_sites(cells), "median")
-    here = cells[np.isclose(cells["magnitude"], magnitude)].assign(change=percent_change)
+    here = cells[np.isclose(cells["magnitude"], magnitude)].assign(change=measure_change)
     layers = sorted(here["layer"].unique())
     figure = Figure(figsize=(max(6.5, 0.36 * len(layers) + 2.5), 4.6), layout="constrained")
     axes = figure.subplots()
@@ -101,7 +101,7 @@ def comparison(cells: pd.DataFrame) -> Figure:
     for axes, average in zip(panels, ("mean", "median"), strict=True):
         layer, magnitude = find_best_site(sites, average)
         here = {kind: select_site(own, layer, magnitude) for kind, own in sweeps.items()}
-        swept = [own.assign(memories=kind, change=percent_change) for kind, own in here.items() if len(own)]
+        swept = [own.assign(memories=kind, change=measure_change) for kind, own in here.items() if len(own)]
         table = pd.concat(swept, ignore_index=True)
         style = {"data": table, "x": "memories", "y": "change", "order": list(here), "ax": axes}
         sns.boxplot(
