@@ -1,0 +1,46 @@
+"""Hits: whether the answer's first token is among the most probable ones, and what an injection changes about it.
+
+The paper's title speaks of correcting failures. A failure that is corrected is *rescued*; an answer that was right and is
+lost is *broken*.
+"""
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.contingency_tables import mcnemar
+
+# A hit at k: the answer's rank, counted from 0, is below k.
+HITS_AT = (1, 5, 10)
+BEFORE, AFTER = [f"hits_{k}_before" for k in HITS_AT], [f"hits_{k}" for k in HITS_AT]
+HIT_COLUMNS = [*BEFORE, *AFTER, "n_missed", "n_rescued", "n_hit", "n_broken", "p_mcnemar"]
+
+
+def count_hits(cells: pd.DataFrame) -> pd.Series:
+    """Count hits over cells, one for each prompt, before and after the injection.
+
+    hits_<k>_before and hits_<k>: the share of prompts whose answer ranks below k. At k = 1: of the n_missed prompts that
+    miss before, n_rescued hit after; of the n_hit that hit before, n_broken miss after. p_mcnemar is McNemar's exact test
+    that both happen equally often. All are missing where no ranks are known, as in the authors' published results.
+    """
+    ranks = cells[["rank_obscure", "rank_injected"]].dropna()
+    if ranks.empty:
+        return pd.Series(np.nan, index=HIT_COLUMNS)
+    before, after = (ranks[name].astype(int) for name in ("rank_obscure", "rank_injected"))
+    was, is_now = before < HITS_AT[0], after < HITS_AT[0]
+    rescued, broken = int((~was & is_now).sum()), int((was & ~is_now).sum())
+    table = [[int((was & is_now).sum()), broken], [rescued, int((~was & ~is_now).sum())]]
+    return pd.Series(
+        {
+            **{name: (before < k).mean() for name, k in zip(BEFORE, HITS_AT, strict=True)},
+            **{name: (after < k).mean() for name, k in zip(AFTER, HITS_AT, strict=True)},
+            "n_missed": int((~was).sum()),
+            "n_rescued": rescued,
+            "n_hit": int(was.sum()),
+            "n_broken": broken,
+            "p_mcnemar": float(mcnemar(table, exact=True).pvalue),
+        }
+    )
+
+
+def count_hits_by_site(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return `count_hits` of every (layer, magnitude), the index of the table."""
+    return cells.groupby(["layer", "magnitude"])[["rank_obscure", "rank_injected"]].apply(count_hits)
