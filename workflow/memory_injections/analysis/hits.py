@@ -1,7 +1,7 @@
 """Hits: whether the answer's first token is among the most probable ones, and what an injection changes about it.
 
-The paper's title speaks of correcting failures. A failure that is corrected is *rescued*; an answer that was right and is
-lost is *broken*.
+The paper's title speaks of correcting failures. A failure that is corrected is *rescued*; an answer that was right
+and is lost is *broken*.
 """
 
 import numpy as np
@@ -17,9 +17,9 @@ HIT_COLUMNS = [*BEFORE, *AFTER, "n_missed", "n_rescued", "n_hit", "n_broken", "p
 def count_hits(cells: pd.DataFrame) -> pd.Series:
     """Count hits over cells, one for each prompt, before and after the injection.
 
-    hits_<k>_before and hits_<k>: the share of prompts whose answer ranks below k. At k = 1: of the n_missed prompts that
-    miss before, n_rescued hit after; of the n_hit that hit before, n_broken miss after. p_mcnemar is McNemar's exact test
-    that both happen equally often. All are missing where no ranks are known, as in the authors' published results.
+    hits_<k>_before and hits_<k>: the share of prompts whose answer ranks below k. At k = 1: of the n_missed prompts
+    that miss before, n_rescued hit after; of the n_hit that hit before, n_broken miss after. p_mcnemar is McNemar's
+    exact test that both happen equally often. All are missing where no ranks are known, as in the authors' results.
     """
     ranks = cells[["rank_obscure", "rank_injected"]].dropna()
     if ranks.empty:
