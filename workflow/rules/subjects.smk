@@ -1,6 +1,7 @@
 # The subjects of figures: what one figure file shows, such as a sweep. A subject's name is part of the file's name.
 from memory_injections.jobs.digest import digest_function
 from memory_injections.pages.registry import list_figures
+from memory_injections.paper.reported import find_reported_site
 
 
 def list_subjects(figure, wildcards):
@@ -35,7 +36,18 @@ def list_read_heads(wildcards):
     }
 
 
-SUBJECTS = {"sweep": list_swept, "encoding": list_compared, "heads": list_read_heads}
+def list_headline(wildcards):
+    """The history of the paper's numbers, if the study has a site that the paper reports."""
+    reported = [find_reported_site(sweep, PAPER) for sweep in list_sweeps(wildcards)]
+    return {"study": rules.headline.output[:1]} if any(reported) else {}
+
+
+SUBJECTS = {
+    "sweep": list_swept,
+    "encoding": list_compared,
+    "heads": list_read_heads,
+    "headline": list_headline,
+}
 
 
 def draw_all(figure):

@@ -50,20 +50,34 @@ rule table3:
 
 rule evidence:
     input:
-        list_cells,
+        cells=list_cells,
+        pairs=list_pairs,
     output:
-        robustness=report(
-            f"{RESULTS}/tables/robustness.csv",
+        report(
+            f"{RESULTS}/tables/evidence.csv",
             category="Tables",
-            labels={"table": "best sites on other prompts"},
-            caption="../report/robustness.rst",
+            labels={"table": "evidence"},
+            caption="../report/evidence.rst",
         ),
-        curated_against_random=report(
-            f"{RESULTS}/tables/curated_against_random.csv",
+        report(
+            f"{RESULTS}/tables/contrasts.csv",
             category="Tables",
             labels={"table": "curated against random, tested"},
-            caption="../report/curated_against_random.rst",
+            caption="../report/contrasts.rst",
         ),
+        report(
+            f"{RESULTS}/tables/last_hops.csv",
+            category="Tables",
+            labels={"table": "effects by last hop"},
+            caption="../report/last_hops.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/sites.csv",
+            category="Tables",
+            labels={"table": "every site"},
+            caption="../report/sites.rst",
+        ),
+        f"{RESULTS}/tables/explicit_prompts.csv",
     log:
         f"{LOGS}/tables/evidence.log",
     benchmark:
@@ -78,22 +92,41 @@ rule evidence:
         "../scripts/evidence.py"
 
 
+rule claims:
+    input:
+        tables=rules.evidence.output,
+        coverage=COVERAGE,
+    output:
+        report(
+            f"{RESULTS}/tables/claims.csv",
+            category="Tables",
+            labels={"table": "claims of the paper"},
+            caption="../report/claims.rst",
+        ),
+    log:
+        f"{LOGS}/tables/claims.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/claims.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("claims"),
+        paper=PAPER,
+    script:
+        "../scripts/claims.py"
+
+
 rule scorecard:
     input:
         ours=list_own_sweeps,
         authors=list_published_sweeps,
     output:
-        scorecard=report(
+        report(
             f"{RESULTS}/tables/scorecard.csv",
             category="Tables",
             labels={"table": "scorecard"},
             caption="../report/scorecard.rst",
-        ),
-        claims=report(
-            f"{RESULTS}/tables/claims.csv",
-            category="Tables",
-            labels={"table": "claims of the paper"},
-            caption="../report/claims.rst",
         ),
     log:
         f"{LOGS}/tables/scorecard.log",

@@ -1,17 +1,18 @@
-"""How far the best sites hold on other prompts, and curated memories against random ones, tested."""
+"""Effects at sites chosen on other prompts, with intervals and tests, and contrasts with random words."""
 
 from pathlib import Path
 
 from _job import start_job
 from memory_injections.analysis.evidence import assess_sweeps
 from memory_injections.atomic_files import write_csv
+from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.cells import index_sweeps
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        sweeps = index_sweeps(map(Path, job.input))
+        sweeps = index_sweeps(map(Path, job.input.cells))
         reported = {sweep: find_reported_site(sweep, job.params.paper) for sweep in sweeps}
-        robust, tested = assess_sweeps(sweeps, reported, job.params.seed)
-        write_csv(robust, Path(job.output.robustness))
-        write_csv(tested, Path(job.output.curated_against_random))
+        tables = assess_sweeps(sweeps, index_pairs(map(Path, job.input.pairs)), reported, job.params.seed)
+        for path in map(Path, job.output):
+            write_csv(tables[path.stem], path)

@@ -1,17 +1,22 @@
 """One figure of the registry, of one thing that it is drawn of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from _job import start_job
 from memory_injections.pages.figures import save_figure
 from memory_injections.pages.registry import load_figure
 
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+
 
 def draw_figure(name: str, tables: Sequence[Path], png: Path, pdf: Path) -> None:
     """Draw a registered figure of some tables, one below the other."""
-    table = pd.concat([pd.read_parquet(path) for path in tables], ignore_index=True)
+    table = pd.concat([READERS[path.suffix](path) for path in tables], ignore_index=True)
+    # Seaborn jitters dots with NumPy's global generator; with a seed, the same study gives the same picture.
+    np.random.seed(0)
     save_figure(load_figure(name)(table), png, pdf)
 
 

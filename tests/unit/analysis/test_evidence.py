@@ -1,101 +1,111 @@
-"""Tests of how reliable best sites are, on data with a known answer."""
+"""The tables of evidence, on sweeps whose answer is known."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from memory_injections.analysis.averages import average_site
-from memory_injections.analysis.evidence import assess_robustness, compare_with_random
+from memory_injections.analysis.clusters import cluster_prompts
+from memory_injections.analysis.evidence import ALL_RANDOM, OTHER_HOPS, TABLES, SweepEffects, assess_sweeps
+from memory_injections.sweeps.identity import SweepId
+
+N_PROMPTS = 60
+HOPS = ["The spouse of {} is", "The child of {} is", "{} was born in"]
 
 
-def cells_of(changes: np.ndarray) -> pd.DataFrame:
-    """Cells at one magnitude, where the injection multiplies the answer's probability by `changes[prompt, layer]`."""
-    n_prompts, n_layers = changes.shape
-    before = np.linspace(0.01, 0.05, n_prompts)
+def pairs() -> pd.DataFrame:
+    """Prompts of two last hops that are half of them each, but for three of a third one; each memory is used twice."""
+    memories = [f"Person {index // 2}" for index in range(N_PROMPTS)]
+    hops = [HOPS[2 if index < 3 else index % 2] for index in range(N_PROMPTS)]
+    explicit = [hop.format(memory) for hop, memory in zip(hops, memories, strict=True)]
+    return pd.DataFrame(
+        {"prompt_id": range(N_PROMPTS), "explicit_prompt": explicit, "memory": memories, "dataset": "mine"}
+    )
+
+
+def cells(effects: np.ndarray, ranks: bool = True) -> pd.DataFrame:
+    """Cells at one magnitude with these effects[prompt, layer] in nats."""
+    n_prompts, n_layers = effects.shape
     index = pd.MultiIndex.from_product(
         [range(n_prompts), range(n_layers), [1.0]], names=["prompt_id", "layer", "magnitude"]
     )
-    cells = index.to_frame(index=False)
-    cells["p_obscure"] = before.repeat(n_layers)
-    cells["p_injected"] = cells["p_obscure"] * changes.ravel()
-    return cells.assign(logp_injected=np.log(cells["p_injected"]))
+    table = index.to_frame(index=False)
+    table["p_obscure"] = np.linspace(0.01, 0.05, n_prompts).repeat(n_layers)
+    table["p_injected"] = table["p_obscure"] * np.exp(effects.ravel())
+    table["p_explicit"] = 2 * table["p_obscure"]
+    table["rank_obscure"], table["rank_injected"] = 3, np.where(effects.ravel() > 0, 0, 3)
+    if not ranks:
+        table = table.assign(rank_obscure=np.nan, rank_injected=np.nan)
+    return table.assign(**{f"logp_{kind}": np.log(table[f"p_{kind}"]) for kind in ("obscure", "injected")})
 
 
-def test_a_site_that_one_prompt_makes_best_does_not_hold_on_others() -> None:
-    changes = np.full((40, 3), 0.9)
-    changes[0, 1] = 15.0  # one prompt alone makes layer 1 good
-    changes[:, 2] = 1.05  # every prompt gains at layer 2
-    table = assess_robustness(cells_of(changes), seed=0).set_index("best_by")
-    assert table.loc["mean", "layer"] == 1
-    assert table.loc["mean", "chosen_on_all"] == pytest.approx(100 * (0.9 * 39 + 15) / 40 - 100)
-    # A half without that prompt chooses layer 2. A half with it chooses layer 1, where the other half has -10 %.
-    assert table.loc["mean", "held_out"] < 6
-    assert table.loc["mean", "held_out_low"] == pytest.approx(-10)
-    assert table.loc["mean", "held_out_high"] == pytest.approx(5)
-    assert table.loc["mean", "mean_low"] == pytest.approx(-10)
-    assert table.loc["mean", "mean_high"] > 60
-    assert table.loc["mean", "improved"] == pytest.approx(1 / 40)
-    assert table.loc["median", ["layer", "improved"]].tolist() == [2, 1]
-    assert table.loc["median", "held_out"] == pytest.approx(5)
-
-
-def test_intervals_hold_the_averages_and_are_seeded() -> None:
-    changes = np.exp(np.random.default_rng(1).normal(0.2, 0.5, (80, 2)))
-    cells = cells_of(changes)
-    table = assess_robustness(cells, seed=3)
-    pd.testing.assert_frame_equal(table, assess_robustness(cells, seed=3))
-    row = table.iloc[0]
-    averages = average_site(cells[cells["layer"] == row["layer"]])
-    for name in ("mean", "mean_without_top", "median", "ratio_of_means"):
-        assert row[f"{name}_low"] < averages[name] < row[f"{name}_high"]
-    width = row["mean_high"] - row["mean_low"]
-    factor = changes[:, int(row["layer"])]
-    assert width == pytest.approx(100 * 2 * 1.96 * factor.std() / np.sqrt(80), rel=0.15)
-
-
-def test_the_test_against_random_memories_is_paired_and_corrected(tmp_path: Path) -> None:
+@pytest.fixture
+def tables(tmp_path: Path) -> dict[str, pd.DataFrame]:
+    """Evidence on a curated sweep that helps spouses at layer 1 and harms children less, and on two random ones."""
     rng = np.random.default_rng(0)
-    random = np.exp(rng.normal(0, 1, (60, 20)))
-    curated = random * np.exp(rng.normal(0, 0.1, (60, 20)))
-    curated[:, :5] *= 1.1  # prompts differ far more from each other than curated does from random
-    curated[:, 5] /= 1.1
-    cells_of(random).to_parquet(tmp_path / "nouns.parquet")
-    table = compare_with_random(cells_of(curated), {"nouns": tmp_path / "nouns.parquet"}, reported=(5, 1.0))
-    assert table["site"].tolist() == ["best mean", "best median", "the authors'"]
-    assert table.iloc[2]["difference"] == pytest.approx(-np.log(1.1), abs=0.05)
-    assert table.iloc[2]["q"] < 1e-3
-    row = table.iloc[0]
-    assert row["n_sites"] == 20
-    assert row["n_better"] in (5, 6)
-    assert row["n_worse"] in (1, 2)
-    cells_of(random).query("layer < 2").to_parquet(tmp_path / "nouns.parquet")
-    assert compare_with_random(cells_of(curated), {"nouns": tmp_path / "nouns.parquet"}).iloc[0]["n_sites"] == 2
+    noise = 0.05 * rng.normal(size=(N_PROMPTS, 3))
+    is_spouse = (np.arange(N_PROMPTS) % 2 == 0)[:, None]
+    curated = noise + np.array([-0.2, 0.0, -0.3]) + np.array([0.0, 0.9, 0.0]) * is_spouse
+    sweeps = {}
+    for memories, effects in {"curated": curated, "nouns": noise - 0.1, "verbs": noise - 0.3}.items():
+        sweep = SweepId("tiny", "mine", memories, "unembed")
+        sweeps[sweep] = tmp_path / f"{memories}.parquet"
+        cells(effects if memories != "verbs" else effects[:, :2]).to_parquet(sweeps[sweep])
+    return assess_sweeps(sweeps, {"mine": pairs()}, dict.fromkeys(sweeps, (2, 1.0)), seed=0)
 
 
-def test_a_memory_that_changes_nothing_is_no_evidence(tmp_path: Path) -> None:
-    cells = cells_of(np.full((10, 2), 1.5))
-    cells.to_parquet(tmp_path / "nouns.parquet")
-    row = compare_with_random(cells, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]
-    assert (row["n_better"], row["n_worse"], row["q"], row["difference"]) == (0, 0, 1, 0)
+def test_the_effect_is_that_of_the_site_that_helps(tables: dict[str, pd.DataFrame]) -> None:
+    evidence = tables["evidence"].set_index("memories")
+    curated = evidence.loc["curated"]
+    assert curated["effect"] == pytest.approx(0.45, abs=0.05)
+    assert curated["low"] < 0.45 < curated["high"]
+    assert (curated["layer"], curated["chosen_by"], curated["best_layer"]) == (1, 1, 1)
+    assert curated["clusters"] == "last hop"
+    assert (curated["n_prompts"], curated["n_clusters"], curated["n_sites"]) == (N_PROMPTS, 3, 3)
+    assert curated["n_missed"] == N_PROMPTS
+    assert curated["n_rescued"] == curated["n_improved"]
+    assert evidence.loc["verbs", "high"] < 0
 
 
-def test_answers_that_are_impossible_are_no_evidence_either(tmp_path: Path) -> None:
-    changes = np.full((10, 2), 1.5)
-    changes[:3] = 0
-    with np.errstate(divide="ignore"):
-        cells = cells_of(changes)
-    cells.loc[cells["prompt_id"] == 9, "p_obscure"] = 0
-    cells.to_parquet(tmp_path / "nouns.parquet")
-    assert compare_with_random(cells, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]["q"] == 1
-    row = assess_robustness(cells, seed=0).iloc[0]
-    assert (row["n_prompts"], row["improved"]) == (9, pytest.approx(6 / 9))
+def test_contrasts_are_taken_prompt_by_prompt_at_shared_sites(tables: dict[str, pd.DataFrame]) -> None:
+    contrasts = tables["contrasts"].set_index("memories")
+    assert contrasts.index.tolist() == ["nouns", "verbs", ALL_RANDOM]
+    # The noise is the same in all sweeps, so nothing but the constants is left.
+    assert contrasts["effect"].tolist() == pytest.approx([0.55, 0.75, 0.65], abs=1e-3)
+    assert contrasts["n_sites"].tolist() == [3, 2, 2]
 
 
-def test_chance_among_many_sites_is_not_significant(tmp_path: Path) -> None:
-    rng = np.random.default_rng(2)
-    curated, random = (cells_of(np.exp(rng.normal(0, 0.3, (40, 200)))) for _ in range(2))
-    random.to_parquet(tmp_path / "nouns.parquet")
-    row = compare_with_random(curated, {"nouns": tmp_path / "nouns.parquet"}).iloc[0]
-    assert row["n_sites"] == 200
-    assert row["n_better"] + row["n_worse"] <= 1  # without correction, about ten
+def test_last_hops_show_what_the_mean_hides(tables: dict[str, pd.DataFrame]) -> None:
+    hops = tables["last_hops"].set_index("last_hop")
+    assert set(hops.index) == {"The spouse of … is", "The child of … is", OTHER_HOPS}
+    assert hops.loc["The spouse of … is", "effect"] == pytest.approx(0.9, abs=0.05)
+    assert hops.loc["The child of … is", "effect"] == pytest.approx(0, abs=0.05)
+    assert hops.loc["The spouse of … is", "effect_reported"] == pytest.approx(-0.3, abs=0.05)
+    assert hops["n_prompts"].sum() == N_PROMPTS
+
+
+def test_explicit_prompts_and_sites(tables: dict[str, pd.DataFrame]) -> None:
+    explicit = tables["explicit_prompts"].iloc[0]
+    assert explicit["effect"] == pytest.approx(np.log(2))
+    sites = tables["sites"].query("memories == 'curated'").set_index("layer")
+    assert sites.loc[1, "effect_low"] < sites.loc[1, "effect"] < sites.loc[1, "effect_high"]
+    assert sites.loc[0, "p_above"] == 1
+    assert sites.loc[0, "n_rescued"] <= sites.loc[1, "n_rescued"]
+    assert len(tables["sites"]) == 3 + 3 + 2
+
+
+def test_cells_without_ranks_or_random_words(tmp_path: Path) -> None:
+    sweep = SweepId("tiny", "mine", "curated", "unembed")
+    table = cells(np.random.default_rng(0).normal(size=(N_PROMPTS, 2)), ranks=False)
+    table.to_parquet(tmp_path / "cells.parquet")
+    tables = assess_sweeps({sweep: tmp_path / "cells.parquet"}, {"mine": pairs()}, {sweep: None}, seed=0)
+    assert tables["evidence"]["p_mcnemar"].isna().all()
+    assert tables["contrasts"].empty
+    assert {name: list(tables[name].columns) for name in TABLES} == TABLES
+
+
+def test_evidence_is_seeded() -> None:
+    table = cells(np.random.default_rng(1).normal(size=(N_PROMPTS, 4)))
+    groups = cluster_prompts(pairs())
+    one, same = (SweepEffects.of_cells(table, groups, seed=3) for _ in range(2))
+    pd.testing.assert_series_equal(one.effects, same.effects)

@@ -21,7 +21,8 @@ def test_table3_has_random_memories_at_the_curated_ones_best_sites(tmp_path: Pat
         cells[(cells["memories"] == "curated") | (cells["layer"] == 1)].to_parquet(paths[name])
     table = build_table3(paths)
     assert list(table["memories"]) == ["curated", "nouns"] * 2
-    assert list(table["best_by"]) == ["mean"] * 2 + ["median"] * 2
+    assert list(table["best_by"]) == ["mean_within_2sd"] * 2 + ["effect"] * 2
+    assert (table["paper_layer"] == table["layer"] + 1).all()
     assert set(zip(table["layer"], table["magnitude"], strict=True)) == {(1, 2)}
     np.testing.assert_allclose(table["mean"], [50, 20] * 2, rtol=1e-5)
     assert list(table["n_improved"]) == [6] * 4

@@ -1,56 +1,108 @@
-"""Verdicts on the paper's claims, for cells with a known verdict."""
+"""Verdicts on the paper's claims, from tables of evidence with known numbers."""
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from authors_files import TINY_CURATED, TINY_PAPER, TINY_RANDOM, read_sweep, write_authors_files
-from memory_injections.paper.claims import judge_claims
+import pytest
+from memory_injections.analysis.averages import AVERAGES
+from memory_injections.analysis.evidence import ALL_RANDOM
+from memory_injections.paper.claims import CLAIMS, judge_claims
+from memory_injections.paper.reported import name_site
 from memory_injections.sweeps.identity import SweepId
 
-
-def test_claims_that_hold_and_one_that_does_not(tmp_path: Path) -> None:
-    root, paths = write_authors_files(tmp_path / "theirs"), {}
-    for name in (TINY_CURATED, TINY_RANDOM):
-        paths[name] = tmp_path / f"{name.memories}.parquet"
-        read_sweep(root, name).to_parquet(paths[name])
-    table = judge_claims(paths, TINY_PAPER)
-    assert set(table["model"]) == {"gpt2"}
-    assert set(table["dataset"]) == {"hand"}
-    verdicts = table.set_index("claim")["verdict"]
-    assert verdicts["5. The site that the authors report is the best"] == "holds"
-    assert verdicts["2. A curated memory makes the answer more probable"] == "holds"
-    assert verdicts["4. The answer's probability rises by up to 424 %"] == "does not hold"
-    assert verdicts["3. Curated memories do better than random ones (nouns)"] == "holds"
-    shown = table.set_index("claim")["figure"]
-    assert shown["2. A curated memory makes the answer more probable"] == "change.gpt2.hand.curated.unembed.png"
+SWEEP = SweepId("gpt2", "2wmh", "curated", "unembed")
+PAPER: dict[str, Any] = {
+    "headline": {"percent": 424, "sweep": ["gpt2", "2wmh"]},
+    "sites": {"gpt2": {"2wmh": [5, 5]}},
+}
+ID = {"model": "gpt2", "dataset": "2wmh", "encoding": "unembed"}
 
 
-def test_a_claim_that_one_prompt_carries_holds_only_in_the_mean(tmp_path: Path) -> None:
-    cells = read_sweep(write_authors_files(tmp_path / "theirs"))
-    here = (cells["layer"] == 1) & (cells["magnitude"] == 2)
-    cells.loc[here, "p_injected"] = cells.loc[here, "p_obscure"] * 0.9
-    cells.loc[here & (cells["prompt_id"] == 0), "p_injected"] = 0.999
-    cells["logp_injected"] = np.log(cells["p_injected"])
-    cells.to_parquet(tmp_path / "cells.parquet")
-    verdicts = judge_claims({TINY_CURATED: tmp_path / "cells.parquet"}, TINY_PAPER)
-    helps = verdicts.set_index("claim").loc["2. A curated memory makes the answer more probable"]
-    assert helps["verdict"] == "holds only in the mean"
-    assert "better for 1 of 6 prompts" in helps["evidence"]
+def estimate(effect: float, half: float = 0.1, p: float = 0.001) -> dict[str, float]:
+    return {"effect": effect, "low": effect - half, "high": effect + half, "p": p, "n_prompts": 50, "n_clusters": 40}
 
 
-def test_a_claim_that_chance_carries_does_not_hold(tmp_path: Path) -> None:
-    changes = np.exp(np.random.default_rng(0).normal(0, 0.3, 200))
-    assert changes.mean() > 1
-    assert np.median(changes) > 1
-    cells = pd.DataFrame({"prompt_id": range(200), "layer": 0, "magnitude": 1.0, "memory": "m"})
-    cells = cells.assign(p_explicit=0.02, p_obscure=0.01, p_injected=0.01 * changes)
-    cells = cells.assign(logp_obscure=np.log(cells["p_obscure"]), logp_injected=np.log(cells["p_injected"]))
-    name = SweepId("gpt2", "mine", "curated", "unembed")
-    for factor, verdict in ((1.0, "holds only in the mean"), (1.2, "holds")):
-        path = tmp_path / "cells.parquet"
-        cells.assign(
-            p_injected=cells["p_injected"] * factor, logp_injected=cells["logp_injected"] + np.log(factor)
-        ).to_parquet(path)
-        table = judge_claims({name: path}, TINY_PAPER).set_index("claim")
-        assert table.loc["2. A curated memory makes the answer more probable", "verdict"] == verdict
+def tables(effect: float = 0.4, contrast: float = 0.3, **changes: Any) -> dict[str, pd.DataFrame]:
+    grid = {"p_above": 0.002, "p_below": 0.9, "n_sites": 2}
+    hits = {"n_missed": 40, "n_rescued": 20, "n_hit": 10, "n_broken": 1, "p_mcnemar": 1e-5}
+    row = {**ID, "memories": "curated", **estimate(effect), **grid, **hits, "layer": 6, "magnitude": 3.0, **changes}
+    random = {**ID, **estimate(contrast), **grid, "n_better": 1, "n_worse": 0}
+    percents = dict.fromkeys(AVERAGES, 10.0) | {"mean_within_2sd": 423.7, "median": -23.7}
+    sites = [
+        {**ID, "memories": "curated", "layer": 5, "magnitude": 5.0, "effect": -0.5, "n_prompts": 50, **percents},
+        {**ID, "memories": "curated", "layer": 0, "magnitude": 1.0, "effect": 0.1, "n_prompts": 50}
+        | dict.fromkeys(AVERAGES, 475.2),
+    ]
+    return {
+        "evidence": pd.DataFrame([row]),
+        "contrasts": pd.DataFrame([{**random, "memories": kind} for kind in ("nouns", ALL_RANDOM)]),
+        "explicit_prompts": pd.DataFrame([{**ID, **estimate(-0.3), "p_explicit": 0.1, "p_obscure": 0.2}]),
+        "sites": pd.DataFrame(sites),
+    }
+
+
+def judge(**arguments: Any) -> pd.DataFrame:
+    return judge_claims(tables(**arguments), PAPER, {}).set_index("claim")
+
+
+def test_claims_about_effects() -> None:
+    table = judge()
+    assert table.loc[CLAIMS["explicit"], "verdict"] == "opposite"
+    assert table.loc[CLAIMS["helps"], "verdict"] == "supported"
+    assert table.loc[CLAIMS["random"], "verdict"] == "supported"
+    assert table.loc[CLAIMS["failures"], "verdict"] == "supported"
+    helps = table.loc[CLAIMS["helps"]]
+    assert helps["p"] == 0.002  # the largest of the interval's and the grid's
+    assert helps["p_holm"] == pytest.approx(2 * 0.002)
+    assert "+0.40 nats [+0.30, +0.50]; +0.30 nats [+0.20, +0.40] more than all random words" in helps["evidence"]
+    assert name_site(6, 3) == "layer 6 (7 counted from 1), magnitude 3"
+    assert name_site(6, 3) in helps["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict"),
+    [
+        ({"contrast": 0.05}, "inconclusive"),
+        ({"effect": -0.4, "contrast": -0.3, "p_below": 0.001}, "opposite"),
+        ({"effect": -0.4, "contrast": -0.3}, "inconclusive"),
+        ({"p_above": 0.2}, "inconclusive"),
+    ],
+)
+def test_the_memory_helps_only_if_it_beats_random_words_and_the_grid(arguments: dict[str, Any], verdict: str) -> None:
+    if verdict == "opposite":
+        found = tables(**arguments)
+        found["contrasts"]["p_below"] = 0.001
+        assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"], "verdict"] == verdict
+    else:
+        assert judge(**arguments).loc[CLAIMS["helps"], "verdict"] == verdict
+
+
+def test_breaking_more_than_rescuing_is_the_opposite() -> None:
+    assert judge(n_rescued=1, n_broken=9, p_mcnemar=0.001).loc[CLAIMS["failures"], "verdict"] == "opposite"
+    assert CLAIMS["failures"] not in judge(p_mcnemar=np.nan).index
+
+
+def test_the_papers_numbers() -> None:
+    table = judge()
+    headline = table.loc[CLAIMS["headline"].format(424)]
+    assert headline["verdict"] == "reproduced"
+    assert "+423.7 % by the paper's average; by others: mean +10.0 %" in headline["evidence"]
+    site = table.loc[CLAIMS["site"]]
+    assert site["verdict"] == "not reproduced"
+    assert "is number 2 of 2 sites by the paper's average" in site["evidence"]
+    elsewhere = judge_claims(tables(), {**PAPER, "sites": {}}, {})
+    assert set(elsewhere["claim"]) == {CLAIMS[name] for name in ("explicit", "helps", "random", "failures")}
+
+
+def test_without_random_words_nothing_is_said_of_the_memory() -> None:
+    found = tables()
+    found["contrasts"] = found["contrasts"].head(0)
+    table = judge_claims(found, PAPER, {}).set_index("claim")
+    assert table.loc[CLAIMS["helps"], "verdict"] == "inconclusive"
+    assert "no random words to compare with" in table.loc[CLAIMS["helps"], "evidence"]
+    assert CLAIMS["random"] not in table.index
+
+
+def test_flagged_sweeps_do_not_count() -> None:
+    assert judge_claims(tables(), PAPER, {SWEEP: "scores a bare space"}).empty

@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.stats import wilcoxon
 
 from memory_injections.errors import StudyError
 
@@ -118,8 +117,3 @@ def find_best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
 def select_site(cells: pd.DataFrame, layer: int, magnitude: float) -> pd.DataFrame:
     """Return the cells of one site; none if the grid does not have it."""
     return cells[(cells["layer"] == layer) & np.isclose(cells["magnitude"], magnitude)]
-
-
-def compare_pairs(differences: pd.Series) -> float:
-    """Return the p-value of Wilcoxon's signed-rank test of paired differences over prompts."""
-    return float(wilcoxon(differences).pvalue) if (differences != 0).any() else 1.0

@@ -1,180 +1,250 @@
-"""Evidence on best sites: held-out prompts, bootstrap intervals, and paired tests against random memories.
+"""Evidence on sweeps: effects at sites chosen on other prompts, tests over the grid, and contrasts with random words.
 
 The authors choose the best site on the prompts on which they report it (paper, section 4), which flatters it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from scipy.stats import false_discovery_control
+from jaxtyping import Int
 
-from memory_injections.analysis.averages import (
-    AVERAGES,
-    average_sites,
-    compare_pairs,
-    find_best_site,
-    measure_change,
-    select_site,
+from memory_injections.analysis.averages import LEAST_LOGP, average_sites, measure_effect, tabulate
+from memory_injections.analysis.clusters import LAST_HOP, align_clusters, cluster_prompts, name_last_hops
+from memory_injections.analysis.effects import (
+    LEVEL,
+    Clusters,
+    Effects,
+    adjust_over_grid,
+    bound_sites,
+    choose_sites,
+    estimate_mean,
+    read_chosen,
 )
+from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, PROMPT_KINDS
 
-N_SPLITS = 100
-N_RESAMPLES = 2000
-LEVEL = 0.05
-COLUMNS = ["prompt_id", "layer", "magnitude", "p_obscure", "p_injected", "logp_injected"]
-BEST_BY: dict[str, Callable[..., Any]] = {"mean": np.nanmean, "median": np.nanmedian}
-TESTED = ["memories", "n_sites", "n_better", "n_worse", "site", "layer", "magnitude", "difference", "q"]
-Changes = Float[np.ndarray, "prompt site"]
+COLUMNS = [
+    "prompt_id", "layer", "magnitude", "p_explicit", "p_obscure", "p_injected", "logp_obscure", "logp_injected",
+    "rank_obscure", "rank_injected",
+]  # fmt: skip
+ALL_RANDOM = "all random words"
+# A last hop with fewer prompts is put together with the other small ones.
+FEWEST_PROMPTS = 5
+OTHER_HOPS = "other"
+ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters"]
+ID = ["model", "dataset", "encoding", "memories"]
+TABLES = {
+    "evidence": [
+        *ID, *ESTIMATE, "clusters", "n_sites", "p_above", "p_below", "layer", "magnitude", "chosen_by", "best_layer",
+        "best_magnitude", "best_effect", "n_improved", *HIT_COLUMNS,
+    ],
+    "contrasts": [*ID, *ESTIMATE, "n_sites", "p_above", "p_below", "n_better", "n_worse"],
+    "explicit_prompts": ["model", "dataset", *ESTIMATE, "p_explicit", "p_obscure"],
+    "last_hops": [*ID, "last_hop", *ESTIMATE, "share_improved", "effect_reported"],
+}  # fmt: skip
 
 
-def assess_robustness(cells: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Evaluate the best sites of one sweep on other prompts, in percent change.
+@dataclass(frozen=True)
+class SweepEffects:
+    """The effects of a sweep, a row for each prompt and a column for each (layer, magnitude), with its clusters."""
 
-    Columns: best_by, layer, magnitude; chosen_on_all, the average at the site chosen on all prompts, as the authors
-    choose it; held_out, the same average at the site that is best on a random half of the prompts, evaluated on the
-    other half: its mean over `N_SPLITS` splits, with their 5 % and 95 % quantiles (`held_out_low`, `held_out_high`);
-    for each of the four averages at the site chosen on all prompts, `<average>_low` and `<average>_high`, a 95 %
-    percentile bootstrap interval over prompts; improved, the share of the `n_prompts` prompts whose answer becomes more
-    probable there. Prompts whose answer was impossible before, in float32, have no percent change and do not count.
+    frame: pd.DataFrame
+    groups: pd.Series
+    seed: int
+
+    @classmethod
+    def of_cells(cls, cells: pd.DataFrame, groups: pd.Series, seed: int) -> "SweepEffects":
+        """Tabulate the cells of a sweep; `groups` are the clusters of all prompts by `prompt_id`."""
+        frame = tabulate(cells, measure_effect)
+        return cls(frame, align_clusters(groups, frame.index), seed)
+
+    @property
+    def values(self) -> Effects:
+        """The effects in nats."""
+        return self.frame.to_numpy()
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """The number of each prompt's cluster, from 0."""
+        return pd.factorize(self.groups)[0]
+
+    @cached_property
+    def chosen(self) -> Int[np.ndarray, "prompt division"]:
+        """The columns of the sites that other clusters choose for each prompt."""
+        return choose_sites(self.values, self.clusters, self.seed)
+
+    @cached_property
+    def effects(self) -> pd.Series:
+        """Each prompt's effect at the sites that other clusters choose for it."""
+        return pd.Series(read_chosen(self.values, self.chosen), index=self.frame.index)
+
+    def select(self, sites: pd.Index, prompts: pd.Index) -> "SweepEffects":
+        """Return the same with these sites and prompts only."""
+        return SweepEffects(self.frame.loc[prompts, sites], self.groups.loc[prompts], self.seed)
+
+
+def assess_sweep(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, Any]:
+    """Return a sweep's row of the table of evidence.
+
+    effect, low, high, p, detectable: the mean effect over prompts, each at the sites that other clusters choose for it
+    (`effects.estimate_mean`); layer, magnitude and chosen_by: the site chosen most often, and how often;
+    p_above and p_below: see `_test_grid`; best_*: the site with the highest mean effect on all prompts, whose value
+    flatters; n_improved prompts; and the hits at the sites of the first division.
     """
-    sites = average_sites(cells)
-    changes = _tabulate_changes(cells)
-    rows = []
-    for average in BEST_BY:
-        layer, magnitude = find_best_site(sites, average)
-        here = select_site(cells, layer, magnitude)
-        change = measure_change(here).dropna()
-        rows.append(
-            {
-                "best_by": average,
-                "layer": layer,
-                "magnitude": magnitude,
-                "chosen_on_all": sites.loc[(layer, magnitude), average],
-                **hold_out(changes, average, np.random.default_rng(seed)),
-                **bootstrap_intervals(here, np.random.default_rng(seed)),
-                "improved": float((change > 0).mean()),
-                "n_prompts": len(change),
-            }
-        )
-    return pd.DataFrame(rows)
+    return {**assess_effects(sweep), **count_hits(_select_chosen(cells, sweep))}
 
 
-def _tabulate_changes(cells: pd.DataFrame) -> Changes:
-    table = cells[["prompt_id", "layer", "magnitude"]].assign(change=measure_change(cells))
-    return table.pivot(index="prompt_id", columns=["layer", "magnitude"], values="change").to_numpy()
-
-
-def hold_out(changes: Changes, average: str, rng: np.random.Generator) -> dict[str, float]:
-    """Choose the best site on a random half of the prompts and average it on the other half, over many splits.
-
-    Missing where a half has no prompts.
-    """
-    of, n_prompts = BEST_BY[average], len(changes)
-    found = []
-    for _ in range(N_SPLITS if n_prompts > 1 else 0):
-        order = rng.permutation(n_prompts)
-        chosen, other = changes[order[: n_prompts // 2]], changes[order[n_prompts // 2 :]]
-        on_half = of(chosen, axis=0)
-        if not np.isnan(on_half).all():
-            found.append(of(other[:, np.nanargmax(on_half)]))
-    low, high = np.quantile(found, [0.05, 0.95]) if found else (np.nan, np.nan)
+def assess_effects(sweep: SweepEffects) -> dict[str, Any]:
+    """Return the part of `assess_sweep` that needs effects only."""
+    sites = pd.Series(sweep.chosen.ravel()).value_counts()
+    layer, magnitude = sweep.frame.columns[sites.index[0]]
+    means = sweep.frame.mean()
+    best_layer, best_magnitude = means.idxmax()
     return {
-        "held_out": float(np.mean(found)) if found else np.nan,
-        "held_out_low": float(low),
-        "held_out_high": float(high),
+        **estimate_mean(sweep.effects.to_numpy(), sweep.clusters, sweep.seed).columns,
+        "clusters": sweep.groups.name,
+        **_test_grid(sweep.values, sweep),
+        "layer": layer,
+        "magnitude": magnitude,
+        "chosen_by": sites.iloc[0] / sweep.chosen.size,
+        "best_layer": best_layer,
+        "best_magnitude": best_magnitude,
+        "best_effect": means.max(),
+        "n_improved": int((sweep.effects > 0).sum()),
     }
 
 
-def bootstrap_intervals(here: pd.DataFrame, rng: np.random.Generator) -> dict[str, float]:
-    """Return a 95 % percentile bootstrap interval over prompts for each average at one site, in percent."""
-    before, after = (here[name].to_numpy(dtype="float64") for name in ("p_obscure", "p_injected"))
-    possible = before > 0
-    before, after = before[possible], after[possible]
-    if not len(before):
-        return {f"{name}_{end}": np.nan for name in AVERAGES for end in ("low", "high")}
-    drawn = rng.integers(len(before), size=(N_RESAMPLES, len(before)))
-    change = np.sort(100 * (after / before - 1)[drawn], axis=1)
-    resampled = {
-        "mean": change.mean(axis=1),
-        "mean_without_top": change[:, : max(1, change.shape[1] * 99 // 100)].mean(axis=1),
-        "median": np.median(change, axis=1),
-        "ratio_of_means": 100 * (after[drawn].mean(axis=1) / before[drawn].mean(axis=1) - 1),
-    }
-    return {
-        f"{name}_{end}": float(np.quantile(resampled[name], quantile))
-        for name in AVERAGES
-        for end, quantile in (("low", LEVEL / 2), ("high", 1 - LEVEL / 2))
-    }
+def _test_grid(values: Effects, sweep: SweepEffects) -> dict[str, float]:
+    """Test a grid: p_above, that the mean is above zero at some site, and p_below, that it is below zero at every one.
 
-
-def compare_with_random(
-    curated: pd.DataFrame, random: Mapping[str, Path], reported: tuple[int, float] | None = None
-) -> pd.DataFrame:
-    """Test curated against random memories, prompt by prompt, at every site that both have.
-
-    At each site a two-sided Wilcoxon signed-rank test of the prompts' log-probabilities of the answer after the
-    injection, curated minus random; over the sites of a pair of sweeps, Benjamini-Hochberg's false discovery rate is
-    held at 5 %. Columns: memories, n_sites, n_better and n_worse (sites where curated memories are significantly
-    better or worse), and at some sites of interest (`site`: the curated memories' best mean, their best median, the
-    one that the authors report) layer, magnitude, difference (median of the differences, in nats) and q (adjusted
-    p-value), missing where the random memories do not have the site.
+    The interval of the effect at the chosen sites does not know that the choice itself varies. These tests do: the
+    first is adjusted for all sites, the second is the largest p-value of all sites.
     """
-    averages = average_sites(curated)
-    sites = {f"best {average}": find_best_site(averages, average) for average in BEST_BY}
-    if reported is not None and reported in averages.index:
-        sites["the authors'"] = reported
-    rows = []
-    for memories, path in random.items():
-        tests = _test_sites(curated, pd.read_parquet(path, columns=COLUMNS))
-        significant = tests["q"] < LEVEL
-        counts = {
+    return {
+        "n_sites": values.shape[1],
+        "p_above": adjust_over_grid(values, sweep.clusters, sweep.seed).min(),
+        "p_below": bound_sites(values, sweep.clusters)[:, 2].max(),
+    }
+
+
+def _select_chosen(cells: pd.DataFrame, sweep: SweepEffects) -> pd.DataFrame:
+    """Return the cell of every prompt at the site that was chosen for it in the first division."""
+    keys = sweep.frame.columns[sweep.chosen[:, 0]].to_frame(index=False).assign(prompt_id=sweep.frame.index.to_numpy())
+    return keys.merge(cells, on=["prompt_id", "layer", "magnitude"])
+
+
+def contrast_sweeps(curated: SweepEffects, random: Mapping[str, SweepEffects]) -> Iterator[dict[str, Any]]:
+    """Compare curated memories with each kind of random word, and with their mean if there are several kinds.
+
+    The contrast of a prompt is its effect minus that of the random words at the same sites, in nats; the sites are
+    those that the curated memories of other clusters choose, out of those that both have. n_better and n_worse: the
+    sites at which the contrast is above or below zero, adjusted for the grid.
+    """
+    everything = {**random, ALL_RANDOM: None} if len(random) > 1 else dict(random)
+    for memories, one in everything.items():
+        others = list(random.values()) if one is None else [one]
+        sites, prompts = curated.frame.columns, curated.frame.index
+        for other in others:
+            sites, prompts = sites.intersection(other.frame.columns), prompts.intersection(other.frame.index)
+        if len(sites) == 0 or len(prompts) == 0:
+            continue
+        here = curated.select(sites.sort_values(), prompts)
+        baseline = np.mean([other.select(here.frame.columns, prompts).values for other in others], axis=0)
+        differences = here.values - baseline
+        better, worse = (adjust_over_grid(sign * differences, here.clusters, here.seed) < LEVEL / 2 for sign in (1, -1))
+        yield {
             "memories": memories,
-            "n_sites": len(tests),
-            "n_better": int((significant & (tests["difference"] > 0)).sum()),
-            "n_worse": int((significant & (tests["difference"] < 0)).sum()),
+            **estimate_mean(read_chosen(differences, here.chosen), here.clusters, here.seed).columns,
+            **_test_grid(differences, here),
+            "n_better": int(better.sum()),
+            "n_worse": int(worse.sum()),
         }
-        for name, site in sites.items():
-            found = tests.loc[site] if site in tests.index else pd.Series(dtype=float)
-            at = {"site": name, "layer": site[0], "magnitude": site[1]}
-            rows.append({**counts, **at, "difference": found.get("difference"), "q": found.get("q")})
-    return pd.DataFrame(rows, columns=TESTED)
 
 
-def _test_sites(curated: pd.DataFrame, random: pd.DataFrame) -> pd.DataFrame:
-    """Return median difference and adjusted p-value of every site that both sweeps have, by (layer, magnitude)."""
-    key = ["layer", "magnitude", "prompt_id"]
-    after = curated[[*key, "logp_injected"]].merge(random[[*key, "logp_injected"]], on=key, suffixes=("", "_random"))
-    after["difference"] = after["logp_injected"].astype("float64") - after["logp_injected_random"]
-    # Two answers with probability zero in float32 do not differ.
-    after["difference"] = after["difference"].fillna(0)
-    by_site = after.groupby(["layer", "magnitude"])["difference"]
-    tests = pd.DataFrame({"difference": by_site.median(), "q": by_site.agg(compare_pairs)})
-    if len(tests):
-        tests["q"] = false_discovery_control(tests["q"])
-    return tests
+def assess_last_hops(
+    sweep: SweepEffects, pairs: pd.DataFrame, reported: tuple[int, float] | None
+) -> Iterator[dict[str, Any]]:
+    """Estimate the effect for the prompts of each last hop, at the sites chosen for them, clustered by memory.
+
+    effect_reported is their mean effect at the site that the paper reports. Hops of fewer than `FEWEST_PROMPTS` prompts
+    are put together; there are no rows if that leaves one group only.
+    """
+    hops = name_last_hops(pairs).loc[sweep.frame.index]
+    hops = hops.where(hops.map(hops.value_counts()) >= FEWEST_PROMPTS, OTHER_HOPS)
+    memories = pairs.set_index("prompt_id")["memory"]
+    for hop, effects in sweep.effects.groupby(hops) if hops.nunique() > 1 else ():
+        clusters = pd.factorize(memories.loc[effects.index])[0]
+        at_reported = sweep.frame.get(reported) if reported else None
+        yield {
+            "last_hop": hop,
+            **estimate_mean(effects.to_numpy(), clusters, sweep.seed).columns,
+            "share_improved": (effects > 0).mean(),
+            "effect_reported": np.nan if at_reported is None else at_reported.loc[effects.index].mean(),
+        }
+
+
+def compare_prompts(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, float]:
+    """Estimate how much more probable the answer is after the explicit prompt than after the obscure one, in nats."""
+    prompts = cells.drop_duplicates("prompt_id").set_index("prompt_id").loc[sweep.frame.index].astype("float64")
+    with np.errstate(divide="ignore"):
+        explicit, obscure = (np.log(prompts[f"p_{kind}"]).clip(lower=LEAST_LOGP) for kind in PROMPT_KINDS)
+    estimate = estimate_mean((explicit - obscure).to_numpy(), sweep.clusters, sweep.seed)
+    return {**estimate.columns, **prompts[["p_explicit", "p_obscure"]].mean()}
+
+
+def describe_sites(cells: pd.DataFrame, sweep: SweepEffects) -> pd.DataFrame:
+    """Return all averages of every site, its effect's own 95 % interval and adjusted p-value, and its hits."""
+    bounds = bound_sites(sweep.values, sweep.clusters)
+    intervals = pd.DataFrame(bounds[:, :2], index=sweep.frame.columns, columns=["effect_low", "effect_high"])
+    intervals["p_above"] = adjust_over_grid(sweep.values, sweep.clusters, sweep.seed)
+    return average_sites(cells).join(intervals).join(count_hits_by_site(cells)).reset_index()
 
 
 def assess_sweeps(
-    sweeps: Mapping[SweepId, Path], reported: Mapping[SweepId, tuple[int, float] | None], seed: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return `assess_robustness` of every sweep and `compare_with_random` of every curated one, sweeps named first."""
-    robust, tested = [], []
-    for sweep, path in sweeps.items():
+    sweeps: Mapping[SweepId, Path],
+    pairs: Mapping[str, pd.DataFrame],
+    reported: Mapping[SweepId, tuple[int, float] | None],
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of evidence of a study: `sites`, and those of `TABLES`.
+
+    `sweeps` gives the table of cells of each sweep, `pairs` the prompt pairs of each data set, `reported` the site that
+    the paper reports for a sweep.
+    """
+    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in ("sites", *TABLES)}
+    groups = {dataset: cluster_prompts(table) for dataset, table in pairs.items()}
+    effects: dict[SweepId, SweepEffects] = {}
+    explicit: dict[tuple[str, str], dict[str, float]] = {}
+    for sweep, path in sorted(sweeps.items()):
         cells = pd.read_parquet(path, columns=COLUMNS)
-        robust.append(assess_robustness(cells, seed).assign(**sweep.columns))
+        own = effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)
+        hops: Sequence[dict[str, Any]] = []
+        if sweep.memories == CURATED and groups[sweep.dataset].name == LAST_HOP:
+            hops = list(assess_last_hops(own, pairs[sweep.dataset], reported[sweep]))
+        if sweep.memories == CURATED and (sweep.model, sweep.dataset) not in explicit:
+            explicit[sweep.model, sweep.dataset] = compare_prompts(cells, own)
+        found = {"sites": describe_sites(cells, own), "evidence": [assess_sweep(cells, own)], "last_hops": hops}
+        for name, table in found.items():
+            rows[name].append(pd.DataFrame(table).assign(**sweep.columns))
+    for sweep in sorted(sweeps):
         if sweep.memories == CURATED:
-            random = {other.memories: sweeps[other] for other in sweep.other_memories(sweeps)}
-            table = compare_with_random(cells, random, reported[sweep])
-            tested.append(table.assign(model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding))
-    return _put_sweep_first(robust), _put_sweep_first(tested)
+            random = {other.memories: effects[other] for other in sweep.other_memories(sweeps)}
+            table = pd.DataFrame(contrast_sweeps(effects[sweep], random))
+            rows["contrasts"].append(pd.DataFrame({**sweep.columns, **table}) if len(table) else table)
+    rows["explicit_prompts"] = [
+        pd.DataFrame([{"model": model, "dataset": dataset, **row}]) for (model, dataset), row in explicit.items()
+    ]
+    return {name: _join_tables(name, tables) for name, tables in rows.items()}
 
 
-def _put_sweep_first(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    table = pd.concat(tables) if tables else pd.DataFrame(columns=TESTED)
-    first = ["model", "dataset", "encoding", "memories"]
-    return table.reindex(columns=[*first, *table.columns.drop(first, errors="ignore")])
+def _join_tables(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    joined = pd.concat(filled) if filled else pd.DataFrame(columns=TABLES.get(name, ID))
+    columns = TABLES.get(name) or [*ID, *joined.columns.drop(ID)]
+    return joined.reindex(columns=columns).reset_index(drop=True)

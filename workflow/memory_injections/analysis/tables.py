@@ -10,15 +10,24 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.analysis.averages import AVERAGES, average_site, average_sites, find_best_site, select_site
+from memory_injections.analysis.averages import (
+    AVERAGES,
+    EFFECTS,
+    PAPER_AVERAGE,
+    average_site,
+    average_sites,
+    find_best_site,
+    select_site,
+)
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS
 
-BEST_BY = ("mean", "median")
+# The paper's average, and the one that the evidence rests on.
+BEST_BY = (PAPER_AVERAGE, "effect")
 N_EXAMPLES = 8
 N_TOKENS = 6
 OF_PROMPTS = {"p": "p_answer", "n_tokens": "n_tokens"}
-NUMBERS = [*AVERAGES, "n_improved", "n_prompts"]
+NUMBERS = [*AVERAGES, *EFFECTS, "n_improved", "n_prompts"]
 
 
 def score_prompts_of_cache(cache: ActivationCache) -> pd.DataFrame:
@@ -106,9 +115,10 @@ def _show_token(token: str) -> str:
 def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
     """Find the best sites of the curated memories, and list the random memories at the same sites (Table 3).
 
-    `sweeps` gives the table of cells of each sweep. The best site is the one with the highest mean percent change,
-    and beside it the one with the highest median. Columns: model, dataset, encoding, best_by, layer, magnitude,
-    memories, the averages in percent, n_improved, n_prompts. The numbers of a random memory whose grid lacks the site
+    `sweeps` gives the table of cells of each sweep. The best site is the one with the highest average by the paper's
+    rule, and beside it the one with the highest mean effect. Columns: model, dataset, encoding, best_by, layer,
+    paper_layer (the same, counted from 1), magnitude, memories, the averages in percent, the mean and median effect in
+    nats, n_improved, n_prompts. The numbers of a random memory whose grid lacks the site
     are missing; in an encoding that no curated memory has, each random memory stands at its own best site.
     """
     rows: list[dict[str, Any]] = []
@@ -122,10 +132,11 @@ def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
         sites = average_sites(cells)
         for best_by in BEST_BY:
             layer, magnitude = find_best_site(sites, best_by)
-            where = {"encoding": sweep.encoding, "best_by": best_by, "layer": layer, "magnitude": magnitude}
+            site = {"layer": layer, "paper_layer": layer + 1, "magnitude": magnitude}
+            where = {"encoding": sweep.encoding, "best_by": best_by, **site}
             for memories, table in tables.items():
                 here = select_site(table, layer, magnitude)
                 numbers = dict.fromkeys(NUMBERS) if here.empty else average_site(here).to_dict()
                 rows.append({"model": sweep.model, "dataset": sweep.dataset, **where, "memories": memories, **numbers})
-    first = ["model", "dataset", "encoding", "best_by", "layer", "magnitude", "memories"]
+    first = ["model", "dataset", "encoding", "best_by", "layer", "paper_layer", "magnitude", "memories"]
     return pd.DataFrame(rows, columns=[*first, *NUMBERS]).astype({"n_improved": "Int64", "n_prompts": "Int64"})

@@ -2,6 +2,7 @@
 
 A function under `register` is drawn for each of its subjects and shown in the report; its table holds the cells of one
 sweep, the cells of several (column `memories`), or what heads say of answer and memory (`activations.heads`).
+Effects are drawn in nats, so that a probability driven to nothing looks as strong as one multiplied.
 """
 
 import math
@@ -15,9 +16,17 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, SymmetricalLogLocator
+from matplotlib.ticker import FuncFormatter
 
-from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, measure_change, select_site
+from memory_injections.analysis.averages import (
+    AVERAGES,
+    EFFECTS,
+    PAPER_AVERAGE,
+    average_sites,
+    find_best_site,
+    measure_effect,
+    select_site,
+)
 from memory_injections.pages.registry import register
 from memory_injections.sweeps.cells import find_sweep_id
 from memory_injections.terms import CURATED, PROMPT_KINDS
@@ -26,84 +35,125 @@ mpl.use("agg")
 
 
 DIVERGING = "RdBu_r"
-CHANGE = "change of the answer's probability (%)"
-LINEAR_BELOW = 10.0
-PERCENT = FuncFormatter(lambda value, _: f"{value:+,.4g} %" if value else "0")
+EFFECT = "effect on the answer's log-probability (nats)"
+# The colour scale is linear within this many nats of zero and logarithmic beyond.
+LINEAR_BELOW = 0.25
+# Changes at which a scale in nats has ticks in percent.
+PERCENTS = (-99.99, -99.9, -99, -90, -50, 0, 100, 900, 9_900, 99_900)
+NATS = FuncFormatter(lambda value, _: f"{value:+.3g}" if value else "0")
+PERCENT = FuncFormatter(lambda value, _: f"{100 * math.expm1(value):+,.5g} %" if value else "0")
 # For its own ticks, seaborn draws the whole figure to see which labels overlap: 400 MB and a second for each panel.
 OWN_TICKS = {"xticklabels": False, "yticklabels": False}
 
 
-@register(subject="sweep", section="Injections", label="change by site")
-def change(cells: pd.DataFrame) -> Figure:
-    """Percent change over layer x magnitude: the mean over prompts above, the median below.
-
-    The colour scale is centred at zero, linear up to 10 % and logarithmic beyond, so that a few extreme sites neither
-    bleach the rest nor run into each other. A star marks the highest value.
-    """
+@register(subject="sweep", section="Injections", label="effect by site")
+def effect(cells: pd.DataFrame) -> Figure:
+    """Effect over layer x magnitude, in nats: the mean over prompts above, the median below."""
     sites = average_sites(cells)
-    shape = sites["mean"].unstack("layer").shape
+    shape = sites["effect"].unstack("layer").shape
     figure = Figure(figsize=(max(6.5, 0.36 * shape[1] + 2.5), 2 * (0.34 * shape[0] + 1.5)), layout="constrained")
-    for axes, average in zip(figure.subplots(2, 1), ("mean", "median"), strict=True):
-        grid = sites[average].unstack("layer").sort_index(ascending=False)
-        limit = max(float(grid.abs().max(axis=None)), 1e-6)
-        sns.heatmap(
-            grid, ax=axes, cmap=DIVERGING, norm=SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit), linewidths=0.3,
-            cbar_kws={"label": f"{average} change", "format": PERCENT}, **OWN_TICKS,
-        )  # fmt: skip
-        layer, magnitude = find_best_site(sites, average)
-        star = (grid.columns.get_loc(layer) + 0.5, grid.index.get_loc(magnitude) + 0.5)
-        axes.scatter(*star, marker="*", s=110, color="black", edgecolor="white", linewidth=0.8)
-        axes.set(xlabel="layer", ylabel="magnitude")
-        axes.set_xticks(np.arange(grid.shape[1]) + 0.5, grid.columns)
-        axes.set_yticks(np.arange(len(grid)) + 0.5, [f"{value:g}" for value in grid.index])
-        axes.set_title(f"{average}: best {grid.max(axis=None):+.1f} % at layer {layer}, magnitude {magnitude:g}")
+    for axes, (average, label) in zip(figure.subplots(2, 1), EFFECTS.items(), strict=True):
+        ticks = [-10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10]
+        best = _draw_site_map(axes, sites[average], NATS, f"{label} (nats)", ticks)
+        axes.set_title(f"{label}: best {sites[average].loc[best]:+.2f} nats at {_name(best)}")
     figure.suptitle(_title_sweep(cells))
     return figure
 
 
-def _scale_percent_axis(axes: Axes) -> None:
-    """Scale an axis symmetrically and logarithmically: changes run from -100 % to many thousands."""
-    axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
-    axes.autoscale(axis="y")
-    axes.margins(y=0.08)
-    axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=LINEAR_BELOW))
-    axes.yaxis.set_major_formatter(PERCENT)
+@register(subject="sweep", section="Injections", label="percent change by site, as in the paper")
+def change(cells: pd.DataFrame) -> Figure:
+    """Percent change over layer x magnitude by the paper's average, coloured by its size in nats."""
+    percent = average_sites(cells)[PAPER_AVERAGE]
+    in_nats = np.log1p(percent.clip(lower=-99.999) / 100)
+    shape = percent.unstack("layer").shape
+    figure = Figure(figsize=(max(6.5, 0.36 * shape[1] + 2.5), 0.34 * shape[0] + 2.1), layout="constrained")
+    axes = figure.subplots()
+    ticks = [math.log1p(value / 100) for value in (-99, -90, -50, -20, 0, 25, 100, 900)]
+    best = _draw_site_map(axes, in_nats, PERCENT, "change of the answer's probability", ticks)
+    axes.set_title(f"{AVERAGES[PAPER_AVERAGE]}: best {percent.loc[best]:+.1f} % at {_name(best)}")
+    figure.suptitle(_title_sweep(cells))
+    return figure
+
+
+def _draw_site_map(
+    axes: Axes, values: pd.Series, number: FuncFormatter, label: str, ticks: Sequence[float]
+) -> tuple[int, float]:
+    """Draw one value for each site, in nats, with a star at the highest; returns the star's site."""
+    grid = values.unstack("layer").sort_index(ascending=False)
+    limit = max(float(grid.abs().max(axis=None)), 1e-6)
+    sns.heatmap(
+        grid, ax=axes, cmap=DIVERGING, norm=SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit), linewidths=0.3,
+        cbar_kws={"label": label, "format": number, "ticks": [tick for tick in ticks if abs(tick) <= limit]},
+        **OWN_TICKS,
+    )  # fmt: skip
+    best = find_best_site(values.to_frame("value"), "value")
+    star = (grid.columns.get_loc(best[0]) + 0.5, grid.index.get_loc(best[1]) + 0.5)
+    axes.scatter(*star, marker="*", s=110, color="black", edgecolor="white", linewidth=0.8)
+    axes.set(xlabel="layer", ylabel="magnitude")
+    axes.set_xticks(np.arange(grid.shape[1]) + 0.5, grid.columns)
+    axes.set_yticks(np.arange(len(grid)) + 0.5, [f"{value:g}" for value in grid.index])
+    return best
+
+
+def _name(site: tuple[int, float]) -> str:
+    return f"layer {site[0]}, magnitude {site[1]:g}"
+
+
+def _add_percent_axis(axes: Axes) -> None:
+    """Draw the line of no effect, and a second scale in percent to the right of one in nats."""
     axes.axhline(0, color="0.4", linewidth=1)
+    axes.margins(y=0.08)
+    axes.yaxis.set_major_formatter(NATS)
+    percent = axes.secondary_yaxis("right")
+    percent.set_yticks(_choose_percent_ticks(*axes.get_ylim()))
+    percent.yaxis.set_major_formatter(PERCENT)
+
+
+def _choose_percent_ticks(low: float, high: float) -> list[float]:
+    """Return round percent changes between two effects, in nats, with room between them; zero is among them."""
+    ticks = [0.0]
+    for value in sorted(PERCENTS, key=abs):
+        tick = math.log1p(value / 100)
+        if low <= tick <= high and min(abs(tick - other) for other in ticks) > (high - low) / 15:
+            ticks.append(tick)
+    return ticks
 
 
 @register(subject="sweep", section="Injections", label="distribution over prompts")
 def distribution(cells: pd.DataFrame) -> Figure:
-    """Every prompt's percent change over the layers, at the magnitude with the best median, median and mean drawn."""
-    _, magnitude = find_best_site(average_sites(cells), "median")
-    here = cells[np.isclose(cells["magnitude"], magnitude)].assign(change=measure_change)
+    """Every prompt's effect over the layers, at the magnitude with the best mean effect, mean and median drawn."""
+    _, magnitude = find_best_site(average_sites(cells), "effect")
+    here = cells[np.isclose(cells["magnitude"], magnitude)].assign(effect=measure_effect)
     layers = sorted(here["layer"].unique())
     figure = Figure(figsize=(max(6.5, 0.36 * len(layers) + 2.5), 4.6), layout="constrained")
     axes = figure.subplots()
     colors = sns.color_palette("colorblind")
-    sns.stripplot(here, x="layer", y="change", order=layers, ax=axes, color="0.55", size=3, alpha=0.6, jitter=0.25)
-    by_layer = here.groupby("layer")["change"].agg(["median", "mean"])
-    for average, color, marker in (("median", colors[0], "o"), ("mean", colors[1], "D")):
-        axes.plot(range(len(layers)), by_layer[average], color=color, marker=marker, markersize=4, label=average)
-    _scale_percent_axis(axes)
-    axes.legend(title="over prompts", loc="center left", bbox_to_anchor=(1.01, 0.5))
-    axes.set(xlabel="layer", ylabel=CHANGE, title=f"{_title_sweep(cells)}\none dot a prompt, magnitude {magnitude:g}")
+    sns.stripplot(here, x="layer", y="effect", order=layers, ax=axes, color="0.55", size=3, alpha=0.6, jitter=0.25)
+    by_layer = here.groupby("layer")["effect"].agg(["mean", "median"])
+    for average, color, marker in (("mean", colors[0], "o"), ("median", colors[1], "D")):
+        axes.plot(
+            range(len(layers)), by_layer[average], color=color, marker=marker, markersize=4, label=average, zorder=3
+        )
+    _add_percent_axis(axes)
+    axes.legend(title="over prompts", loc="center left", bbox_to_anchor=(1.12, 0.5))
+    axes.set(xlabel="layer", ylabel=EFFECT, title=f"{_title_sweep(cells)}\none dot per prompt, magnitude {magnitude:g}")
     return figure
 
 
 @register(subject="encoding", section="Best sites", label="curated against random")
 def comparison(cells: pd.DataFrame) -> Figure:
-    """Curated against random memories, prompt by prompt, at the curated memories' best sites (by mean and median)."""
+    """Curated against random memories, prompt by prompt, at the curated memories' best sites."""
     sweeps = dict(iter(cells.groupby("memories", sort=False, observed=True)))
     sweeps = {kind: sweeps[kind] for kind in sorted(sweeps, key=lambda kind: kind != CURATED)}
     sites = average_sites(sweeps[CURATED])
     figure = Figure(figsize=(max(7.0, 2.6 * len(sweeps) + 2), 4.6), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
-    for axes, average in zip(panels, ("mean", "median"), strict=True):
-        layer, magnitude = find_best_site(sites, average)
-        here = {kind: select_site(own, layer, magnitude) for kind, own in sweeps.items()}
-        swept = [own.assign(memories=kind, change=measure_change) for kind, own in here.items() if len(own)]
+    for axes, average in zip(panels, ("effect", PAPER_AVERAGE), strict=True):
+        site = find_best_site(sites, average)
+        here = {kind: select_site(own, *site) for kind, own in sweeps.items()}
+        swept = [own.assign(memories=kind, effect=measure_effect) for kind, own in here.items() if len(own)]
         table = pd.concat(swept, ignore_index=True)
-        style = {"data": table, "x": "memories", "y": "change", "order": list(here), "ax": axes}
+        style = {"data": table, "x": "memories", "y": "effect", "order": list(here), "ax": axes}
         sns.boxplot(
             **style, hue="memories", hue_order=list(here), palette="colorblind", showfliers=False, width=0.5,
             legend=False, showmeans=True, meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": "k"},
@@ -112,16 +162,37 @@ def comparison(cells: pd.DataFrame) -> Figure:
         for position, kind in enumerate(here):
             if here[kind].empty:
                 axes.annotate("not swept\nat this site", (position, 0), ha="center", va="bottom", color="0.4")
-        axes.set(xlabel="memories", ylabel=CHANGE)
-        axes.set_title(f"best site by {AVERAGES[average]}:\nlayer {layer}, magnitude {magnitude:g}")
-    # The axis is scaled last: seaborn would take means and quartiles of the scaled values.
+        axes.set(xlabel="memories", ylabel=EFFECT)
+        axes.set_title(f"best site by the {({**EFFECTS, **AVERAGES})[average]}:\n{_name(site)}")
     for axes in panels:
-        _scale_percent_axis(axes)
+        _add_percent_axis(axes)
     sweep = find_sweep_id(cells)
     figure.suptitle(
         f"{sweep.model} on {sweep.dataset}, curated against random memories, encoding: {sweep.encoding}\n"
         "box: quartiles and median, diamond: mean, dot: prompt"
     )
+    return figure
+
+
+@register(subject="headline", section="Best sites", label="history of the headline")
+def headline(history: pd.DataFrame) -> Figure:
+    """The paper's numbers by other averages: each site that it reports, one bar for each rule."""
+    sites = list(history.groupby(["model", "dataset"], sort=False))
+    figure = Figure(figsize=(9, 2.9 * len(sites) + 0.4), layout="constrained")
+    for axes, ((model, dataset), rows) in zip(np.atleast_1d(figure.subplots(len(sites), 1)), sites, strict=True):
+        values = rows["value"].to_numpy()
+        colors = ["C0" if value >= 0 else "C3" for value in values]
+        axes.barh(rows["label"], np.log1p(np.maximum(values, -99.999) / 100), color=colors)
+        for row, value in enumerate(values):
+            axes.annotate(f"{value:+.1f} %", (math.log1p(max(value, -99.999) / 100), row), xytext=(4, 0),
+                          textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+        axes.invert_yaxis()
+        axes.axvline(0, color="0.4", linewidth=1)
+        axes.margins(x=0.15)
+        axes.xaxis.set_major_formatter(PERCENT)
+        site = rows.iloc[0]
+        axes.set_title(f"{model} on {dataset}, {_name((site['layer'], site['magnitude']))}", fontsize=10)
+    figure.supxlabel("change of the answer's probability, on a scale even in nats")
     return figure
 
 

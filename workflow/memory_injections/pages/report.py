@@ -10,8 +10,10 @@ import jinja2
 import pandas as pd
 import yaml
 
-from memory_injections.analysis.averages import AVERAGES
-from memory_injections.analysis.evidence import N_RESAMPLES, N_SPLITS
+from memory_injections.analysis.averages import AVERAGES, EFFECTS
+from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_ZERO
+from memory_injections.analysis.hits import AFTER, BEFORE
+from memory_injections.pages.findings import summarise_study, tabulate_findings
 from memory_injections.pages.registry import RegisteredFigure, list_figures
 from memory_injections.paper.scorecard import TOLERANCE
 
@@ -21,40 +23,68 @@ NAMES = {
     "dataset": "data",
     "prompt_kind": "prompt",
     "n_prompts": "prompts",
+    "n_clusters": "clusters",
+    "clusters": "clustered by",
     "p_answer": "P(answer)",
     "surprisal": "surprisal (nats)",
     "n_tokens": "tokens",
     "best_by": "best by",
     "n_improved": "improved",
+    "paper_layer": "layer from 1",
     "explicit_prompt": "explicit prompt",
     "obscure_prompt": "obscure prompt",
     "says_explicit": "head says (explicit)",
     "says_obscure": "head says (obscure)",
     "answer_rank_explicit": "rank (explicit)",
     "answer_rank_obscure": "rank (obscure)",
-    "chosen_on_all": "on all prompts (%)",
-    "held_out_interval": "held out (%), 5 to 95 % of splits",
-    "improved": "share improved",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
-    **{f"{key}_interval": f"{name}, 95 %" for key, name in AVERAGES.items()},
+    **{key: f"{name} (nats)" for key, name in EFFECTS.items()},
+    "interval": "95 % interval",
+    "p_holm": "p (Holm)",
+    "p_above": "p, some site above 0",
+    "detectable": "could have seen",
+    "chosen_by": "chosen",
+    "best_effect": "effect at its best site",
     "n_sites": "sites",
     "n_better": "better",
     "n_worse": "worse",
+    "last_hop": "last hop",
+    "share_improved": "improved",
+    "effect_reported": "effect at the paper's site",
+    "n_missed": "wrong before",
+    "n_rescued": "rescued",
+    "n_hit": "right before",
+    "n_broken": "broken",
+    "p_mcnemar": "p (McNemar)",
+    "hits_5_before": "hits@5 before",
+    "hits_5": "hits@5 after",
+    "hits_10_before": "hits@10 before",
+    "hits_10": "hits@10 after",
     "n_beyond": "beyond",
     "max_difference": "largest",
     "median_difference": "median",
+    "value": "change (%)",
+    "n_kept": "prompts kept",
+    "scored_token": "scored token",
+    "left_out": "left out",
 }
+COUNTS = (
+    "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
+    "n_hit", "n_broken", "n_kept", "scored_token",
+)  # fmt: skip
 FORMATS = {
-    "chosen_on_all": "{:+.1f}",
-    "improved": "{:.0%}",
-    **dict.fromkeys(("n", "n_beyond", "n_improved", "n_prompts", "n_sites", "n_better", "n_worse"), "{:.0f}"),
+    **dict.fromkeys(COUNTS, "{:,.0f}"),
+    **dict.fromkeys(("chosen_by", "share_improved", *BEFORE, *AFTER, "share"), "{:.0%}"),
     "difference": "{:+.3g}",
-    **dict.fromkeys(("q", "paper", "authors", "ours", "max_difference", "median_difference"), "{:.3g}"),
+    **dict.fromkeys(("paper", "authors", "ours", "max_difference", "median_difference"), "{:.3g}"),
+    **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "p_mcnemar"), "{:.2g}"),
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
     "magnitude": "{:g}",
-    **dict.fromkeys(AVERAGES, "{:+.1f}"),
+    **dict.fromkeys((*EFFECTS, "best_effect", "effect_reported"), "{:+.2f}"),
+    "detectable": "{:.2f}",
+    **dict.fromkeys((*AVERAGES, "value", "change"), "{:+,.1f}"),
 }
 
 
@@ -80,36 +110,12 @@ def read_table(path: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
-def format_intervals(robustness: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with each pair of `_low` and `_high` as one text."""
-    intervals = {
-        f"{name}_interval": [
-            f"{low:+.1f} to {high:+.1f}"
-            for low, high in zip(robustness[f"{name}_low"], robustness[f"{name}_high"], strict=True)
-        ]
-        for name in AVERAGES
-    }
-    held_out = robustness[["held_out", "held_out_low", "held_out_high"]].itertuples(index=False)
-    intervals["held_out_interval"] = [f"{mean:+.1f}, {low:+.1f} to {high:+.1f}" for mean, low, high in held_out]
-    return robustness.assign(**intervals)
-
-
-def summarise_best_sites(table3: pd.DataFrame) -> list[str]:
-    """Write a sentence for each best site of curated memories: what they do there."""
-    sentences = []
-    for row in table3[table3["memories"] == "curated"].itertuples():
-        improved, of = int(row.n_improved), int(row.n_prompts)
-        spread = (
-            "mean and median disagree in sign, so a few prompts carry the mean"
-            if row.mean * row.median < 0
-            else "mean and median agree in sign"
-        )
-        sentences.append(
-            f"{row.model} on {row.dataset}, {row.encoding} encoding, best {row.best_by} at layer {row.layer} and "
-            f"magnitude {row.magnitude:g}: {improved} of {of} prompts improve ({improved / of:.0%}), "
-            f"mean {row.mean:+.1f} %, median {row.median:+.1f} %, ratio of means {row.ratio_of_means:+.1f} %; {spread}."
-        )
-    return sentences
+def format_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the ends of each interval, `low` and `high`, as one text."""
+    if "low" not in table:
+        return table
+    ends = zip(table["low"], table["high"], strict=True)
+    return table.assign(interval=[None if pd.isna(low) else f"{low:+.2f} to {high:+.2f}" for low, high in ends])
 
 
 def render_report(
@@ -140,18 +146,21 @@ def render_report(
     return environment.get_template(template.name).render(
         config=config,
         reanalysis=source == "published",
-        n_splits=N_SPLITS,
-        n_resamples=N_RESAMPLES,
+        n_folds=N_FOLDS,
+        n_repeats=N_REPEATS,
+        practically_zero=PRACTICALLY_ZERO,
         tolerance=f"{TOLERANCE:g}",
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,
-        tables={**tables, "robustness": format_intervals(tables["robustness"])},
+        tables={name: format_intervals(table) for name, table in tables.items()},
         sections=sections,
         figures=figures,
         captions=captions,
         names=NAMES,
+        averages=[*AVERAGES, *EFFECTS],
         text=format_cell,
-        verdict=summarise_best_sites(tables["table3"]),
+        sentences=summarise_study(tables),
+        findings=tabulate_findings(tables),
         libraries={name: version(name) for name in LIBRARIES},
     )

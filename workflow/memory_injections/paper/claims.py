@@ -1,142 +1,159 @@
 """The claims of the paper, each with a verdict and its evidence."""
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from memory_injections.analysis.averages import compare_pairs, find_best_site, select_site
-from memory_injections.paper.reported import PAPER_ENCODING, find_reported_site
-from memory_injections.paper.scorecard import Cells
+from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE
+from memory_injections.analysis.effects import LEVEL
+from memory_injections.analysis.evidence import ALL_RANDOM
+from memory_injections.analysis.verdicts import (
+    INCONCLUSIVE,
+    OPPOSITE,
+    SUPPORTED,
+    adjust_p_values,
+    combine_p_values,
+    name_verdict,
+)
+from memory_injections.paper.reported import PAPER_ENCODING, find_reported_site, name_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 
-# Significance level of the tests over prompts.
-LEVEL = 0.05
+REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+CLAIMS = {
+    "explicit": "1. Explicit prompts are answered better than obscure ones",
+    "helps": "2. The memory helps: a curated memory makes the answer more probable, and more than random words do",
+    "random": "3. Curated memories do more than random words",
+    "failures": "4. The injection corrects failures",
+    "headline": "5. The answer's probability rises by up to {} %",
+    "site": "6. The reported site is the best one",
+}
+COLUMNS = [
+    "claim", "model", "dataset", "verdict", "effect", "low", "high", "p", "p_holm", "n_prompts", "n_clusters",
+    "evidence", "figure",
+]  # fmt: skip
 
 
-def judge_claims(cells: Mapping[SweepId, Path], paper: Mapping[str, Any]) -> pd.DataFrame:
-    """Judge each claim of the paper for every model and data set.
+def judge_claims(
+    tables: Mapping[str, pd.DataFrame], paper: Mapping[str, Any], flags: Mapping[SweepId, str]
+) -> pd.DataFrame:
+    """Judge each claim of the paper for every model and data set, in the encoding that the paper uses.
 
-    Columns: claim, model, dataset, verdict, evidence (a sentence with the numbers) and figure (the file that shows
-    them).
-
-    A claim about prompts holds if it does for their mean and, beyond chance, for their majority: the median of the
-    paired differences of the answer's log-probability is positive, and a Wilcoxon test of them gives p < `LEVEL`.
+    `tables` are those of `analysis.evidence.assess_sweeps`; sweeps in `flags` do not count. Columns: claim, model,
+    dataset, verdict, effect with its interval in nats, p (the claim's p-value) and p_holm (adjusted for all claims of
+    the study), n_prompts, n_clusters, evidence (a sentence with the numbers) and figure (the file that shows them).
+    Claims about effects get a verdict of `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
     """
-    curated = {
-        name: Cells.read(path, find_reported_site(name, paper))
-        for name, path in sorted(cells.items())
-        if name.memories == CURATED and name.encoding == PAPER_ENCODING
-    }
-    rows = []
-    for name, of in curated.items():
-        others = {other.memories: Cells.read(cells[other]) for other in name.other_memories(cells)}
-        rows += [{"model": name.model, "dataset": name.dataset, **row} for row in _judge_sweep(name, of, others)]
-    if curated:
-        rows.append(_judge_headline(curated, paper["headline"]))
-    table = pd.DataFrame(rows, columns=["claim", "model", "dataset", "verdict", "evidence", "figure"])
+    rows: list[dict[str, Any]] = []
+    for curated in tables["evidence"].to_dict("records"):
+        sweep = SweepId(*(curated[name] for name in ("model", "dataset", "memories", "encoding")))
+        if sweep.memories == CURATED and sweep.encoding == PAPER_ENCODING and sweep not in flags:
+            found = [
+                _weigh_explicit(sweep, tables["explicit_prompts"]),
+                *_weigh_memories(sweep, pd.Series(curated), tables["contrasts"]),
+                *_weigh_failures(pd.Series(curated)),
+                *_check_numbers(sweep, tables["sites"], paper),
+            ]
+            rows += [{"model": sweep.model, "dataset": sweep.dataset, **row} for row in found]
+    for row, p in zip(rows, adjust_p_values([row.get("p", float("nan")) for row in rows]), strict=True):
+        row["p_holm"] = p
+        if "verdict" not in row:
+            row["verdict"] = name_verdict(row["estimates"], p) if "estimates" in row else _judge_failures(row, p)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     return table.sort_values(["claim", "model", "dataset"], kind="stable", ignore_index=True)
 
 
-def _judge_sweep(name: SweepId, curated: Cells, random: Mapping[str, Cells]) -> Iterator[dict[str, str]]:
-    figure = f"change.{name.model}.{name.dataset}.{CURATED}.{name.encoding}.png"
-    own = find_best_site(curated.sites, "mean")
-    site, whose = own, "its best"
-    if curated.reported and curated.reported in curated.sites.index:
-        site, whose = curated.reported, "the authors'"
-        yield {**_judge_reported_site(curated, curated.reported, own), "figure": figure}
-    where = f"at {whose} site, layer {site[0]}, magnitude {site[1]:g}"
-    yield {**_judge_explicit(curated), "figure": "table1.csv"}
-    yield {**_judge_curated(curated, site, where), "figure": figure}
-    for memories, cells in random.items():
-        claim = {"claim": f"3. Curated memories do better than random ones ({memories})"}
-        if site in cells.sites.index:
-            verdict = _judge_random(curated, cells, site, where)
-        else:
-            verdict = {"verdict": "not tested", "evidence": f"the random memories were not injected {where}"}
-        yield {**claim, **verdict, "figure": "curated_against_random.csv"}
+def _weigh_explicit(sweep: SweepId, explicit_prompts: pd.DataFrame) -> dict[str, Any]:
+    explicit = _find_rows(explicit_prompts, model=sweep.model, dataset=sweep.dataset).iloc[0]
+    means = f"mean P(answer) {explicit['p_explicit']:.3g} against {explicit['p_obscure']:.3g}"
+    return _show("explicit", [explicit], f"{_describe(explicit)}; {means}", "table1.csv")
 
 
-def _judge_explicit(curated: Cells) -> dict[str, str]:
-    prompts = curated.table.drop_duplicates("prompt_id")
-    means = prompts[["p_explicit", "p_obscure"]].mean()
-    with np.errstate(divide="ignore"):
-        before, after = (np.log(prompts[f"p_{kind}"].astype("float64")) for kind in ("obscure", "explicit"))
-    verdict, prompts_say = _judge_differences(means["p_explicit"] > means["p_obscure"], after - before)
-    return {
-        "claim": "1. Explicit prompts are answered better than obscure ones",
-        "verdict": verdict,
-        "evidence": f"mean P(answer) {means['p_explicit']:.3g} against {means['p_obscure']:.3g}; better {prompts_say}",
-    }
-
-
-def _judge_curated(curated: Cells, site: tuple[int, float], where: str) -> dict[str, str]:
-    averages, here = curated.sites.loc[site], select_site(curated.table, *site)
-    verdict, prompts_say = _judge_differences(averages["mean"] > 0, here["logp_injected"] - here["logp_obscure"])
-    return {
-        "claim": "2. A curated memory makes the answer more probable",
-        "verdict": verdict,
-        "evidence": f"{where}: mean {averages['mean']:+.1f} %, median {averages['median']:+.1f} %; "
-        f"better {prompts_say}",
-    }
-
-
-def _judge_random(curated: Cells, random: Cells, site: tuple[int, float], where: str) -> dict[str, str]:
-    here, there = curated.sites.loc[site], random.sites.loc[site]
-    after = select_site(curated.table, *site).merge(
-        select_site(random.table, *site), on="prompt_id", suffixes=("", "_random")
+def _weigh_memories(sweep: SweepId, curated: pd.Series, contrasts: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    where = f"at sites chosen on other prompts (most often {name_site(curated['layer'], curated['magnitude'])})"
+    says, figure = f"{where}: {_describe(curated)}", f"effect.{sweep.file_stem}.png"
+    contrast = _find_contrast(sweep, contrasts)
+    if contrast is None:
+        says = f"{says}; the study has no random words to compare with"
+        yield {**_show("helps", [curated], says, figure), "verdict": INCONCLUSIVE, "p": float("nan")}
+        return
+    kind = ALL_RANDOM if contrast["memories"] == ALL_RANDOM else f"random words ({contrast['memories']})"
+    yield _show("helps", [curated, contrast], f"{says}; {_describe(contrast)} more than {kind}", figure)
+    sites = (
+        f"clearly better at {contrast['n_better']:.0f} and clearly worse at {contrast['n_worse']:.0f} of "
+        f"{contrast['n_sites']:.0f} sites"
     )
-    verdict, prompts_say = _judge_differences(
-        here["mean"] > there["mean"], after["logp_injected"] - after["logp_injected_random"]
-    )
-    return {
-        "verdict": verdict,
-        "evidence": f"{where}: mean {here['mean']:+.1f} % against {there['mean']:+.1f} %; better {prompts_say}",
+    yield _show("random", [contrast], f"{_describe(contrast)} more than {kind}; {sites}", "contrasts.csv")
+
+
+def _weigh_failures(curated: pd.Series) -> Iterator[dict[str, Any]]:
+    if pd.isna(curated["p_mcnemar"]):
+        return
+    yield {
+        "claim": CLAIMS["failures"],
+        "p": curated["p_mcnemar"],
+        **curated[["n_rescued", "n_broken", "n_prompts"]],
+        "evidence": f"at sites chosen on other prompts, {curated['n_rescued']:.0f} of {curated['n_missed']:.0f} wrong "
+        f"answers are rescued and {curated['n_broken']:.0f} of {curated['n_hit']:.0f} right ones broken (McNemar's "
+        f"test: p = {curated['p_mcnemar']:.2g})",
+        "figure": "evidence.csv",
     }
 
 
-def _judge_differences(in_mean: bool, differences: pd.Series) -> tuple[str, str]:
-    """Return a verdict from the mean and from paired differences of log-probabilities, and the latter in words."""
-    # Two answers with probability zero in float32 do not differ.
-    differences = differences.astype("float64").fillna(0)
-    p = compare_pairs(differences)
-    in_words = f"for {int((differences > 0).sum())} of {len(differences)} prompts (p = {p:.2g})"
-    return _name_verdict(in_mean, differences.median() > 0 and p < LEVEL), in_words
+def _find_rows(table: pd.DataFrame, **values: str) -> pd.DataFrame:
+    return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
 
 
-def _judge_headline(curated: Mapping[SweepId, Cells], headline: float) -> dict[str, str]:
-    """Judge a claim of "up to", which is about the largest value of the whole study."""
-    name = max(curated, key=lambda name: curated[name].sites["mean"].max())
-    site = find_best_site(curated[name].sites, "mean")
-    best = curated[name].sites.loc[site]
-    return {
-        "claim": f"4. The answer's probability rises by up to {headline:g} %",
-        "model": name.model,
-        "dataset": name.dataset,
-        "verdict": _name_verdict(best["mean"] >= headline, best["median"] >= headline),
-        "evidence": f"the highest mean of all is {best['mean']:+.1f} %, at layer {site[0]}, magnitude {site[1]:g}, "
-        f"where the median is {best['median']:+.1f} % and the mean probability changes by "
-        f"{best['ratio_of_means']:+.1f} %",
-        "figure": f"change.{name.model}.{name.dataset}.{CURATED}.{name.encoding}.png",
+def _find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
+    """Return the contrast of a sweep with all its random words; None if it has none."""
+    own = _find_rows(contrasts, model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding)
+    together = own[own["memories"] == ALL_RANDOM]
+    chosen = together if len(together) else own
+    return chosen.iloc[0] if len(chosen) else None
+
+
+def _show(claim: str, estimates: Sequence[pd.Series], evidence: str, figure: str) -> dict[str, Any]:
+    """Return the row of a claim about effects; its verdict follows once the p-values of all claims are known."""
+    shown = estimates[0][["effect", "low", "high", "n_prompts", "n_clusters"]]
+    p = combine_p_values(estimates)
+    return {"claim": CLAIMS[claim], "estimates": estimates, "p": p, **shown, "evidence": evidence, "figure": figure}
+
+
+def _describe(estimate: pd.Series) -> str:
+    return f"{estimate['effect']:+.2f} nats [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
+
+
+def _judge_failures(row: Mapping[str, Any], p: float) -> str:
+    if p >= LEVEL:
+        return INCONCLUSIVE
+    return SUPPORTED if row["n_rescued"] > row["n_broken"] else OPPOSITE
+
+
+def _check_numbers(sweep: SweepId, sites: pd.DataFrame, paper: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Check the paper's numbers at the site that it reports, by its own average, with the others beside it."""
+    reported = find_reported_site(sweep, paper)
+    own = _find_rows(sites, **sweep.columns).set_index(["layer", "magnitude"]).sort_index()
+    if reported is None or reported not in own.index:
+        return
+    here, best = own.loc[reported], own[PAPER_AVERAGE].idxmax()
+    ranks = {name: int(own[name].rank(ascending=False)[reported]) for name in (PAPER_AVERAGE, "effect")}
+    shown = {"n_prompts": here["n_prompts"], "figure": f"change.{sweep.file_stem}.png"}
+    if [sweep.model, sweep.dataset] == paper["headline"]["sweep"]:
+        value = paper["headline"]["percent"]
+        others = ", ".join(f"{label} {here[name]:+.1f} %" for name, label in AVERAGES.items() if name != PAPER_AVERAGE)
+        yield {
+            **shown,
+            "claim": CLAIMS["headline"].format(f"{value:g}"),
+            "verdict": REPRODUCED if round(here[PAPER_AVERAGE]) == value else NOT_REPRODUCED,
+            "evidence": f"{name_site(*reported)}: {here[PAPER_AVERAGE]:+.1f} % by the paper's average; by others: "
+            f"{others}; mean effect {here['effect']:+.2f} nats",
+        }
+    yield {
+        **shown,
+        "claim": CLAIMS["site"],
+        "verdict": REPRODUCED if ranks[PAPER_AVERAGE] == 1 else NOT_REPRODUCED,
+        "evidence": f"{name_site(*reported)} is number {ranks[PAPER_AVERAGE]} of {len(own)} sites by the paper's "
+        f"average ({here[PAPER_AVERAGE]:+.1f} %) and number {ranks['effect']} by the mean effect; best by the paper's "
+        f"average: {name_site(*best)} ({own.loc[best, PAPER_AVERAGE]:+.1f} %)",
     }
-
-
-def _judge_reported_site(curated: Cells, site: tuple[int, float], own: tuple[int, float]) -> dict[str, str]:
-    by_median = find_best_site(curated.sites, "median")
-    ranks = {average: int(curated.sites[average].rank(ascending=False)[site]) for average in ("mean", "median")}
-    return {
-        "claim": "5. The site that the authors report is the best",
-        "verdict": _name_verdict(own == site, by_median == site),
-        "evidence": f"layer {site[0]}, magnitude {site[1]:g} is number {ranks['mean']} by mean and {ranks['median']} "
-        f"by median of {len(curated.sites)} sites; best by mean: layer {own[0]}, magnitude {own[1]:g}; "
-        f"by median: layer {by_median[0]}, magnitude {by_median[1]:g}",
-    }
-
-
-def _name_verdict(in_mean: bool, in_median: bool) -> str:
-    if in_mean and in_median:
-        return "holds"
-    return "holds only in the mean" if in_mean else "does not hold"

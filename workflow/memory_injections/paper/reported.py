@@ -12,3 +12,8 @@ def find_reported_site(name: SweepId, paper: Mapping[str, Any]) -> tuple[int, fl
     """Return the (layer, magnitude) that the paper reports for a sweep, by indices from 0; None if it reports none."""
     site = paper["sites"].get(name.model, {}).get(name.dataset)
     return (int(site[0]), float(site[1])) if site and name.encoding == PAPER_ENCODING else None
+
+
+def name_site(layer: int, magnitude: float) -> str:
+    """Name a site, with its layer counted from 0, as in all files, and from 1, as in the paper."""
+    return f"layer {layer:.0f} ({layer + 1:.0f} counted from 1), magnitude {magnitude:g}"

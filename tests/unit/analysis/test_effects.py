@@ -1,0 +1,91 @@
+"""Estimates, tests of a grid and the choice of sites, against definitions written out and simulations."""
+
+import numpy as np
+import pytest
+from memory_injections.analysis import effects
+from memory_injections.analysis.effects import (
+    adjust_over_grid,
+    bound_sites,
+    choose_sites,
+    estimate_mean,
+    read_chosen,
+)
+from scipy.stats import t
+from simulations import Design, draw_clusters, draw_effects
+
+
+def test_a_clustered_mean_by_its_formula() -> None:
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(20), 5)
+    values = rng.normal(size=20)[clusters] + 0.3 * rng.normal(size=100) + 1
+    found = estimate_mean(values, clusters, seed=0)
+    totals = np.bincount(clusters, values - values.mean())
+    error = np.sqrt((totals**2).sum() * 20 / 19 * 99 / 99) / 100
+    assert found.effect == pytest.approx(values.mean())
+    assert found.p == pytest.approx(2 * t.sf(values.mean() / error, 19), rel=1e-6)
+    assert found.detectable == pytest.approx((t.ppf(0.975, 19) + t.ppf(0.8, 19)) * error, rel=1e-6)
+    assert (found.n_prompts, found.n_clusters) == (100, 20)
+    half = t.ppf(0.975, 19) * error
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.25 * half)
+    alone = estimate_mean(values, np.arange(100), seed=0)
+    assert alone.high - alone.low < 0.6 * (found.high - found.low)
+
+
+def test_estimates_of_hardly_any_prompts() -> None:
+    one = estimate_mean(np.array([0.3, 0.5]), np.array([0, 0]), seed=0)
+    assert (one.effect, one.n_clusters) == (pytest.approx(0.4), 1)
+    assert np.isnan([one.low, one.high, one.p]).all()
+    same = estimate_mean(np.zeros(5), np.arange(5), seed=0)
+    assert (same.low, same.high, same.p) == (0, 0, 1)
+
+
+def test_a_prompt_has_no_say_in_the_site_that_it_is_judged_by() -> None:
+    rng = np.random.default_rng(0)
+    values, clusters = 0.1 * rng.normal(size=(30, 5)), np.arange(30)
+    values[:, 2] += 0.3
+    values[7, 4] = 100.0
+    chosen = choose_sites(values, clusters, seed=0)
+    assert (chosen[7] == 2).all()
+    assert (np.delete(chosen, 7, axis=0) == 4).mean() > 0.9
+    together = np.where(np.isin(np.arange(30), [3, 7]), 3, np.arange(30))
+    assert (choose_sites(values, np.unique(together, return_inverse=True)[1], seed=0)[[3, 7]] == 2).all()
+
+
+def test_single_cluster_takes_the_best_site() -> None:
+    assert (choose_sites(np.array([[0.0, 1.0], [0.0, 2.0]]), np.zeros(2, dtype=int), seed=0) == 1).all()
+
+
+def test_sites_are_bounded_and_flips_are_exact() -> None:
+    values = np.array([[1.0, -1.0], [1.5, -1.2], [0.9, -0.8], [1.1, -1.0], [1.3, -1.4], [0.8, -0.7], [1.2, -1.1]])
+    clusters = np.arange(7)
+    bounds = bound_sites(values, clusters)
+    mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(7)
+    np.testing.assert_allclose(bounds[:, 0], mean - t.ppf(0.975, 6) * error)
+    np.testing.assert_allclose(bounds[:, 2], t.cdf(mean / error, 6))
+    # All signs of a site agree, so only one of the 2^7 flips reaches its t there. The first site's t is the larger one,
+    # so the second site's is also reached where the first site has all its signs.
+    assert adjust_over_grid(values, clusters, seed=0) == pytest.approx([1 / 2**7, 1], abs=0.003)
+    assert adjust_over_grid(-values, clusters, seed=0) == pytest.approx([1, 2 / 2**7], abs=0.003)
+
+
+@pytest.mark.parametrize("design", [Design(), Design(n_prompts=300, n_clusters=15)])
+def test_the_grid_test_keeps_its_level(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(effects, "N_RESAMPLES", 399)
+    rng = np.random.default_rng(0)
+    p_values = []
+    for seed in range(300):
+        clusters = draw_clusters(design, rng)
+        p_values.append(adjust_over_grid(draw_effects("no effect", design, clusters, rng), clusters, seed).min())
+    assert 0.01 <= np.mean(np.array(p_values) < 0.05) <= 0.08
+
+
+def test_the_effect_at_chosen_sites_is_unbiased_and_that_of_the_best_site_is_not() -> None:
+    rng, design = np.random.default_rng(0), Design()
+    chosen, best = [], []
+    for seed in range(100):
+        clusters = draw_clusters(design, rng)
+        values = draw_effects("no effect", design, clusters, rng)
+        chosen.append(read_chosen(values, choose_sites(values, clusters, seed)).mean())
+        best.append(values.mean(axis=0).max())
+    assert abs(np.mean(chosen)) < 0.02
+    assert np.mean(best) > 0.05

@@ -1,0 +1,90 @@
+"""Verdicts: their rules, and how often each comes out of simulated studies whose answer is known."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from memory_injections.analysis import effects
+from memory_injections.analysis.evidence import SweepEffects, assess_effects, contrast_sweeps
+from memory_injections.analysis.verdicts import (
+    INCONCLUSIVE,
+    OPPOSITE,
+    SUPPORTED,
+    ZERO,
+    adjust_p_values,
+    combine_p_values,
+    name_verdict,
+)
+from simulations import Design, Truth, draw_clusters, draw_effects
+
+N_STUDIES = 40
+
+
+def estimate(low: float, high: float, **p_values: float) -> pd.Series:
+    return pd.Series({"effect": (low + high) / 2, "low": low, "high": high, "p": 0.001, **p_values})
+
+
+@pytest.mark.parametrize(
+    ("intervals", "p", "verdict"),
+    [
+        ([(0.1, 0.3)], 0.01, SUPPORTED),
+        ([(0.1, 0.3)], 0.06, INCONCLUSIVE),
+        ([(0.1, 0.3), (-0.1, 0.3)], 0.01, INCONCLUSIVE),
+        ([(-0.3, -0.2), (-0.4, -0.1)], 0.01, OPPOSITE),
+        ([(-0.3, -0.2), (0.1, 0.2)], 0.01, INCONCLUSIVE),
+        ([(-0.05, 0.09)], 0.5, ZERO),
+        ([(0.01, 0.09)], 0.5, ZERO),
+        ([(0.01, 0.09)], 0.01, SUPPORTED),
+        ([(-0.05, 0.11)], 0.5, INCONCLUSIVE),
+        ([(np.nan, np.nan)], np.nan, INCONCLUSIVE),
+    ],
+)
+def test_rules(intervals: list[tuple[float, float]], p: float, verdict: str) -> None:
+    assert name_verdict([estimate(*ends) for ends in intervals], p) == verdict
+
+
+def test_the_largest_p_value_counts_and_the_grid_in_the_direction_of_the_effect() -> None:
+    above = estimate(0.1, 0.3, p_above=0.02, p_below=0.9)
+    assert combine_p_values([above, estimate(0.1, 0.3)]) == 0.02
+    assert combine_p_values([estimate(-0.3, -0.1, p_above=0.9, p_below=0.03)]) == 0.03
+
+
+def test_holm() -> None:
+    assert adjust_p_values([0.01, np.nan, 0.04, 0.03]) == pytest.approx([0.03, np.nan, 0.06, 0.06], nan_ok=True)
+    assert adjust_p_values([]) == []
+
+
+def judge_simulated(truth: Truth, design: Design, seed: int) -> str:
+    """Judge that the memory helps: curated memories as `truth` says, against random words that do nothing."""
+    rng = np.random.default_rng(seed)
+    clusters = draw_clusters(design, rng)
+    sites = pd.MultiIndex.from_product([range(design.n_sites), [1.0]], names=["layer", "magnitude"])
+
+    def sweep(kind: Truth) -> SweepEffects:
+        frame = pd.DataFrame(draw_effects(kind, design, clusters, rng), columns=sites)
+        return SweepEffects(frame, pd.Series(clusters), seed)
+
+    curated, random = sweep(truth), sweep("no effect")
+    estimates = [pd.Series(assess_effects(curated)), pd.Series(next(contrast_sweeps(curated, {"nouns": random})))]
+    return name_verdict(estimates, combine_p_values(estimates))
+
+
+@pytest.mark.parametrize("design", [Design(), Design(n_prompts=300, n_clusters=15)], ids=["memories", "few hops"])
+@pytest.mark.parametrize(
+    ("truth", "often", "never"),
+    [
+        ("no effect", {ZERO, INCONCLUSIVE}, {SUPPORTED, OPPOSITE}),
+        ("one huge outlier", {ZERO, INCONCLUSIVE}, {SUPPORTED, OPPOSITE}),
+        ("-0.5 nats everywhere", {OPPOSITE, INCONCLUSIVE}, {SUPPORTED, ZERO}),
+        ("0.2 nats in all", {SUPPORTED, INCONCLUSIVE}, {OPPOSITE, ZERO}),
+        ("2 nats in a tenth", {SUPPORTED, INCONCLUSIVE}, {OPPOSITE, ZERO}),
+    ],
+)
+def test_how_often_each_verdict_comes_out(
+    truth: Truth, often: set[str], never: set[str], design: Design, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effects, "N_RESAMPLES", 399)
+    counts = Counter(judge_simulated(truth, design, seed) for seed in range(N_STUDIES))
+    assert sum(counts[verdict] for verdict in never) <= 0.05 * N_STUDIES
+    assert sum(counts[verdict] for verdict in often) >= 0.95 * N_STUDIES

@@ -1,0 +1,46 @@
+"""Verdicts on claims about mean effects, by rules that were fixed before the numbers were seen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from memory_injections.analysis.effects import LEVEL, PRACTICALLY_ZERO
+
+SUPPORTED, OPPOSITE, ZERO, INCONCLUSIVE = "supported", "opposite", "practically zero", "inconclusive"
+
+
+def combine_p_values(estimates: Sequence[pd.Series]) -> float:
+    """Return the p-value of a claim that all of its estimates have to bear out, in the direction of the first.
+
+    An estimate has p, of its own interval, and where a site was chosen also p_above or p_below, of the whole grid. All
+    of them must be small, so the largest counts.
+    """
+    grid = "p_above" if estimates[0]["effect"] > 0 else "p_below"
+    return float(max(max(estimate["p"], estimate.get(grid, 0)) for estimate in estimates))
+
+
+def adjust_p_values(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of all claims of a study by Holm's method; missing ones stay missing."""
+    adjusted = np.asarray(p_values, dtype="float64")
+    known = ~np.isnan(adjusted)
+    if known.any():
+        adjusted[known] = multipletests(adjusted[known], method="holm")[1]
+    return adjusted.tolist()
+
+
+def name_verdict(estimates: Sequence[pd.Series], p: float) -> str:
+    """Return the verdict on a claim from the intervals of its estimates and its adjusted p-value.
+
+    *supported* if all intervals lie above zero and p is below 5 %, *opposite* if all lie below zero and p is below 5 %,
+    *practically zero* if all lie within 0.1 nats of zero, else *inconclusive*.
+    """
+    lows, highs = ([estimate[end] for estimate in estimates] for end in ("low", "high"))
+    if min(lows) > 0 and p < LEVEL:
+        return SUPPORTED
+    if max(highs) < 0 and p < LEVEL:
+        return OPPOSITE
+    if min(lows) > -PRACTICALLY_ZERO and max(highs) < PRACTICALLY_ZERO:
+        return ZERO
+    return INCONCLUSIVE
