@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _job import start_job
-from memory_injections.pages.figures import save_figure
-from memory_injections.pages.registry import load_figure
+from memory_injections.pages.figures import draw_note, save_figure
+from memory_injections.pages.registry import list_figures, load_figure
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
 
@@ -17,7 +17,9 @@ def draw_figure(name: str, tables: Sequence[Path], png: Path, pdf: Path) -> None
     table = pd.concat([READERS[path.suffix](path) for path in tables], ignore_index=True)
     # Seaborn jitters dots with NumPy's global generator; with a seed, the same study gives the same picture.
     np.random.seed(0)
-    save_figure(load_figure(name)(table), png, pdf)
+    needed = list_figures()[name].needs
+    is_missing = needed is not None and table[needed].isna().all()
+    save_figure(draw_note(f"These cells have no {needed}.") if is_missing else load_figure(name)(table), png, pdf)
 
 
 if __name__ == "__main__":

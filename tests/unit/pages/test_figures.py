@@ -1,26 +1,44 @@
 """What figures show, and that the reports know every registered figure."""
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
-from memory_injections.pages.figures import comparison
+from conftest import ROOT
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
+from memory_injections.pages.figures import change, comparison, effect, headline
 from memory_injections.sweeps.identity import SweepId
+
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+from figure import draw_figure
 
 
 def cells(memories: str, p_obscure: list[float], p_injected: list[float], layer: int = 0) -> pd.DataFrame:
     sweep = SweepId("tiny", "mine", memories, "unembed")
     table = pd.DataFrame({"layer": layer, "magnitude": 1.0, "p_obscure": p_obscure, "p_injected": p_injected})
-    return table.assign(**sweep.columns)
+    logs = {f"logp_{kind}": np.log(table[f"p_{kind}"]) for kind in ("obscure", "injected")}
+    return table.assign(prompt_id=range(len(table)), **logs, **sweep.columns)
+
+
+def read_map(figure: Figure) -> tuple[list[float], Any]:
+    """The values and the colour scale of a figure's first map."""
+    (mesh,) = (child for child in figure.axes[0].get_children() if isinstance(child, QuadMesh))
+    return np.asarray(mesh.get_array()).ravel().tolist(), mesh.norm
 
 
 def test_comparison_draws_true_means_in_both_panels() -> None:
-    sweeps = [cells(memories, [0.1, 0.1, 0.1], [0.1, 0.2, 10.0]) for memories in ("nouns", "curated")]
+    sweeps = [cells(memories, [0.1, 0.1, 0.1], [0.1, 0.2, 0.8]) for memories in ("nouns", "curated")]
     figure = comparison(pd.concat(sweeps, ignore_index=True))
     for axes in figure.axes:
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["curated", "nouns"]
         diamonds = [line for line in axes.lines if line.get_marker() == "D"]
         values = [float(np.asarray(line.get_ydata())[0]) for line in diamonds]
-        assert values == pytest.approx([3333.333, 3333.333], rel=1e-4)
+        assert values == pytest.approx([np.log(16) / 3] * 2)
 
 
 def test_no_prompt_falls_off_the_axis() -> None:
@@ -30,10 +48,55 @@ def test_no_prompt_falls_off_the_axis() -> None:
     ]
     random = [
         cells("nouns", [0.1] * 3, [0.1, 0.1, 0.1]),
-        cells("nouns", [0.1] * 3, [0.0001, 0.1, 30.0], layer=1),
+        cells("nouns", [0.1] * 3, [0.0001, 0.1, 0.99], layer=1),
     ]
     for axes in comparison(pd.concat([*curated, *random], ignore_index=True)).axes:
         low, high = axes.get_ylim()
         dots = np.concatenate([np.asarray(dots.get_offsets())[:, 1] for dots in axes.collections])
         assert low < dots.min()
         assert dots.max() < high
+
+
+def test_halved_and_doubled_probabilities_look_equally_strong() -> None:
+    table = pd.concat([cells("curated", [0.1] * 3, [0.05] * 3), cells("curated", [0.1] * 3, [0.2] * 3, layer=1)])
+    for draw in (effect, change):
+        values, norm = read_map(draw(table))
+        assert values == pytest.approx([-np.log(2), np.log(2)])
+        assert isinstance(norm, SymLogNorm)
+        assert (norm.vmin, norm.vmax) == pytest.approx((-np.log(2), np.log(2)))
+
+
+def test_the_papers_map_is_that_of_its_own_average() -> None:
+    table = cells("curated", [0.01] * 10, [0.011] * 8 + [0.012, 0.9])
+    assert read_map(change(table))[0] == pytest.approx([np.log1p(1 / 9)])
+    assert "best +11.1 % at layer 0, magnitude 1" in change(table).axes[0].get_title()
+
+
+def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
+    site = {"model": "tiny", "dataset": "mine", "layer": 1, "magnitude": 2.0}
+    table = pd.DataFrame([{**site, "label": "mean", "value": 100.0}, {**site, "label": "median", "value": -50.0}])
+    (axes,) = headline(table).axes
+    bars: Any = axes.containers[0]
+    assert list(bars.datavalues) == pytest.approx([np.log(2), -np.log(2)])
+    assert {text.get_text() for text in axes.texts} == {"+100.0 %", "-50.0 %"}
+
+
+def test_a_figure_of_what_the_cells_lack_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from memory_injections.pages.registry import RegisteredFigure, list_figures
+
+    needy = RegisteredFigure("effect", "sweep", "Injections", "effect", needs="rank_injected")
+    monkeypatch.setattr("figure.list_figures", lambda: {**list_figures(), "effect": needy})
+    sizes = []
+    for ranks in (pd.NA, 3):
+        table = cells("curated", [0.1] * 3, [0.05] * 3).assign(rank_injected=pd.array([ranks] * 3, dtype="Int32"))
+        table.to_parquet(tmp_path / "cells.parquet")
+        draw_figure("effect", [tmp_path / "cells.parquet"], tmp_path / "a.png", tmp_path / "a.pdf")
+        sizes.append((tmp_path / "a.png").stat().st_size)
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_a_figure_is_the_same_each_time(tmp_path: Path) -> None:
+    cells("curated", [0.1] * 3, [0.05, 0.1, 0.2]).to_parquet(tmp_path / "cells.parquet")
+    for name in ("a", "b"):
+        draw_figure("distribution", [tmp_path / "cells.parquet"], tmp_path / f"{name}.png", tmp_path / f"{name}.pdf")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -239,6 +239,13 @@ def _title_sweep(cells: pd.DataFrame) -> str:
     return f"{sweep.model} on {sweep.dataset}, memories: {sweep.memories}, encoding: {sweep.encoding}"
 
 
+def draw_note(text: str) -> Figure:
+    """Draw a sentence in place of a figure."""
+    figure = Figure(figsize=(6.5, 1.2), layout="constrained")
+    figure.text(0.5, 0.5, text, ha="center", va="center", color="0.4")
+    return figure
+
+
 def save_figure(figure: Figure, png: Path, pdf: Path) -> None:
     """Write a figure as PNG and as PDF, without the time of writing in them."""
     figure.savefig(png, dpi=150)

@@ -25,15 +25,19 @@ SOURCE = Path(__file__).with_name("figures.py")
 
 @dataclass(frozen=True)
 class RegisteredFigure:
-    """A figure's name, what it is drawn of, and under which heading and label reports show it."""
+    """A figure's name, what it is drawn of, and under which heading and label reports show it.
+
+    `needs` is a column that some tables have no values in, such as ranks, which the authors did not publish.
+    """
 
     name: str
     subject: Subject
     section: str
     label: str
+    needs: str | None = None
 
 
-def register(*, subject: Subject, section: str, label: str) -> Callable[[Function], Function]:
+def register(*, subject: Subject, section: str, label: str, needs: str | None = None) -> Callable[[Function], Function]:
     """Mark a function as a figure of the study; the function's name is the figure's."""
     return lambda function: function
 
