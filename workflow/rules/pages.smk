@@ -12,7 +12,7 @@ rule report:
             *TABLES_OF_SOURCE,
         ],
         manifests=MANIFESTS,
-        pairs=PAIRS,
+        pairs=list_pairs,
         captions=locate_source("report/figures.rst"),
         template=str(TEMPLATES / "report.html.j2"),
     output:
@@ -36,7 +36,7 @@ rule report:
 rule explorer:
     input:
         cells=list_cells,
-        pairs=PAIRS,
+        pairs=list_pairs,
         top=lambda wildcards: [
             f"{RESULTS}/attribution/{model}/{dataset}.parquet"
             for model, dataset in list_heads(wildcards)

@@ -1,4 +1,9 @@
-# The authors' published results, as tables of cells like ours (in PUBLISHED_CELLS).
+# The authors' published results, as tables of cells like ours (in PUBLISHED_CELLS), and what their files cover.
+
+
+def locate_published_cells(sweep):
+    """Path of the authors' cells of a sweep."""
+    return f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
 
 
 include: "inventory.smk"
@@ -64,3 +69,56 @@ rule published_cells:
         code=digest_code("published_cells"),
     script:
         "../scripts/published_cells.py"
+
+
+rule coverage:
+    input:
+        list_surveyed_files,
+        inventory=rules.published.output[0],
+    output:
+        report(
+            f"{RESULTS}/tables/coverage.csv",
+            category="Tables",
+            labels={"table": "what the authors' files cover"},
+            caption="../report/coverage.rst",
+        ),
+    log:
+        f"{LOGS}/tables/coverage.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/coverage.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("coverage"),
+        grid=PAPER["magnitudes"],
+    script:
+        "../scripts/coverage.py"
+
+
+rule word_files:
+    input:
+        list_word_files,
+        inventory=rules.published.output[0],
+        cells=list_cells_of_words,
+    output:
+        report(
+            f"{RESULTS}/tables/word_files.csv",
+            category="Tables",
+            labels={"table": "the authors' random words at one site"},
+            caption="../report/word_files.rst",
+        ),
+    log:
+        f"{LOGS}/tables/word_files.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/word_files.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("word_files"),
+    script:
+        "../scripts/word_files.py"
+
+
+PUBLISHED_TABLES = [*rules.coverage.output, *rules.word_files.output]

@@ -1,7 +1,7 @@
 # Cells that the authors published, in place of this study's own; no model runs.
 SOURCE = "published"
 CONFIG_SHOWN = STUDY.model_dump(mode="json", include={"study", "seed", "published"})
-MANIFESTS, PAIRS, TABLES_OF_SOURCE, PAGES_OF_SOURCE = [], [], [], []
+MANIFESTS, PAGES_OF_SOURCE = [], []
 PUBLISHED_CELLS = CELLS
 
 
@@ -14,8 +14,38 @@ wildcard_constraints:
 include: "published.smk"
 
 
+TABLES_OF_SOURCE = PUBLISHED_TABLES
+
+
+def locate_pairs(dataset):
+    return f"{RESULTS}/published/pairs/{dataset}.csv"
+
+
+rule published_pairs:
+    input:
+        list_file_of_pairs,
+    output:
+        locate_pairs("{dataset}"),
+    log:
+        f"{LOGS}/published/pairs/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/published/pairs/{{dataset}}.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("published_pairs"),
+    script:
+        "../scripts/published_pairs.py"
+
+
+def list_pairs(wildcards):
+    datasets = {sweep.dataset for sweep in list_published()}
+    return [locate_pairs(dataset) for dataset in sorted(datasets)]
+
+
 def list_sweeps(wildcards):
-    return [SweepId.from_path(path) for path in read_inventory()]
+    return list(list_published())
 
 
 def list_published_sweeps(wildcards):

@@ -12,3 +12,8 @@ def find_reported_site(name: SweepId, paper: Mapping[str, Any]) -> tuple[int, fl
     """Return the (layer, magnitude) that the paper reports for a sweep, by indices from 0; None if it reports none."""
     site = paper["sites"].get(name.model, {}).get(name.dataset)
     return (int(site[0]), float(site[1])) if site and name.encoding == PAPER_ENCODING else None
+
+
+def find_reported_value(name: SweepId, paper: Mapping[str, Any]) -> float | None:
+    """Return the percent change that the paper reports for a sweep at that site; None if it reports none."""
+    return paper["values"].get(name.model, {}).get(name.dataset) if name.encoding == PAPER_ENCODING else None
