@@ -98,8 +98,7 @@ rule coverage:
 
 rule word_files:
     input:
-        list_word_files,
-        inventory=rules.published.output[0],
+        files=list_word_files,
         cells=list_cells_of_words,
     output:
         report(

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from memory_injections.data.text_tables import read_csv
+from memory_injections.errors import StudyError
 from memory_injections.paper.coverage import count_rows
 from memory_injections.paper.published import read_probabilities, translate_name
 from memory_injections.paper.published_sources import WORD_RESULTS
@@ -39,32 +40,41 @@ def find_word_files(root: Path) -> dict[Path, SweepId]:
     """Find the files of words at one site below `root`, each with the sweep of random memories to compare it with."""
     found = {}
     for path in sorted((root / WORD_RESULTS).rglob("*.csv")):
-        name = NAME_OF_FILE.fullmatch(path.name)
-        if name is None:
-            logger.warning("ignoring %s: its name is not that of words injected at one site", path)
+        if NAME_OF_FILE.fullmatch(path.name):
+            found[path] = name_sweep(path)
         else:
-            model, dataset, memories = (translate_name(name[part]) for part in ("model", "data", "column"))
-            found[path] = SweepId(model, dataset, memories, "unembed")
+            logger.warning("ignoring %s: its name is not that of words injected at one site", path)
     return found
 
 
-def check_word_files(
-    files: Mapping[Path, SweepId], cells: Mapping[SweepId, Path], prompts: Mapping[str, int]
-) -> pd.DataFrame:
-    """Find the layer of each file of words from the cells of the sweeps that injected the same words.
+def name_sweep(path: Path) -> SweepId:
+    """Return the sweep of random memories that a file's words are from, by the file's name."""
+    name = _parse_name(path)
+    model, dataset, memories = (translate_name(name[part]) for part in ("model", "data", "column"))
+    return SweepId(model, dataset, memories, "unembed")
 
-    `prompts` gives the number of prompts of each data set. Columns: file, model, dataset, memories; label and magnitude
-    of the file's name; n_prompts, n_words; layer, the only one at which all shared cells agree (missing if there is no
-    such layer); n_shared and n_agree, the cells there; share_elsewhere, the largest share of cells that agree at
-    another layer; curated_layer, where curated memories of that label lie; finding, a sentence.
+
+def _parse_name(path: Path) -> re.Match[str]:
+    name = NAME_OF_FILE.fullmatch(path.name)
+    if name is None:
+        raise StudyError(f"file {path} has not the name of a file of words at one site; remove it")
+    return name
+
+
+def check_word_files(files: Iterable[Path], cells: Mapping[SweepId, Path]) -> pd.DataFrame:
+    """Find the layer of each file of words, given the cells of the sweeps of random memories.
+
+    Columns: file, model, dataset, memories; label and magnitude of the file's name; n_prompts, n_words; layer, the
+    only one at which all shared cells agree (missing if there is no such layer); n_shared and n_agree, the cells there;
+    share_elsewhere, the largest share of cells that agree at another layer; curated_layer, where curated memories of
+    that label lie; finding, a sentence.
     """
-    rows = [_check_file(path, sweep, cells.get(sweep), prompts.get(sweep.dataset)) for path, sweep in files.items()]
+    rows = [_check_file(path, cells.get(name_sweep(path))) for path in files]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"layer": "Int64", "n_shared": "Int64", "n_agree": "Int64"})
 
 
-def _check_file(path: Path, sweep: SweepId, cells: Path | None, n_prompts: int | None) -> dict[str, Any]:
-    name = NAME_OF_FILE.fullmatch(path.name)
-    assert name is not None
+def _check_file(path: Path, cells: Path | None) -> dict[str, Any]:
+    name, sweep = _parse_name(path), name_sweep(path)
     label, magnitude = int(name["label"]), float(name["magnitude"])
     n_rows, is_whole = count_rows(path)
     row = {
@@ -75,10 +85,12 @@ def _check_file(path: Path, sweep: SweepId, cells: Path | None, n_prompts: int |
         return {**row, "finding": f"not compared: row {n_rows} (counted from 0) is not whole"}
     words = _read_words(path)
     row["n_words"] = words["word"].nunique()
-    if n_prompts is not None and n_rows != n_prompts:
-        return {**row, "finding": f"not compared: {n_rows} rows, but {sweep.dataset} has {n_prompts} prompts"}
     layers = [label + step for step in CANDIDATES]
-    agreement = _compare(words, _read_cells(cells, layers, magnitude)) if cells is not None else pd.DataFrame()
+    known = _read_cells(cells, layers, magnitude) if cells else pd.DataFrame(columns=CELLS)
+    n_prompts = known["prompt_id"].nunique()
+    if n_prompts not in (0, n_rows):
+        return {**row, "finding": f"not compared: {n_rows} rows, but {sweep.dataset} has {n_prompts} prompts"}
+    agreement = _compare(words, known)
     if agreement.empty:
         return {**row, "finding": "not compared: no sweep injected these words at this magnitude"}
     return {**row, **_decide(agreement, label - 1)}
@@ -103,7 +115,7 @@ def _read_cells(path: Path, layers: Iterable[int], magnitude: float) -> pd.DataF
 def _compare(words: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     """Count at each layer the cells of the same prompt and word (n_shared), and those of equal value (n_agree)."""
     both = cells.merge(words, left_on=["prompt_id", "memory"], right_on=["prompt_id", "word"])
-    agrees = np.isclose(both["p"], both["p_injected"], rtol=TOLERANCE, atol=0)
+    agrees = np.isclose(both["p"], both["p_injected"].astype("float64"), rtol=TOLERANCE, atol=0)
     return both.assign(agrees=agrees).groupby("layer")["agrees"].agg(n_shared="size", n_agree="sum")
 
 
