@@ -10,7 +10,6 @@
 #   list_pairs(wildcards)         paths of the prompt pairs of all data sets
 #   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
 #   TABLES_OF_SOURCE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
-#   and the constraints on the wildcards model, dataset and memories
 import re
 import sys
 from os import environ, pathsep

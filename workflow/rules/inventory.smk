@@ -19,6 +19,11 @@ def list_published():
     }
 
 
+def locate_published_cells(sweep):
+    """Path of the authors' cells of a sweep."""
+    return f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
+
+
 def list_files_of_sweep(wildcards):
     """The authors' files of a sweep."""
     return list_published()[SweepId(**wildcards)]

@@ -2,18 +2,13 @@
 from memory_injections.paper.reported import find_reported_site
 
 
-def list_reported_cells(wildcards):
-    """Paths of the cells of the sweeps for which the paper reports a site."""
-    return [
-        locate_cells(sweep)
-        for sweep in list_sweeps(wildcards)
-        if sweep.memories == CURATED and find_reported_site(sweep, PAPER)
-    ]
-
-
 rule headline:
     input:
-        list_reported_cells,
+        lambda wildcards: [
+            locate_cells(sweep)
+            for sweep in list_sweeps(wildcards)
+            if sweep.memories == CURATED and find_reported_site(sweep, PAPER)
+        ],
     output:
         headline=report(
             f"{RESULTS}/tables/headline.csv",

@@ -1,11 +1,6 @@
 # The authors' published results, as tables of cells like ours (in PUBLISHED_CELLS), and what their files cover.
 
 
-def locate_published_cells(sweep):
-    """Path of the authors' cells of a sweep."""
-    return f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
-
-
 include: "inventory.smk"
 
 
@@ -63,12 +58,36 @@ rule published_cells:
         f"{LOGS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
+    # Any names of the authors: a study need not have their models and data sets.
+    wildcard_constraints:
+        model="[^/]+",
+        dataset="[^/.]+",
+        memories="[^/.]+",
     conda:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("published_cells"),
     script:
         "../scripts/published_cells.py"
+
+
+# The prompts of a re-analysis.
+rule published_pairs:
+    input:
+        list_file_of_pairs,
+    output:
+        f"{RESULTS}/published/pairs/{{dataset}}.csv",
+    log:
+        f"{LOGS}/published/pairs/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/published/pairs/{{dataset}}.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("published_pairs"),
+    script:
+        "../scripts/published_pairs.py"
 
 
 rule coverage:

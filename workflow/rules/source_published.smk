@@ -5,12 +5,6 @@ MANIFESTS, PAGES_OF_SOURCE = [], []
 PUBLISHED_CELLS = CELLS
 
 
-wildcard_constraints:
-    model="[^/]+",
-    dataset="[^/.]+",
-    memories="[^/.]+",
-
-
 include: "published.smk"
 
 
@@ -18,25 +12,7 @@ TABLES_OF_SOURCE = PUBLISHED_TABLES
 
 
 def locate_pairs(dataset):
-    return f"{RESULTS}/published/pairs/{dataset}.csv"
-
-
-rule published_pairs:
-    input:
-        list_file_of_pairs,
-    output:
-        locate_pairs("{dataset}"),
-    log:
-        f"{LOGS}/published/pairs/{{dataset}}.log",
-    benchmark:
-        f"{BENCHMARKS}/published/pairs/{{dataset}}.tsv"
-    localrule: True
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=digest_code("published_pairs"),
-    script:
-        "../scripts/published_pairs.py"
+    return rules.published_pairs.output[0].format(dataset=dataset)
 
 
 def list_pairs(wildcards):
