@@ -56,6 +56,7 @@ def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
         "table1", "table2", "table3", "robustness", "curated_against_random", "scorecard", "claims",
+        "headline", "headline_prompts",
     }  # fmt: skip
     assert set(tables["curated_against_random"]["memories"]) == {"nouns"}
     assert tables["scorecard"]["authors"].isna().all()

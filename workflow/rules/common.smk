@@ -6,9 +6,10 @@
 #   list_own_sweeps(w)            this study's sweeps, as paths of cells, to compare with those
 #   list_scored_prompts(w)        the inputs of Table 1: activations or cells
 #   list_heads(wildcards)         the models and data sets whose attention heads are read
+#   locate_pairs(dataset)         path of the prompt pairs of a data set
+#   list_pairs(wildcards)         paths of the prompt pairs of all data sets
 #   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
-#   TABLES_OF_SOURCE, PAGES_OF_SOURCE, MANIFESTS, PAIRS    files for the report and rule `all`
-#   and the constraints on the wildcards model, dataset and memories
+#   TABLES_OF_SOURCE, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
 import re
 import sys
 from os import environ, pathsep

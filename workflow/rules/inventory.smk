@@ -1,15 +1,57 @@
-# Which sweeps the authors published. This is known only after their results are fetched.
+# What the authors published. This is known only after their results are fetched.
 import json
 
 from memory_injections.paper.published_sources import list_result_files
 
 
-def read_inventory():
-    """The folder of each of the authors' sweeps, by the sweep's path; waits for the checkpoint `published`."""
+def read_inventory(part):
+    """A part of the inventory of the authors' files: `sweeps` or `word_files`; waits for the checkpoint `published`."""
     with checkpoints.published.get().output[0].open() as file:
-        return json.load(file)
+        return json.load(file)[part]
+
+
+def list_published():
+    """The authors' sweeps that have files to use, with the paths of these files."""
+    return {
+        SweepId.from_path(path): files["used"]
+        for path, files in read_inventory("sweeps").items()
+        if files["used"]
+    }
+
+
+def locate_published_cells(sweep):
+    """Path of the authors' cells of a sweep."""
+    return f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
 
 
 def list_files_of_sweep(wildcards):
     """The authors' files of a sweep."""
-    return list_result_files(Path(read_inventory()[SweepId(**wildcards).path]))
+    return list_published()[SweepId(**wildcards)]
+
+
+def list_file_of_pairs(wildcards):
+    """The first of the authors' files of a data set: all of them have its prompts."""
+    return next(
+        files
+        for sweep, files in list_published().items()
+        if sweep.dataset == wildcards.dataset
+    )[0]
+
+
+def list_surveyed_files(wildcards):
+    """All files of the authors' sweeps that can be used."""
+    return [path for files in list_published().values() for path in files]
+
+
+def list_word_files(wildcards):
+    """The authors' files of random words at one site."""
+    return list(read_inventory("word_files"))
+
+
+def list_cells_of_words(wildcards):
+    """The authors' cells that share words with these files."""
+    sweeps = map(SweepId.from_path, read_inventory("word_files").values())
+    return [
+        locate_published_cells(sweep)
+        for sweep in sorted(set(sweeps) & list_published().keys())
+    ]

@@ -8,11 +8,13 @@ rule report:
             rules.table1.output[0],
             rules.table3.output[0],
             *rules.evidence.output,
+            *rules.claims.output,
+            *rules.headline.output,
             *rules.scorecard.output,
             *TABLES_OF_SOURCE,
         ],
         manifests=MANIFESTS,
-        pairs=PAIRS,
+        pairs=list_pairs,
         captions=locate_source("report/figures.rst"),
         template=str(TEMPLATES / "report.html.j2"),
     output:
@@ -36,7 +38,7 @@ rule report:
 rule explorer:
     input:
         cells=list_cells,
-        pairs=PAIRS,
+        pairs=list_pairs,
         top=lambda wildcards: [
             f"{RESULTS}/attribution/{model}/{dataset}.parquet"
             for model, dataset in list_heads(wildcards)

@@ -1,4 +1,4 @@
-# The authors' published results, as tables of cells like ours (in PUBLISHED_CELLS).
+# The authors' published results, as tables of cells like ours (in PUBLISHED_CELLS), and what their files cover.
 
 
 include: "inventory.smk"
@@ -58,9 +58,85 @@ rule published_cells:
         f"{LOGS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
+    # Any names of the authors: a study need not have their models and data sets.
+    wildcard_constraints:
+        model="[^/]+",
+        dataset="[^/.]+",
+        memories="[^/.]+",
     conda:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("published_cells"),
     script:
         "../scripts/published_cells.py"
+
+
+# The prompts of a re-analysis.
+rule published_pairs:
+    input:
+        list_file_of_pairs,
+    output:
+        f"{RESULTS}/published/pairs/{{dataset}}.csv",
+    log:
+        f"{LOGS}/published/pairs/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/published/pairs/{{dataset}}.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("published_pairs"),
+    script:
+        "../scripts/published_pairs.py"
+
+
+rule coverage:
+    input:
+        list_surveyed_files,
+        inventory=rules.published.output[0],
+    output:
+        report(
+            f"{RESULTS}/tables/coverage.csv",
+            category="Tables",
+            labels={"table": "what the authors' files cover"},
+            caption="../report/coverage.rst",
+        ),
+    log:
+        f"{LOGS}/tables/coverage.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/coverage.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("coverage"),
+        grid=PAPER["magnitudes"],
+    script:
+        "../scripts/coverage.py"
+
+
+rule word_files:
+    input:
+        files=list_word_files,
+        cells=list_cells_of_words,
+    output:
+        report(
+            f"{RESULTS}/tables/word_files.csv",
+            category="Tables",
+            labels={"table": "the authors' random words at one site"},
+            caption="../report/word_files.rst",
+        ),
+    log:
+        f"{LOGS}/tables/word_files.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/word_files.tsv"
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("word_files"),
+    script:
+        "../scripts/word_files.py"
+
+
+PUBLISHED_TABLES = [*rules.coverage.output, *rules.word_files.output]

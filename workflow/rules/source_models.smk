@@ -38,7 +38,14 @@ include: "injections.smk"
 
 
 MANIFESTS = expand(rules.model.output.manifest, model=STUDY.models)
-PAIRS = expand(rules.pairs.output[0], dataset=STUDY.datasets)
+
+
+def locate_pairs(dataset):
+    return rules.pairs.output[0].format(dataset=dataset)
+
+
+def list_pairs(wildcards):
+    return [locate_pairs(dataset) for dataset in STUDY.datasets]
 
 
 def list_sweeps(wildcards):
@@ -54,6 +61,7 @@ def list_heads(wildcards):
 
 
 PUBLISHED_CELLS = f"{RESULTS}/published"
+PUBLISHED_TABLES, COVERAGE = [], []
 
 if STUDY.published is not None:
 
@@ -61,11 +69,11 @@ if STUDY.published is not None:
 
 
 def list_published_sweeps(wildcards):
-    theirs = {} if STUDY.published is None else read_inventory()
+    theirs = {} if STUDY.published is None else list_published()
     return [
-        f"{PUBLISHED_CELLS}/{sweep.path}.parquet"
+        locate_published_cells(sweep)
         for sweep in list_sweeps(wildcards)
-        if sweep.path in theirs
+        if sweep in theirs
     ]
 
 
@@ -78,7 +86,7 @@ def list_scored_prompts(wildcards):
     )
 
 
-TABLES_OF_SOURCE = rules.table2.output
+TABLES_OF_SOURCE = [*rules.table2.output, *PUBLISHED_TABLES]
 
 # The walk-through needs the paper's own kind of injection.
 HAS_WALKTHROUGH = (CURATED, "unembed") in STUDY.list_kinds()

@@ -1,21 +1,29 @@
 # Cells that the authors published, in place of this study's own; no model runs.
 SOURCE = "published"
 CONFIG_SHOWN = STUDY.model_dump(mode="json", include={"study", "seed", "published"})
-MANIFESTS, PAIRS, TABLES_OF_SOURCE, PAGES_OF_SOURCE = [], [], [], []
+MANIFESTS, PAGES_OF_SOURCE = [], []
 PUBLISHED_CELLS = CELLS
-
-
-wildcard_constraints:
-    model="[^/]+",
-    dataset="[^/.]+",
-    memories="[^/.]+",
 
 
 include: "published.smk"
 
 
+TABLES_OF_SOURCE = PUBLISHED_TABLES
+# What is known of the cells: sweeps with a flag do not count for the claims.
+COVERAGE = rules.coverage.output
+
+
+def locate_pairs(dataset):
+    return rules.published_pairs.output[0].format(dataset=dataset)
+
+
+def list_pairs(wildcards):
+    datasets = {sweep.dataset for sweep in list_published()}
+    return [locate_pairs(dataset) for dataset in sorted(datasets)]
+
+
 def list_sweeps(wildcards):
-    return [SweepId.from_path(path) for path in read_inventory()]
+    return list(list_published())
 
 
 def list_published_sweeps(wildcards):

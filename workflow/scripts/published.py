@@ -1,13 +1,18 @@
-"""Which sweeps the authors published, and where."""
+"""Which files of the authors' results there are, and which of them can be used."""
 
 import json
 from pathlib import Path
 
 from _job import start_job
 from memory_injections.atomic_files import write_text
-from memory_injections.paper.published import find_sweeps
+from memory_injections.paper.coverage import survey_files
+from memory_injections.paper.word_files import find_word_files
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        inventory = {sweep.path: str(folder) for sweep, folder in find_sweeps(Path(job.params.root)).items()}
+        root = Path(job.params.root)
+        inventory = {
+            "sweeps": {sweep.path: files for sweep, files in survey_files(root).items()},
+            "word_files": {str(path): sweep.path for path, sweep in find_word_files(root).items()},
+        }
         write_text(json.dumps(inventory, indent=1), Path(job.output[0]))

@@ -1,5 +1,6 @@
 """The cells of one sweep of the authors."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,13 +12,13 @@ from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
 
 
-def write_published(sweep: SweepId, folder: Path, output: Path) -> None:
-    """Bring the files of a folder into a table of cells."""
+def write_published(sweep: SweepId, files: Iterable[Path], output: Path) -> None:
+    """Bring the files of a sweep into a table of cells."""
     with replace_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
-        for cells in iterate_cells(sweep, folder):
+        for cells in iterate_cells(sweep, files):
             writer.write_table(pa.Table.from_pandas(cells, SCHEMA, preserve_index=False))
 
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        write_published(SweepId(**job.wildcards), Path(job.input[0]).parent, Path(job.output[0]))
+        write_published(SweepId(**job.wildcards), map(Path, job.input), Path(job.output[0]))

@@ -8,6 +8,7 @@ from authors_files import write_authors_files
 from memory_injections.errors import StudyError
 from memory_injections.paper.published import find_sweeps
 from memory_injections.paper.published_sources import PublishedCommit, PublishedFolder, check_published_folder
+from memory_injections.paper.word_files import find_word_files
 
 
 def test_results_come_from_a_commit(tmp_path: Path) -> None:
@@ -25,6 +26,7 @@ def test_results_come_from_a_commit(tmp_path: Path) -> None:
     folder.mkdir()
     PublishedCommit(source="git", repo=repository.as_uri(), commit=log.stdout.strip()).fetch(folder)
     assert len(find_sweeps(folder)) == 2
+    assert len(find_word_files(folder)) == 1
     assert not (folder / "large.bin").exists()
     (tmp_path / "other").mkdir()
     with pytest.raises(StudyError, match=r"git cannot fetch commit 0{40} of .*published.commit"):

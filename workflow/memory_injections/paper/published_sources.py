@@ -11,6 +11,8 @@ from memory_injections.terms import LocalPath, Section
 
 CURATED_RESULTS = "experiments/tweak_factor_analysis"
 RANDOM_RESULTS = "experiments/part_of_speech_tweak_factor_injections/pos_results"
+# Some forty words, each injected at one site.
+WORD_RESULTS = "experiments/fake_injections"
 
 
 class PublishedCommit(Section):
@@ -26,7 +28,7 @@ class PublishedCommit(Section):
 
     def fetch(self, folder: Path) -> None:
         """Fill an empty folder with the results alone; raises `StudyError` if they cannot be fetched."""
-        fetch_commit(self.repo, self.commit, [CURATED_RESULTS, RANDOM_RESULTS], folder)
+        fetch_commit(self.repo, self.commit, [CURATED_RESULTS, RANDOM_RESULTS, WORD_RESULTS], folder)
 
 
 class PublishedFolder(Section):

@@ -17,3 +17,8 @@ def find_reported_site(name: SweepId, paper: Mapping[str, Any]) -> tuple[int, fl
 def name_site(layer: int, magnitude: float) -> str:
     """Name a site, with its layer counted from 0, as in all files, and from 1, as in the paper."""
     return f"layer {layer:.0f} ({layer + 1:.0f} counted from 1), magnitude {magnitude:g}"
+
+
+def find_reported_value(name: SweepId, paper: Mapping[str, Any]) -> float | None:
+    """Return the percent change that the paper reports for a sweep at that site; None if it reports none."""
+    return paper["values"].get(name.model, {}).get(name.dataset) if name.encoding == PAPER_ENCODING else None
