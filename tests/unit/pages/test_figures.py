@@ -74,7 +74,12 @@ def test_the_papers_map_is_that_of_its_own_average() -> None:
 
 def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
     site = {"model": "tiny", "dataset": "mine", "layer": 1, "magnitude": 2.0}
-    table = pd.DataFrame([{**site, "label": "mean", "value": 100.0}, {**site, "label": "median", "value": -50.0}])
+    table = pd.DataFrame(
+        [
+            {**site, "rule": "mean", "label": "mean", "value": 100.0},
+            {**site, "rule": "median", "label": "median", "value": -50.0},
+        ]
+    )
     (axes,) = headline(table).axes
     bars: Any = axes.containers[0]
     assert list(bars.datavalues) == pytest.approx([np.log(2), -np.log(2)])

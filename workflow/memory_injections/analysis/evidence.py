@@ -221,8 +221,9 @@ def assess_sweeps(
     groups = {dataset: cluster_prompts(table) for dataset, table in pairs.items()}
     effects: dict[SweepId, SweepEffects] = {}
     explicit: dict[tuple[str, str], dict[str, float]] = {}
-    for sweep, path in sorted(sweeps.items()):
-        cells = pd.read_parquet(path, columns=COLUMNS)
+    ordered = sorted(sweeps, key=lambda sweep: (sweep.model, sweep.dataset, sweep.encoding, sweep.memories != CURATED))
+    for sweep in ordered:
+        cells = pd.read_parquet(sweeps[sweep], columns=COLUMNS)
         own = effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)
         hops: Sequence[dict[str, Any]] = []
         if sweep.memories == CURATED and groups[sweep.dataset].name == LAST_HOP:
@@ -232,7 +233,7 @@ def assess_sweeps(
         found = {"sites": describe_sites(cells, own), "evidence": [assess_sweep(cells, own)], "last_hops": hops}
         for name, table in found.items():
             rows[name].append(pd.DataFrame(table).assign(**sweep.columns))
-    for sweep in sorted(sweeps):
+    for sweep in ordered:
         if sweep.memories == CURATED:
             random = {other.memories: effects[other] for other in sweep.other_memories(sweeps)}
             table = pd.DataFrame(contrast_sweeps(effects[sweep], random))

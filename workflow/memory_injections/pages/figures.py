@@ -178,21 +178,24 @@ def comparison(cells: pd.DataFrame) -> Figure:
 def headline(history: pd.DataFrame) -> Figure:
     """The paper's numbers by other averages: each site that it reports, one bar for each rule."""
     sites = list(history.groupby(["model", "dataset"], sort=False))
-    figure = Figure(figsize=(9, 2.9 * len(sites) + 0.4), layout="constrained")
-    for axes, ((model, dataset), rows) in zip(np.atleast_1d(figure.subplots(len(sites), 1)), sites, strict=True):
-        values = rows["value"].to_numpy()
-        colors = ["C0" if value >= 0 else "C3" for value in values]
-        axes.barh(rows["label"], np.log1p(np.maximum(values, -99.999) / 100), color=colors)
-        for row, value in enumerate(values):
-            axes.annotate(f"{value:+.1f} %", (math.log1p(max(value, -99.999) / 100), row), xytext=(4, 0),
-                          textcoords="offset points", va="center", fontsize=8)  # fmt: skip
-        axes.invert_yaxis()
+    figure = Figure(figsize=(8, 2.6 * len(sites) + 0.3), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(len(sites), 1, sharex=True))
+    for axes, ((model, dataset), rows) in zip(panels, sites, strict=True):
+        lengths = np.log1p(rows["value"].clip(lower=-99.999) / 100)
+        colors = np.where(rows["rule"] == PAPER_AVERAGE, "C1", "C0")
+        bars = axes.barh(rows["label"], lengths, color=colors)
+        axes.bar_label(bars, [f"{value:+,.1f} %" for value in rows["value"]], padding=3, fontsize=8)
         axes.axvline(0, color="0.4", linewidth=1)
-        axes.margins(x=0.15)
-        axes.xaxis.set_major_formatter(PERCENT)
+        axes.margins(x=0.2)
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", labelsize=8)
         site = rows.iloc[0]
         axes.set_title(f"{model} on {dataset}, {_name((site['layer'], site['magnitude']))}", fontsize=10)
-    figure.supxlabel("change of the answer's probability, on a scale even in nats")
+    low, high = panels[0].get_xlim()
+    ticks = [math.log1p(value / 100) for value in (-99, -90, -50, 0, 100, 400, 900, 9_900)]
+    panels[0].set_xticks([tick for tick in ticks if low <= tick <= high])
+    panels[0].xaxis.set_major_formatter(PERCENT)
+    panels[-1].set_xlabel("change of the answer's probability, on a scale even in nats")
     return figure
 
 

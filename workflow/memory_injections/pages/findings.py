@@ -100,6 +100,7 @@ def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
     values = {name: f"{rules[name]:+.1f} %" if name in rules else MISSING for name in AVERAGES}
     ranks = pd.notna(curated["p_mcnemar"])
     return {
+        "the memory helps": _format_claim(claims, "helps", with_effect=False),
         "prompts (clusters)": f"{curated['n_prompts']:,} ({curated['n_clusters']:,})",
         "explicit prompts are answered better": _format_claim(claims, "explicit"),
         "the paper's site (layer from 0, magnitude)": _format_reported(own["headline"]),
@@ -109,7 +110,6 @@ def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
         "mean effect there": _format_effect_at(own["headline"], own["sites"]),
         "mean effect at sites chosen on other prompts": _format_effect(curated),
         "the same, more than random words": _format_effect(contrast.iloc[0]) if len(contrast) else MISSING,
-        "the memory helps": _format_claim(claims, "helps", with_effect=False),
         "wrong answers rescued": f"{curated['n_rescued']:.0f} of {curated['n_missed']:.0f}" if ranks else MISSING,
         "right answers broken": f"{curated['n_broken']:.0f} of {curated['n_hit']:.0f}" if ranks else MISSING,
     }
