@@ -1,6 +1,7 @@
 """A tiny copy of the authors' repository of published results, and reading a sweep from a copy as cells."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ HOOK = "memory_tweaker_unembed_head_hook"
 TINY_CURATED = SweepId("gpt2", "hand", "curated", "unembed")
 TINY_RANDOM = SweepId("gpt2", "hand", "nouns", "unembed")
 # The numbers that a paper about the tiny copy would report.
-TINY_PAPER = {
+TINY_PAPER: dict[str, Any] = {
     "headline": 424,
     "sites": {"gpt2": {"hand": [1, 2]}},
     "values": {"gpt2": {"hand": 50}},

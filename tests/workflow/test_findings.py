@@ -18,6 +18,7 @@ from memory_injections.paper.coverage import survey_files
 from memory_injections.paper.headline import trace_headline
 from memory_injections.paper.published import iterate_cells
 from memory_injections.paper.reported import find_reported_site
+from memory_injections.sweeps.identity import SweepId
 
 # An effect that depends on the random division into folds, or the end of an interval on resampling, in nats.
 TOLERANCE = 0.06
@@ -34,7 +35,8 @@ def written(authors: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataF
     """The findings of a re-analysis of the authors' files, as the workflow computes them."""
     folder = tmp_path_factory.mktemp("cells")
     paper = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text(encoding="utf-8"))
-    cells, pairs = {}, {}
+    cells: dict[SweepId, Path] = {}
+    pairs: dict[str, pd.DataFrame] = {}
     for sweep, files in survey_files(authors).items():
         if sweep.encoding == "unembed":
             cells[sweep] = folder / f"{sweep.file_stem}.parquet"

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import snakemake
 import yaml
@@ -67,7 +68,9 @@ def test_catalogue_and_citation() -> None:
 
 def test_default_study_is_what_the_readme_says() -> None:
     study = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    assert study["datasets"]["pairs"]["rows"] >= 40
+    assert "rows" not in study["datasets"]["pairs"]
+    n_pairs = len(pd.read_csv(ROOT / study["datasets"]["pairs"]["path"]))
+    assert f"on the {n_pairs} prompt pairs" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert study["injection"][0]["layers"] == "all"
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from authors_files import TINY_CURATED, TINY_PAPER, read_sweep, write_authors_files
+from memory_injections.paper.reported import name_site
 from memory_injections.paper.scorecard import build_scorecard
 
 
@@ -25,10 +26,12 @@ def test_a_study_is_compared_with_the_authors_files(tmp_path: Path) -> None:
     assert injected["max_difference"] == pytest.approx(0.25)
     assert injected["median_difference"] == 0
     assert card.loc["p_obscure, prompt by prompt (relative)", "max_difference"] == 0
-    mean = card.loc["mean at layer 1, magnitude 2 (%)"]
+    mean = card.loc[f"mean at {name_site(1, 2)} (%)"]
     assert mean["authors"] == pytest.approx(50)
     assert mean["difference"] == pytest.approx(150 * 0.25 / 6)
-    assert card.loc["layer of the best mean", ["authors", "ours"]].tolist() == [1, 1]
+    assert card.loc["layer of the best mean effect", ["authors", "ours"]].tolist() == [1, 1]
+    papers = card.loc[f"mean within 2 sd at {name_site(1, 2)} (%)"]
+    assert papers["paper"] == TINY_PAPER["values"]["gpt2"]["hand"]
     assert card.loc["layer of the site that the authors report", "paper"] == 1
 
 

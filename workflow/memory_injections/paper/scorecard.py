@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site
-from memory_injections.paper.reported import find_reported_site
+from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE, average_sites, find_best_site
+from memory_injections.paper.reported import find_reported_site, find_reported_value, name_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 
@@ -18,23 +18,24 @@ TOLERANCE = 1e-3
 KEY = ["prompt_id", "layer", "magnitude"]
 COLUMNS = [*KEY, "memory", "p_explicit", "p_obscure", "p_injected", "logp_obscure", "logp_injected"]
 SCORES = ["model", "dataset", "memories", "encoding", "quantity", "paper", "authors", "ours", "difference"]
+LABELS = {**AVERAGES, **EFFECTS}
 AGREEMENT = ["n", "max_difference", "median_difference", "n_beyond"]
 
 
 class Cells:
     """The cells of a sweep, with what the scorecard asks of them."""
 
-    def __init__(self, table: pd.DataFrame, reported: tuple[int, float] | None = None) -> None:
-        self.table, self.reported = table, reported
+    def __init__(self, table: pd.DataFrame) -> None:
+        self.table = table
 
     @classmethod
-    def read(cls, path: Path, reported: tuple[int, float] | None = None) -> "Cells":
-        """Read a table of cells; `reported` is the site that the paper reports for it."""
-        return cls(pd.read_parquet(path, columns=COLUMNS), reported)
+    def read(cls, path: Path) -> "Cells":
+        """Read a table of cells."""
+        return cls(pd.read_parquet(path, columns=COLUMNS))
 
     @cached_property
     def sites(self) -> pd.DataFrame:
-        """The four averages of every site."""
+        """The averages of every site."""
         return average_sites(self.table)
 
     @cached_property
@@ -55,17 +56,13 @@ def build_scorecard(
     """
     rows: list[dict[str, Any]] = []
     for name in sorted({*ours, *authors}):
-        reported = find_reported_site(name, paper)
-        sides = {
-            who: Cells.read(of[name], reported) for who, of in (("authors", authors), ("ours", ours)) if name in of
-        }
-        rows += [{**vars(name), **row} for row in _compare_numbers(name, sides, reported)]
+        sides = {who: Cells.read(of[name]) for who, of in (("authors", authors), ("ours", ours)) if name in of}
+        rows += [{**vars(name), **row} for row in _compare_numbers(name, sides, paper)]
     return pd.DataFrame(rows, columns=[*SCORES, *AGREEMENT]).astype({"n": "Int64", "n_beyond": "Int64"})
 
 
-def _compare_numbers(
-    name: SweepId, sides: Mapping[str, Cells], reported: tuple[int, float] | None
-) -> Iterator[dict[str, Any]]:
+def _compare_numbers(name: SweepId, sides: Mapping[str, Cells], paper: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    reported = find_reported_site(name, paper)
     shared = _select_shared(sides) if name.memories == CURATED and len(sides) == 2 else {}
 
     def row(quantity: str, value: Callable[[Cells], float]) -> dict[str, Any]:
@@ -81,13 +78,15 @@ def _compare_numbers(
         for index, part in enumerate(("layer", "magnitude")):
             if reported:
                 yield {"quantity": f"{part} of the site that the authors report", "paper": reported[index]}
-            for average in ("mean", "median"):
+            for average in (PAPER_AVERAGE, "effect"):
                 best = {who: find_best_site(cells.sites, average)[index] for who, cells in sides.items()}
-                yield {"quantity": f"{part} of the best {average}", **best}
+                yield {"quantity": f"{part} of the best {LABELS[average]}", **best}
     if reported:
-        for average, label in AVERAGES.items():
-            quantity = f"{label} at layer {reported[0]}, magnitude {reported[1]:g} (%)"
-            yield row(quantity, partial(_average_at, reported, average))
+        for average, label in LABELS.items():
+            unit = "nats" if average in EFFECTS else "%"
+            quantity = f"{label} at {name_site(*reported)} ({unit})"
+            value = {"paper": find_reported_value(name, paper)} if average == PAPER_AVERAGE else {}
+            yield {**row(quantity, partial(_average_at, reported, average)), **value}
     if shared:
         yield from _compare_prompts(shared)
 
