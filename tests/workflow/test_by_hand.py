@@ -29,12 +29,12 @@ def test_an_edit_shows_at_once(edited: Checkout) -> None:
     before = pd.read_csv(edited.folder / file)
     edited.write(file, "none")
     edited.replace(
-        "workflow/memory_injections/analysis/tables.py", 'BEST_BY = ("mean", "median")', 'BEST_BY = ("median",)'
+        "workflow/memory_injections/analysis/tables.py", 'BEST_BY = (PAPER_AVERAGE, "effect")', 'BEST_BY = ("effect",)'
     )
     done = call(edited, "table3", file, "--configfile", "study.yaml")
     assert done.returncode == 0, done.stderr
-    by_median = before[before["best_by"] == "median"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(pd.read_csv(edited.folder / file), by_median)
+    by_effect = before[before["best_by"] == "effect"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pd.read_csv(edited.folder / file), by_effect)
 
 
 def test_a_file_that_no_rule_makes_is_one_sentence(finished: Checkout) -> None:

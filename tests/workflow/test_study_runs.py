@@ -55,10 +55,13 @@ def test_attribution(finished: Checkout) -> None:
 def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
-        "table1", "table2", "table3", "robustness", "curated_against_random", "scorecard", "claims",
-        "headline", "headline_prompts",
+        "table1", "table2", "table3", "evidence", "contrasts", "last_hops", "sites", "explicit_prompts", "claims",
+        "headline", "headline_prompts", "scorecard",
     }  # fmt: skip
-    assert set(tables["curated_against_random"]["memories"]) == {"nouns"}
+    assert set(tables["contrasts"]["memories"]) == {"nouns"}
+    assert len(tables["evidence"]) == 2 * 4
+    hits = tables["sites"].query("dataset == 'mine' and memories == 'curated' and encoding == 'unembed'")
+    assert (hits["n_missed"] + hits["n_hit"] == 4).all()
     assert tables["scorecard"]["authors"].isna().all()
     assert list(tables["table1"]["dataset"]) == ["mine", "mine", "web", "web"]
     assert list(tables["table1"]["n_prompts"]) == [4, 4, 3, 3]
@@ -68,17 +71,17 @@ def test_tables(finished: Checkout) -> None:
     curated = table3[table3["memories"] == "curated"]
     assert (curated["n_prompts"] == 4).all()
     cells = pd.read_parquet(finished.folder / "results/tiny/injections/llama/mine/curated.unembed.parquet")
-    best = curated.query("encoding == 'unembed' and best_by == 'mean'").iloc[0]
-    change = 100 * (cells["p_injected"] / cells["p_obscure"] - 1)
-    means = change.groupby([cells["layer"], cells["magnitude"]]).mean()
-    assert best["mean"] == pytest.approx(means.max(), rel=1e-4)
+    best = curated.query("encoding == 'unembed' and best_by == 'effect'").iloc[0]
+    effects = np.log(cells["p_injected"].astype("float64") / cells["p_obscure"])
+    means = effects.groupby([cells["layer"], cells["magnitude"]]).mean()
+    assert best["effect"] == pytest.approx(means.max(), abs=1e-4)
     assert means.idxmax() == (best["layer"], best["magnitude"])
 
 
 def test_figures_show_something(finished: Checkout) -> None:
     pngs = sorted((finished.folder / "results/tiny/figures").glob("*.png"))
     kinds = {path.name.split(".")[0] for path in pngs}
-    assert kinds == {"attribution", "change", "comparison", "distribution"}
+    assert kinds == {"attribution", "change", "comparison", "distribution", "effect"}
     kinds_of_injection = ["curated.layer", "curated.unembed", "nouns.unembed", "verbs.embed"]
     assert {path.stem for path in pngs} == {
         f"{figure}.llama.{dataset}{of}"
@@ -88,6 +91,7 @@ def test_figures_show_something(finished: Checkout) -> None:
             "change": [f".{kind}" for kind in kinds_of_injection],
             "comparison": [".unembed"],
             "distribution": [f".{kind}" for kind in kinds_of_injection],
+            "effect": [f".{kind}" for kind in kinds_of_injection],
         }.items()
         for of in subjects
     }
@@ -103,8 +107,11 @@ def test_report_stands_alone(finished: Checkout) -> None:
     manifest = json.loads((finished.folder / "results/shared/models/llama/manifest.json").read_text())
     assert manifest["files"]["model.safetensors"] in page
     assert "attribution in float32, injections in float32" in page
-    for heading in ("Data", "Attribution", "Injections", "Best sites", "Caveats", "How it was made"):
-        assert heading in page
+    headings = re.findall(r'<h2 id="\w+">([^<]+)</h2>', page)
+    assert headings == [
+        "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites", "Caveats",
+        "How it was made",
+    ]  # fmt: skip
 
 
 def test_explorer_has_every_sweep(finished: Checkout) -> None:
