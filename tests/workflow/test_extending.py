@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
 import pandas as pd
 import yaml
 from checkout import Checkout, copy_project
@@ -13,11 +14,16 @@ from conftest import PAIRS, ROOT, tiny_study
 LIBRARY = Path("workflow/memory_injections")
 
 
-def read_code(section: str, language: str) -> str:
-    """The only code block in a language in a section of the page."""
+def list_code(section: str, language: str) -> list[str]:
+    """The code blocks in a language in a section of the page."""
     page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
     text = page.split(f"\n## {section}\n")[1].split("\n## ")[0]
-    (code,) = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def read_code(section: str, language: str) -> str:
+    """The only code block in a language in a section of the page."""
+    (code,) = list_code(section, language)
     return dedent(code)
 
 
@@ -27,13 +33,16 @@ def insert_before(path: Path, mark: str, code: str) -> None:
     path.write_text(text.replace(mark, f"{code}{mark}"), encoding="utf-8")
 
 
-def test_a_figure_and_a_source_of_prompts_are_in_the_report(
+def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
     tiny_models: dict[str, Path], tmp_path: Path, python: Path
 ) -> None:
     copy_project(tmp_path)
     with (tmp_path / LIBRARY / "pages" / "figures.py").open("a", encoding="utf-8") as file:
         file.write(f"\n\n{read_code('A figure', 'python')}")
     insert_before(tmp_path / "workflow/report/figures.rst", "} %}", read_code("A figure", "rst"))
+    column, score = list_code("A metric of a cell", "python")
+    insert_before(tmp_path / LIBRARY / "sweeps/cells.py", '    "top_token_id": pa.int32(),\n', column)
+    insert_before(tmp_path / LIBRARY / "injection/cell_computer.py", '            "top_token_id": log_probs.argmax', score)
     code = read_code("A source of prompts", "python")
     insert_before(tmp_path / LIBRARY / "data" / "sources.py", "def list_data_sources", f"{code}\n\n")
 
@@ -49,5 +58,8 @@ def test_a_figure_and_a_source_of_prompts_are_in_the_report(
     assert "<h3>Rank by site</h3>" in page
     assert "Median rank of the answer after the injection, over layer and magnitude." in page
     assert figure.name in page
+    cells = pd.read_parquet(tmp_path / "results/tiny/injections/tiny/lines/curated.unembed.parquet")
+    # The vocabulary has 50,257 tokens, and a randomly initialised model prefers few of them.
+    assert cells["entropy"].between(1, np.log(50_257)).all()
     first = json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0])
     assert first["obscure_prompt"] in page
