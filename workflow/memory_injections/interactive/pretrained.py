@@ -27,7 +27,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from memory_injections.atomic_files import replace_folder
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import HookedEngine
-from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.injection.validation import Positions
 from memory_injections.models.checkpoints import check_model_folder, fetch_model, read_manifest
 from memory_injections.models.lens import Lens
@@ -120,13 +120,12 @@ class Pretrained:
     @contextmanager
     def injecting(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> Iterator[None]:
         """Within the block, add these vectors, one for each row, to the layer's attention output at every position."""
+        parts = self.engine.components
 
         def add(_: nn.Module, __: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (output[0] + vectors[:, None], *output[1:])
-            return output + vectors[:, None]
+            return set_first(output, get_first(output) + vectors[:, None] / parts.attn_scale)
 
-        handle = self.engine.components.attention[layer].register_forward_hook(add)
+        handle = parts.attn_out[layer].register_forward_hook(add)
         try:
             yield
         finally:
