@@ -135,12 +135,16 @@ OTHERS: dict[str, Family] = {
     "Phi": Family("phi", USUAL),
     "Phi-3": Family("phi3", GROUPED),
     "Qwen2, Qwen2.5": Family("qwen2", GROUPED),
+    "Qwen2 MoE": Family(
+        "qwen2_moe", {**GROUPED, **EXPERTS, "shared_expert_intermediate_size": 16, "decoder_sparse_step": 1}
+    ),
     "Qwen3": Family("qwen3", HEADS),
     "Qwen3 MoE": Family("qwen3_moe", {**HEADS, **EXPERTS, "decoder_sparse_step": 1}),
     "Seed-OSS": Family("seed_oss", HEADS),
     "SmolLM3": Family("smollm3", GROUPED),
     "StableLM": Family("stablelm", GROUPED),
     "StarCoder2": Family("starcoder2", {**GROUPED, **LOCAL}),
+    "Youtu": Family("youtu", LATENT),
 }  # fmt: skip
 
 # What TransformerLens maps, but memories cannot be injected into.
@@ -159,7 +163,7 @@ REFUSED: dict[str, Family] = {
     "Falcon with grouped heads (Falcon-40B)": Family(
         "falcon", {**FALCON, "num_kv_heads": 2, "new_decoder_architecture": True}
     ),
-    "Falcon H1": Family("falcon_h1", HEADS),
+    "Falcon H1": Family("falcon_h1", {**HEADS, "mamba_n_heads": 4, "mamba_d_head": 4, "mamba_d_ssm": 16}),
     "Falcon Mamba": Family("falcon_mamba", {"hidden_size": 32, "num_hidden_layers": 3}),
     "gpt-oss": Family("gpt_oss", {**HEADS, **LOCAL, **FEW_EXPERTS, "num_hidden_layers": 4}),
     "Granite 4 hybrid": Family(
@@ -182,15 +186,11 @@ REFUSED: dict[str, Family] = {
         {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "ffn_dim": 64,
          "max_position_embeddings": 64, "word_embed_proj_dim": 16, "do_layer_norm_before": False},
     ),
-    "Qwen2 MoE": Family(
-        "qwen2_moe", {**GROUPED, **EXPERTS, "shared_expert_intermediate_size": 16, "decoder_sparse_step": 1}
-    ),
     "Qwen3-Next": Family("qwen3_next", {**HEADS, **EXPERTS}),
     "Qwen3.5": Family("qwen3_5_text", HEADS),
     "RecurrentGemma": Family("recurrent_gemma", GROUPED),
     "RWKV": Family("rwkv", {"hidden_size": 32, "num_hidden_layers": 3, "attention_hidden_size": 32}),
     "VaultGemma": Family("vaultgemma", {**HEADS, **LOCAL, "query_pre_attn_scalar": 8}),
-    "Youtu": Family("youtu", LATENT),
     "Zamba 2": Family(
         "zamba2",
         {**GROUPED, "num_hidden_layers": 4, "layer_types": ["mamba", "hybrid", "mamba", "mamba"],

@@ -1,12 +1,8 @@
 """The fast engine agrees with full passes of Hugging Face and of TransformerLens on a tiny model of every family."""
 
-import warnings
-from collections.abc import Callable
-
 import pytest
 import torch
 from architectures import OTHERS, QUICK, Family
-from memory_injections.injection.engine import CleanPass
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.models.tokenisation import pad
@@ -17,8 +13,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LENGTHS = (2, 5, 6, 11)
-FAMILIES = {**QUICK, **OTHERS}
-each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+each_family = pytest.mark.parametrize(
+    "family", [*QUICK.values(), *(pytest.param(family, marks=pytest.mark.slow) for family in OTHERS.values())],
+    ids=[*QUICK, *OTHERS],
+)  # fmt: skip
 
 
 def draw_cells(engine: SkippingEngine) -> tuple[list[list[int]], list[int], Tensor, Tensor]:
@@ -59,7 +57,7 @@ def test_fast_engine_equals_full_passes(family: Family, tokenizer: PreTrainedTok
         alone = run_alone(model, rows[row], parts.attn_out[layer], vectors[cell] / parts.attn_scale)
         torch.testing.assert_close(injected[cell], alone, rtol=0, atol=2e-4)
     assert (injected - clean.logits[prompts].log_softmax(dim=1)).abs().max() > 0.1
-    # TransformerLens' hooks say what an attention adds to the residual stream. The bridge changes the model: it is last.
+    # TransformerLens' hooks say what attention adds to the residual stream. A bridge changes the model: it comes last.
     hooked = HookedEngine(boot_bridge(model, tokenizer))
     theirs = hooked.clean(*pad(rows, CPU[0]))
     torch.testing.assert_close(clean.logits.log_softmax(1), theirs.logits.log_softmax(1), rtol=0, atol=2e-4)

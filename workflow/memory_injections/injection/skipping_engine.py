@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
+from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass, select_last
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components
@@ -82,9 +83,7 @@ class SkippingEngine:
             return self._inject_together(clean, layers, prompts, vectors)
         starts = [index for index, layer in enumerate(layers) if layer not in layers[:index]]
         same_layer = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
-        return torch.cat(
-            [self._inject_together(clean, layers[own], prompts[own], vectors[own]) for own in same_layer]
-        )
+        return torch.cat([self._inject_together(clean, layers[own], prompts[own], vectors[own]) for own in same_layer])
 
     def _inject_together(
         self,
@@ -167,6 +166,10 @@ class SkippingEngine:
             for module in (*parts.blocks, *parts.attention, *parts.attn_out):
                 stack.callback(module.register_forward_hook(self._learn_form).remove)
             expected = self.model(input_ids=tokens, use_cache=False).logits
+        if resid_pre[0].ndim != 3:
+            raise UnsupportedArchitectureError(
+                type(self.model).__name__, "its blocks read several residual streams at once"
+            )
         handle = parts.blocks[0].register_forward_pre_hook(lambda _, args: (resid_pre[0], *args[1:]))
         try:
             found = self.model(input_ids=tokens[:1], use_cache=False).logits

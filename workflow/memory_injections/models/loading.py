@@ -122,7 +122,7 @@ class Components:
         try:
             return parent.get_submodule(str(component.name))
         except AttributeError:
-            raise self._refuse(f"a {type(parent).__name__} in it has no part {component.name}") from None
+            raise self._refuse(f"its {type(parent).__name__} has no {component.name}") from None
 
     def _refuse(self, reason: str) -> UnsupportedArchitectureError:
         return UnsupportedArchitectureError(self._architecture, reason)
@@ -131,7 +131,7 @@ class Components:
 def _find_attention_output(block: GeneralizedComponent) -> str:
     """Return the path within a block of the module whose output TransformerLens calls `hook_attn_out`."""
     # Where blocks scale what they add, the hook is a point of its own, without an alias.
-    *path, _ = block.hook_aliases.get("hook_attn_out", "attn.hook_out").split(".")
+    *path, _ = str(block.hook_aliases.get("hook_attn_out", "attn.hook_out")).split(".")
     names = []
     for name in path:
         block = block.submodules[name]
