@@ -149,8 +149,9 @@ def measure_model(config: PreTrainedConfig) -> ModelSize:
     """Count the weights of the model that a configuration describes."""
     model = build_without_weights(config)
     components = Components(model)
-    attention, writing = _count_weights(components.attention[-1]), _count_weights(components.last_writers[0])
     config = config.get_text_config()
+    n_experts = getattr(config, "num_experts_per_tok", None) or 1
+    attention, writing = _count_weights(components.attention[-1]), _count_weights(components.last_writers[0])
     return ModelSize(
         n_layers=len(components.blocks),
         n_heads=config.num_attention_heads,
@@ -159,9 +160,12 @@ def measure_model(config: PreTrainedConfig) -> ModelSize:
         n_parameters=model.num_parameters(),
         reading=attention - writing,
         writing=writing,
-        mlp=_count_weights(components.blocks[-1]) - attention,
+        mlp=_count_weights(components.blocks[-1], n_experts) - attention,
     )
 
 
-def _count_weights(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.ndim == 2)
+def _count_weights(module: nn.Module, n_experts: int = 1) -> int:
+    """Count the weights that a token is multiplied by: all matrices, and of stacked ones those of its experts."""
+    single = sum(weights.numel() for weights in module.parameters() if weights.ndim == 2)
+    stacked = sum(weights[0].numel() for weights in module.parameters() if weights.ndim == 3)
+    return single + n_experts * stacked
