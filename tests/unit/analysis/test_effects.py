@@ -41,7 +41,7 @@ def test_p_values_flip_the_signs_of_clusters() -> None:
     assert estimate_mean(values, clusters, seed=0).n_effective == pytest.approx(25 / 7)
     many = np.random.default_rng(0).normal(0.3, 1, 50)
     by_t = 2 * t.sf(many.mean() / (many.std(ddof=1) / np.sqrt(50)), 49)
-    assert estimate_mean(many, np.arange(50), seed=0).p == pytest.approx(by_t, rel=0.15)
+    assert estimate_mean(many, np.arange(50), seed=0).p == pytest.approx(by_t, rel=0.35)
 
 
 def test_estimates_of_hardly_any_prompts() -> None:
