@@ -6,6 +6,7 @@ centred over the vocabulary, value biases folded into the output bias.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,11 @@ class Lens:
     def of(cls, bridge: "TransformerBridge") -> "Lens":
         """Take the lens of a bridge from `loading.load_bridge`."""
         return cls(*(getattr(bridge, field.name).detach().float().contiguous() for field in fields(cls)))
+
+    @cached_property
+    def is_centred(self) -> bool:
+        """Whether the mean over d_model is taken out, because the model ignores it (LayerNorm)."""
+        return bool(self.W_U.mean(dim=0).abs().max() < 1e-4 * self.W_U.abs().max())
 
     def save(self, path: Path) -> None:
         """Write the lens as one safetensors file."""
