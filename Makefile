@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 GPU ?= h100
 
 .DEFAULT_GOAL := help
-.PHONY: help study lint fix unit test test-slurm bench plan schema lock
+.PHONY: help study lint fix unit test test-slurm bench plan schema architectures lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -34,7 +34,7 @@ fix: .venv/dev-installed ## fix what the linters can fix
 unit test: export OMP_NUM_THREADS := 1
 
 unit: .venv/dev-installed ## test the library: a minute, no network
-	$(BIN)/pytest --numprocesses 2 --dist worksteal -m 'not network' tests/unit
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m 'not network and not slow' tests/unit
 
 test: lint ## everything that CI runs: linters, library, workflow, pages
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
@@ -50,6 +50,9 @@ plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a 
 
 schema: .venv/study-installed ## regenerate the config's schema and key table after a change to its model
 	$(BIN)/python -m memory_injections.config.reference --schema workflow/schemas/config.schema.json --readme config/README.md
+
+architectures: .venv/dev-installed ## write the table of docs/architectures.md anew, from tiny models of every family
+	PYTHONPATH=tests $(BIN)/python -m architecture_table docs/architectures.md
 
 lock: ## update constraints.txt to the newest versions that pyproject.toml allows, from a temporary environment
 	set -e; venv=$$(mktemp -d); trap 'rm -rf "$$venv"' EXIT; \

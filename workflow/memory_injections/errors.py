@@ -37,3 +37,11 @@ class UnknownWordsError(StudyError):
     def __init__(self, memories: str, allowed: list[str]) -> None:
         super().__init__(f"the word list has no column {memories!r}; allowed: {', '.join(allowed)}")
         self.memories, self.allowed = memories, allowed
+
+
+class UnsupportedArchitectureError(StudyError):
+    """A model of an architecture that memories cannot be injected into."""
+
+    def __init__(self, architecture: str, reason: str) -> None:
+        super().__init__(f"architecture {architecture} is not supported because {reason}; use another model")
+        self.architecture = architecture

@@ -5,6 +5,8 @@ rule activations:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
+        # Nothing is computed with a model whose forms disagree; activations do not depend on the engine otherwise.
+        check=ancient(rules.lens.output.check),
         pairs=rules.pairs.output[0],
     output:
         "results/shared/activations/{model}/{dataset}.{bos}.safetensors",

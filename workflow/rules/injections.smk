@@ -6,7 +6,7 @@ rule cells:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
-        lens=rules.lens.output[0],
+        lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
         words=rules.words.output if STUDY.list_random_memories() else [],

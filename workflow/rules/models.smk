@@ -43,12 +43,14 @@ rule model:
         "../scripts/model.py"
 
 
+# Also checks, once per model, that its forms agree; what is computed with the model waits for it.
 rule lens:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
     output:
-        "results/shared/models/{model}/lens.safetensors",
+        lens="results/shared/models/{model}/lens.safetensors",
+        check="results/shared/models/{model}/check.json",
     log:
         "logs/shared/models/{model}/lens.log",
     cache: True

@@ -1,22 +1,24 @@
-"""The processed weights that translate between residual stream and vocabulary."""
+"""The processed weights that translate between residual stream and vocabulary, and the check of the model's forms."""
 
+import json
 from pathlib import Path
 
 import torch
 from _job import start_job
-from memory_injections.atomic_files import replace_file
+from memory_injections.atomic_files import replace_file, write_text
+from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.models.lens import Lens
-from memory_injections.models.loading import load_bridge
 
 
-def write_lens(checkpoint: Path, output: Path) -> None:
-    """Process a model's weights on the CPU and save those that the study reads."""
-    lens = Lens.of(load_bridge(checkpoint, [torch.device("cpu")]))
-    with replace_file(output) as path:
-        lens.save(path)
+def write_lens(checkpoint: Path, lens: Path, check: Path) -> None:
+    """Process a model's weights on the CPU, save those that the study reads, and how far the model's forms differ."""
+    bridge, differences = load_checked_bridge(checkpoint, torch.device("cpu"))
+    with replace_file(lens) as path:
+        Lens.of(bridge).save(path)
+    write_text(json.dumps({"differences": differences}, indent=2) + "\n", check)
 
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
         torch.set_num_threads(job.threads)
-        write_lens(Path(job.input.checkpoint), Path(job.output[0]))
+        write_lens(Path(job.input.checkpoint), Path(job.output.lens), Path(job.output.check))

@@ -1,8 +1,11 @@
 """Parsing a config: what is allowed, and what it means."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from conftest import ROOT
 from memory_injections.config.study import parse_study
 from memory_injections.errors import StudyError
 from memory_injections.sweeps.grid import LayerStep
@@ -18,6 +21,14 @@ def test_defaults() -> None:
     assert study.list_kinds() == [("curated", "unembed")]
     assert study.injection[0].magnitudes == tuple(range(1, 16))
     assert (study.attribution.top_k, study.attribution.bos) == (30, True)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
+def test_our_own_configs_are_valid(file: Path) -> None:
+    study = parse_study(yaml.safe_load(file.read_text(encoding="utf-8")))
+    assert file.stem in (study.study, "config", "mine")
+    assert study.list_sweeps() or study.is_reanalysis
+    assert set(study.shards if isinstance(study.shards, dict) else {}) <= set(study.models)
 
 
 def test_one_grid_and_a_list_of_grids() -> None:

@@ -38,13 +38,16 @@ def test_known_models_have_their_published_number_of_parameters() -> None:
         "openai-community/gpt2": 124.4, "openai-community/gpt2-large": 774.0, "openai-community/gpt2-xl": 1557.6,
         "EleutherAI/gpt-neo-125m": 125.2, "EleutherAI/gpt-neo-1.3B": 1315.6, "EleutherAI/gpt-neo-2.7B": 2651.3,
         "EleutherAI/gpt-j-6b": 6050.9, "EleutherAI/gpt-neox-20b": 20554.6, "meta-llama/Llama-2-7b-hf": 6738.4,
+        "EleutherAI/pythia-70m": 70.4, "EleutherAI/pythia-12b": 11846.1, "Qwen/Qwen2.5-0.5B": 494.0,
+        "meta-llama/Llama-3.2-1B": 1235.8, "google/gemma-2-2b": 2614.3, "google/gemma-3-1b-pt": 999.9,
+        "allenai/OLMo-2-0425-1B": 1484.9,
     }  # fmt: skip
     for repo, millions in published.items():
         size = measure_model(AutoConfig.for_model(**read_known()["models"][repo]))
         assert size.n_parameters / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["config", "paper", "followup"])
+@pytest.mark.parametrize("name", ["config", "paper", "followup", "scaling", "modern"])
 def test_every_model_and_data_set_of_our_configs_is_known(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,8 +28,8 @@ def injecting(
 
     One vector goes to all rows of a batch; several go to one row each. They are added at every position, BOS included,
     as in the paper, or only at `positions`. With `head`, they are added to that head's `hook_result` instead of
-    `hook_attn_out`. The effect is the same, because an attention output is the sum of its heads' results; where an
-    architecture does not show them, `hook_attn_out` is used.
+    `hook_attn_out`. The effect is the same, because an attention output is the sum of its heads' results; where it is
+    not, because of a norm behind it, or an architecture does not show them, `hook_attn_out` is used.
 
     The hook is removed when the block ends, even by an exception; other hooks stay. Raises `StudyError` for a layer,
     head or position that the model or the prompt does not have.
@@ -54,7 +54,8 @@ def injecting(
 @contextmanager
 def _show_head_results(bridge: TransformerBridge, layer: int) -> Iterator[bool]:
     """Within the block, have the model compute each head's result; yield whether the layer can."""
-    offered = bool(getattr(bridge.blocks[layer].attn, "supports_attn_result", False))
+    block = bridge.blocks[layer]
+    offered = bool(getattr(block.attn, "supports_attn_result", False)) and "ln1_post" not in block.submodules
     before = bool(bridge.cfg.use_attn_result)
     if offered:
         bridge.set_use_attn_result(True)

@@ -9,6 +9,7 @@ see each prompt's last position only.
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
+from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass, select_last
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components
@@ -36,7 +38,8 @@ class SkippingEngine:
         self.components = Components(model)
         self.device = model.device
         self.dtype = model.dtype
-        self._n_outputs: dict[nn.Module, int] = {}
+        self._forms: dict[nn.Module, tuple[type, int]] = {}
+        self._is_one_row_enough = self._probe_model()
 
     @property
     def n_layers(self) -> int:
@@ -48,18 +51,15 @@ class SkippingEngine:
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
     ) -> CleanPass:
         """Run prompts without injection, and record what injections into `layers` (by default all) start from."""
-        n_prompts, rows = len(tokens), _repeat_rows(len(tokens), tokens.device)
+        parts, n_prompts, rows = self.components, len(tokens), _repeat_rows(len(tokens), tokens.device)
         resid_pre: dict[int, Tensor] = {}
         attn_out: dict[int, Tensor] = {}
         with ExitStack() as stack:
-            for layer, (block, attention) in enumerate(
-                zip(self.components.blocks, self.components.attention, strict=True)
-            ):
-                stack.callback(block.register_forward_hook(self._count_outputs).remove)
-                stack.callback(attention.register_forward_hook(self._count_outputs).remove)
+            for layer, (block, out) in enumerate(zip(parts.blocks, parts.attn_out, strict=True)):
                 if layers is None or layer in layers:
+                    keep_output = _keep_output(attn_out, layer, parts.attn_scale)
                     stack.callback(block.register_forward_pre_hook(_keep_input(resid_pre, layer)).remove)
-                    stack.callback(attention.register_forward_hook(_keep_output(attn_out, layer)).remove)
+                    stack.callback(out.register_forward_hook(keep_output).remove)
             logits = self._compute_last_logits(tokens[rows], lengths[rows])[:n_prompts]
         for kept in (resid_pre, attn_out):
             kept.update({layer: values[:n_prompts] for layer, values in kept.items()})
@@ -79,6 +79,20 @@ class SkippingEngine:
         in `layers[i]` to the prompt in row `prompts[i]` of `clean`. `layers` must be in ascending order, because
         cells join the batch at their layers.
         """
+        if self._is_one_row_enough:
+            return self._inject_together(clean, layers, prompts, vectors)
+        starts = [index for index, layer in enumerate(layers) if layer not in layers[:index]]
+        same_layer = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
+        return torch.cat([self._inject_together(clean, layers[own], prompts[own], vectors[own]) for own in same_layer])
+
+    def _inject_together(
+        self,
+        clean: CleanPass,
+        layers: Sequence[int],
+        prompts: Int[Tensor, " cell"],
+        vectors: Float[Tensor, "cell d_model"],
+    ) -> Float[Tensor, "cell vocab"]:
+        """Return the logits of cells of any layers or, where one row of tokens is not enough, of one layer."""
         n_filling = max(0, MIN_ROWS - layers.count(layers[0]))
         rows = torch.arange(-n_filling, len(prompts), device=prompts.device).clamp(min=0)
         prompts, vectors = prompts[rows], _take_rows(vectors, rows)
@@ -89,20 +103,26 @@ class SkippingEngine:
                 if not stop:
                     stack.enter_context(_replace_forward(block, self._build_skip(block, None)))
                 elif stop > start:
-                    joining = _JoiningCells(clean, layer, start, prompts[start:stop], vectors[start:stop])
-                    self._let_join(stack, joining, block, self.components.attention[layer])
+                    scale = self.components.attn_scale
+                    joining = _JoiningCells(clean, layer, start, prompts[start:stop], vectors[start:stop], scale)
+                    self._let_join(stack, joining, layer)
                 start = stop
-            # One row stands for all: positions and masks are the same for every row.
-            return self._compute_last_logits(clean.tokens[:1], _take_rows(clean.lengths, prompts))[n_filling:]
+            tokens = clean.tokens[:1] if self._is_one_row_enough else clean.tokens[prompts]
+            return self._compute_last_logits(tokens, _take_rows(clean.lengths, prompts))[n_filling:]
 
-    def _let_join(self, stack: ExitStack, joining: "_JoiningCells", block: nn.Module, attention: nn.Module) -> None:
+    def _let_join(self, stack: ExitStack, joining: "_JoiningCells", layer: int) -> None:
         """Let cells join the batch before a block, and pass by that block's attention."""
-        stack.callback(block.register_forward_pre_hook(joining.extend_block_input).remove)
+        parts = self.components
+        attention, out = parts.attention[layer], parts.attn_out[layer]
+        stack.callback(parts.blocks[layer].register_forward_pre_hook(joining.extend_block_input).remove)
         if joining.start:
             stack.callback(attention.register_forward_pre_hook(joining.trim_attention_input, with_kwargs=True).remove)
-            stack.callback(attention.register_forward_hook(joining.extend_attention_output).remove)
-        else:
-            stack.enter_context(_replace_forward(attention, self._build_skip(attention, joining.inject())))
+            stack.callback(out.register_forward_hook(joining.extend_attention_output).remove)
+            return
+        attn_out = joining.inject()
+        # An attention whose own part is replaced does something else with it, such as adding the residual stream.
+        for module in (out,) if out in attention.modules() else (attention, out):
+            stack.enter_context(_replace_forward(module, self._build_skip(module, attn_out)))
 
     def _compute_last_logits(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
@@ -114,26 +134,63 @@ class SkippingEngine:
         """
 
         def select(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            if args[0].ndim != 3:  # the block has joined rows and positions
+                return args
             return (select_last(args[0], lengths[: len(args[0])])[:, None], *args[1:])
+
+        def spread(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            if args[0].ndim == 3 and get_first(output).ndim == 2:  # the MLP has joined them
+                return set_first(output, get_first(output)[:, None].expand(-1, tokens.shape[1], -1))
 
         unembed = self.components.unembed
         with sdpa_kernel(ATTENTION, set_priority=True), ExitStack() as stack:
             for module in (*self.components.last_writers, unembed):
                 stack.callback(module.register_forward_pre_hook(select).remove)
+            for module in self.components.last_writers:
+                stack.callback(module.register_forward_hook(spread).remove)
             if unembed.weight.dtype != torch.float32:
                 stack.enter_context(_replace_forward(unembed, lambda hidden: _unembed_in_float32(unembed, hidden)))
             return self.model(input_ids=tokens, use_cache=False).logits[:, 0].float()
 
-    def _count_outputs(self, module: nn.Module, _: Any, output: Any) -> None:
-        self._n_outputs[module] = len(output) if isinstance(output, tuple) else 0
+    @torch.inference_mode()
+    def _probe_model(self) -> bool:
+        """Learn the forms of modules' outputs; return whether one row of tokens may stand for all rows of a batch.
+
+        It may if positions, masks and whatever else the model makes of its tokens are the same for every row, and of
+        no particular number of rows: two rows of a residual stream then give the same logits with one row of tokens.
+        """
+        parts, tokens = self.components, torch.tensor([[0, 1], [1, 0]], device=self.device)
+        resid_pre: dict[int, Tensor] = {}
+        with ExitStack() as stack:
+            stack.callback(parts.blocks[0].register_forward_pre_hook(_keep_input(resid_pre, 0)).remove)
+            for module in (*parts.blocks, *parts.attention, *parts.attn_out):
+                stack.callback(module.register_forward_hook(self._learn_form).remove)
+            expected = self.model(input_ids=tokens, use_cache=False).logits
+        if resid_pre[0].ndim != 3:
+            raise UnsupportedArchitectureError(
+                type(self.model).__name__, "its blocks read several residual streams at once"
+            )
+        handle = parts.blocks[0].register_forward_pre_hook(lambda _, args: (resid_pre[0], *args[1:]))
+        try:
+            found = self.model(input_ids=tokens[:1], use_cache=False).logits
+        except (RuntimeError, ValueError):  # a number of rows that does not fit
+            return False
+        finally:
+            handle.remove()
+        return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+    def _learn_form(self, module: nn.Module, _: Any, output: Any) -> None:
+        """Remember the output's type and length, if it is a sequence."""
+        if not isinstance(output, Tensor):
+            self._forms[module] = type(output), len(output)
 
     def _build_skip(self, module: nn.Module, value: Tensor | None) -> Callable[..., Any]:
         """Build a forward that returns `value` (None: its input) in the form of the module's own output."""
-        n_outputs = self._n_outputs[module]
+        form = self._forms.get(module)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             output = args[0] if value is None else value
-            return (output, *[None] * (n_outputs - 1)) if n_outputs else output
+            return form[0]([output, *[None] * (form[1] - 1)]) if form else output
 
         return forward
 
@@ -148,15 +205,17 @@ class _JoiningCells:
         start: int,
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
+        scale: float,
     ) -> None:
-        self.start = start
+        self.start, self.scale = start, scale
         self.resid_pre, self.attn_out = clean.resid_pre[layer], clean.attn_out[layer]
         self.prompts, self.vectors = prompts, vectors
 
     def inject(self) -> Float[Tensor, "cell pos d_model"]:
-        """Return the attention output of the clean pass with the cells' vectors added."""
+        """Return the output of the clean pass with the cells' vectors added, before the block scales it."""
         attn_out = _take_rows(self.attn_out, self.prompts)
-        return attn_out + self.vectors.to(attn_out)[:, None]
+        attn_out = attn_out + self.vectors.to(attn_out)[:, None]
+        return attn_out if self.scale == 1 else attn_out / self.scale
 
     def extend_block_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Add the cells' rows to the block's input."""
@@ -171,9 +230,8 @@ class _JoiningCells:
 
     def extend_attention_output(self, _: nn.Module, __: Any, output: Any) -> Any:
         """Add the cells' injected rows to the attention's output."""
-        computed = output[0] if isinstance(output, tuple) else output
-        rows = torch.cat([computed, self.inject().to(computed.device)])
-        return (rows, *output[1:]) if isinstance(output, tuple) else rows
+        computed = get_first(output)
+        return set_first(output, torch.cat([computed, self.inject().to(computed.device)]))
 
 
 def _keep_input(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
@@ -183,11 +241,21 @@ def _keep_input(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
     return hook
 
 
-def _keep_output(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:
+def _keep_output(kept: dict[int, Tensor], layer: int, scale: float) -> Callable[..., None]:
     def hook(_: nn.Module, __: Any, output: Any) -> None:
-        kept[layer] = output[0] if isinstance(output, tuple) else output
+        kept[layer] = get_first(output) if scale == 1 else get_first(output) * scale
 
     return hook
+
+
+def get_first(output: Any) -> Tensor:
+    """Return the tensor that a module returns, first of several or alone."""
+    return output if isinstance(output, Tensor) else output[0]
+
+
+def set_first(output: Any, value: Tensor) -> Any:
+    """Return a module's output with another tensor in the place of `get_first`'s."""
+    return value if isinstance(output, Tensor) else type(output)([value, *output[1:]])
 
 
 @contextmanager

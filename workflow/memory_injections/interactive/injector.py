@@ -39,7 +39,7 @@ from memory_injections.interactive.generation import Continuation, continue_prom
 from memory_injections.interactive.hooked_model import HookedModel
 from memory_injections.interactive.injectable_model import InjectableModel
 from memory_injections.interactive.pretrained import DEFAULT, Pretrained
-from memory_injections.models.lens import read_in_vocabulary
+from memory_injections.models.lens import compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
 from memory_injections.models.tokenisation import Prompt, pad, tokenise_memory, tokenise_prompt
@@ -225,9 +225,9 @@ class Injector:
             tokens = torch.tensor([ids], device=bridge.W_E.device)
             names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
             _, cache = bridge.run_with_cache(tokens, names_filter=names)
-            for layer, name in zip(layers, names, strict=True):
-                z = cache[name][0, -1].float().to(lens.W_O.device)
-                top = read_in_vocabulary(lens, torch.einsum("hd,hdm->hm", z, lens.W_O[layer])).topk(top_k, dim=-1)
+            z = torch.stack([cache[name][0, -1].float() for name in names]).to(lens.W_O.device)
+            for layer, results in zip(layers, compute_head_results(lens.select(layers), z), strict=True):
+                top = read_in_vocabulary(lens, results).topk(top_k, dim=-1)
                 heads, ranks = np.indices(top.indices.shape)
                 columns = {
                     "layer": layer,

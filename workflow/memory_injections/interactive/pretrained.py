@@ -27,7 +27,8 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from memory_injections.atomic_files import replace_folder
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import HookedEngine
-from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.injection.load_check import load_checked_bridge
+from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.injection.validation import Positions
 from memory_injections.models.checkpoints import check_model_folder, fetch_model, read_manifest
 from memory_injections.models.lens import Lens
@@ -53,7 +54,7 @@ class Pretrained:
     """A pretrained model in float32, its parts loaded when they are first used (an `InjectableModel`).
 
     `folder` has the model in Hugging Face format. `lens` is the file of its lens; without one, the lens is taken from
-    the model itself.
+    the model itself, after the check that a study makes before (`injection.load_check`).
     """
 
     def __init__(self, folder: Path, lens: Path | None, device: torch.device) -> None:
@@ -102,7 +103,9 @@ class Pretrained:
     @cached_property
     def bridge(self) -> TransformerBridge:
         """The model in TransformerLens, its weights processed."""
-        return load_bridge(self.folder, [self.device])
+        if self._lens_file:
+            return load_bridge(self.folder, [self.device])
+        return load_checked_bridge(self.folder, self.device, self.engine)[0]
 
     @cached_property
     def lens(self) -> Lens:
@@ -120,13 +123,12 @@ class Pretrained:
     @contextmanager
     def injecting(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> Iterator[None]:
         """Within the block, add these vectors, one for each row, to the layer's attention output at every position."""
+        parts = self.engine.components
 
         def add(_: nn.Module, __: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (output[0] + vectors[:, None], *output[1:])
-            return output + vectors[:, None]
+            return set_first(output, get_first(output) + vectors[:, None] / parts.attn_scale)
 
-        handle = self.engine.components.attention[layer].register_forward_hook(add)
+        handle = parts.attn_out[layer].register_forward_hook(add)
         try:
             yield
         finally:
@@ -181,5 +183,6 @@ def _fetch_into_cache(source: ModelSource, folder: Path) -> Path:
         manifest = fetch_model(source, checkpoint)
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         logger.info("processing the weights")
-        Lens.of(load_bridge(checkpoint, [torch.device("cpu")])).save(temporary / "lens.safetensors")
+        bridge, _ = load_checked_bridge(checkpoint, torch.device("cpu"))
+        Lens.of(bridge).save(temporary / "lens.safetensors")
     return folder

@@ -5,7 +5,8 @@ final norm's gain folded into W_U, W_U and the writing weights centred where the
 centred over the vocabulary, value biases folded into the output bias.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,23 +16,55 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from memory_injections.errors import UnsupportedArchitectureError
+
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 
 @dataclass(frozen=True)
 class Lens:
-    """Embedding, unembedding and the attention heads' output matrices, processed, in float32."""
+    """Embedding, unembedding and what attention writes with, processed, in float32.
+
+    Where a norm follows the attention, `norm_w` is its gain and `norm_eps` what it adds to the mean square.
+    """
 
     W_E: Float[Tensor, "d_vocab d_model"]
     W_U: Float[Tensor, "d_model d_vocab"]
     b_U: Float[Tensor, " d_vocab"]
     W_O: Float[Tensor, "layer head d_head d_model"]
+    b_O: Float[Tensor, "layer d_model"]
+    norm_w: Float[Tensor, "layer d_model"] | None = None
+    norm_eps: Float[Tensor, ""] | None = None
 
     @classmethod
     def of(cls, bridge: "TransformerBridge") -> "Lens":
-        """Take the lens of a bridge from `loading.load_bridge`."""
-        return cls(*(getattr(bridge, field.name).detach().float().contiguous() for field in fields(cls)))
+        """Take the lens of a bridge from `loading.load_bridge`.
+
+        Raises `UnsupportedArchitectureError` if the bridge does not show the heads' output matrices.
+        """
+        blocks = list(bridge.blocks)
+        if getattr(blocks[0].attn, "W_O", None) is None:
+            raise UnsupportedArchitectureError(
+                str(bridge.cfg.architecture), "TransformerLens does not show its heads' output matrices"
+            )
+        # Some blocks multiply what they add to the residual stream.
+        scale = getattr(blocks[0], "residual_contribution_scale", 1)
+        no_bias = torch.zeros_like(bridge.W_E[0])
+        biases = [getattr(block.attn, "b_O", None) for block in blocks]
+        written = [bridge.W_O * scale, torch.stack([no_bias if b_O is None else b_O for b_O in biases]) * scale]
+        norms = [block.ln1_post.original_component for block in blocks if "ln1_post" in block.submodules]
+        if norms:
+            # To a vector of ones, whose mean square is one, such a norm does hardly more than multiply it by the gain.
+            eps = torch.tensor(bridge.cfg.eps)
+            written += [torch.stack([norm(no_bias + 1) for norm in norms]) * (1 + eps).sqrt(), eps]
+        matrices = (bridge.W_E, bridge.W_U, bridge.b_U, *written)
+        return cls(*(matrix.detach().float().contiguous() for matrix in matrices))
+
+    def select(self, layers: Sequence[int]) -> "Lens":
+        """Return a lens for attention outputs of some layers only."""
+        norm_w = None if self.norm_w is None else self.norm_w[layers]
+        return replace(self, W_O=self.W_O[layers], b_O=self.b_O[layers], norm_w=norm_w)
 
     @cached_property
     def is_centred(self) -> bool:
@@ -40,7 +73,8 @@ class Lens:
 
     def save(self, path: Path) -> None:
         """Write the lens as one safetensors file."""
-        save_file({field.name: getattr(self, field.name).cpu() for field in fields(self)}, path)
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        save_file({name: tensor.cpu() for name, tensor in tensors.items() if tensor is not None}, path)
 
     @classmethod
     def load(cls, path: str | Path, device: torch.device) -> "Lens":
@@ -51,8 +85,31 @@ class Lens:
 def compute_head_results(
     lens: Lens, z: Float[Tensor, "... layer head d_head"]
 ) -> Float[Tensor, "... layer head d_model"]:
-    """Return what each head adds to the residual stream, [..., layer, head, d_model], from its `hook_z`."""
-    return torch.einsum("...lhd,lhdm->...lhm", z, lens.W_O)
+    """Return what each head adds to the residual stream, [..., layer, head, d_model], from its `hook_z`.
+
+    A norm behind the attention divides every head's part by the size of the whole.
+    """
+    # TransformerLens may cut z into other heads than W_O (DeepSeek's, whose values are narrower than their keys).
+    z = z.flatten(-2).unflatten(-1, lens.W_O.shape[1:3])
+    results = torch.einsum("...lhd,lhdm->...lhm", z, lens.W_O)
+    if lens.norm_w is None:
+        return results
+    return results * _scale_by_norm(lens, results.sum(dim=-2) + lens.b_O)[..., None, :]
+
+
+def compute_attention_output(
+    lens: Lens, z: Float[Tensor, "... layer head d_head"]
+) -> Float[Tensor, "... layer d_model"]:
+    """Return what attention adds to the residual stream as a whole: all heads and the output bias."""
+    whole = torch.einsum("...lhd,lhdm->...lm", z.flatten(-2).unflatten(-1, lens.W_O.shape[1:3]), lens.W_O) + lens.b_O
+    return whole if lens.norm_w is None else whole * _scale_by_norm(lens, whole)
+
+
+def _scale_by_norm(lens: Lens, whole: Float[Tensor, "... layer d_model"]) -> Float[Tensor, "... layer d_model"]:
+    """Return what the norm behind the attention multiplies its input by, from that input."""
+    assert lens.norm_w is not None
+    assert lens.norm_eps is not None
+    return lens.norm_w * (whole.square().mean(dim=-1, keepdim=True) + lens.norm_eps).rsqrt()
 
 
 def read_in_vocabulary(lens: Lens, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:

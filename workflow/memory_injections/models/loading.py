@@ -15,10 +15,10 @@ from transformer_lens.factories.architecture_adapter_factory import Architecture
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
-from transformer_lens.model_bridge.sources.transformers import determine_architecture_from_hf_config
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
 
+from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.models.sizes import ModelSize
 from memory_injections.terms import Precision
 
@@ -73,27 +73,70 @@ def load_bridge(folder: Path, devices: Sequence[torch.device]) -> TransformerBri
 class Components:
     """The parts of a plain Hugging Face model, found by TransformerLens' architecture adapter.
 
-    `last_writers` are the modules of the last block that write into its residual stream: its attention's output
-    matrix and its MLP.
+    Each of the `blocks` has in `attention` the module that computes its attention. What this adds to the residual
+    stream, TransformerLens' `blocks.l.hook_attn_out`, is the output of the block's module in `attn_out` times
+    `attn_scale`: of the attention itself, of a norm behind it, or of a matrix within it.
+
+    `last_writers` are the modules of the last block that its attention and its MLP write through, as far as the
+    adapter names them. Raises `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        config = build_bridge_config_from_hf(
-            model.config, determine_architecture_from_hf_config(model.config), model.name_or_path or "", model.dtype
-        )
-        names = ArchitectureAdapterFactory.select_architecture_adapter(config).get_component_mapping()
-        block, attention = names["blocks"], names["blocks"].submodules["attn"]
-        self.blocks = list(model.get_submodule(str(block.name)).children())
-        self.attention = [_get_part(parent, attention) for parent in self.blocks]
-        self.last_writers = [
-            _get_part(self.attention[-1], attention.submodules["o"]),
-            _get_part(self.blocks[-1], block.submodules["mlp"]),
-        ]
-        self.unembed = cast(nn.Linear, _get_part(model, names["unembed"]))
+        self._architecture = type(model).__name__
+        names = self._map_parts(model)
+        block = names["blocks"]
+        self.blocks = list(self._get_part(model, block).children())
+        out = _find_attention_output(block)
+        self.attention = [self._get_part(parent, block.submodules["attn"]) for parent in self.blocks]
+        self.attn_out = [parent.get_submodule(out) for parent in self.blocks]
+        self.attn_scale = float(getattr(block, "residual_contribution_scale", 1))
+        self.last_writers = self._list_writers(block)
+        self.unembed = cast(nn.Linear, self._get_part(model, names["unembed"]))
+        width = model.config.get_text_config().hidden_size
+        if self.unembed.weight.shape[1] != width:
+            raise self._refuse(f"its unembedding reads {self.unembed.weight.shape[1]} of {width} dimensions")
+
+    def _map_parts(self, model: PreTrainedModel) -> dict[str, GeneralizedComponent]:
+        """Return TransformerLens' description of the model's parts by their TransformerLens names."""
+        name = model.name_or_path or ""
+        try:
+            config = build_bridge_config_from_hf(model.config, self._architecture, name, model.dtype)
+            parts = ArchitectureAdapterFactory.select_architecture_adapter(config).get_component_mapping()
+        except ValueError as error:
+            raise self._refuse(f"TransformerLens does not map it ({error})") from error
+        if not {"blocks", "unembed"} <= parts.keys():
+            raise self._refuse("TransformerLens maps it to something else than one stack of blocks")
+        if "attn" not in parts["blocks"].submodules:
+            raise self._refuse("its blocks have no attention")
+        return parts
+
+    def _list_writers(self, block: GeneralizedComponent) -> list[nn.Module]:
+        """List the last block's modules whose input may be cut to the last position: attention's matrix and MLP."""
+        attention, mlp = block.submodules["attn"], block.submodules.get("mlp")
+        writers = [(self.attention[-1], attention.submodules.get("o"))]
+        if mlp is not None:  # without a module of its own, an MLP starts at its first matrix
+            writers.append((self.blocks[-1], mlp if mlp.name else mlp.submodules.get("in")))
+        return [self._get_part(parent, part) for parent, part in writers if part is not None]
+
+    def _get_part(self, parent: nn.Module, component: GeneralizedComponent) -> nn.Module:
+        try:
+            return parent.get_submodule(str(component.name))
+        except AttributeError:
+            raise self._refuse(f"its {type(parent).__name__} has no {component.name}") from None
+
+    def _refuse(self, reason: str) -> UnsupportedArchitectureError:
+        return UnsupportedArchitectureError(self._architecture, reason)
 
 
-def _get_part(parent: nn.Module, component: GeneralizedComponent) -> nn.Module:
-    return parent.get_submodule(str(component.name))
+def _find_attention_output(block: GeneralizedComponent) -> str:
+    """Return the path within a block of the module whose output TransformerLens calls `hook_attn_out`."""
+    # Where blocks scale what they add, the hook is a point of its own, without an alias.
+    *path, _ = str(block.hook_aliases.get("hook_attn_out", "attn.hook_out")).split(".")
+    names = []
+    for name in path:
+        block = block.submodules[name]
+        names.append(str(block.name))
+    return ".".join(names)
 
 
 def build_without_weights(config: PreTrainedConfig) -> PreTrainedModel:
@@ -106,6 +149,8 @@ def measure_model(config: PreTrainedConfig) -> ModelSize:
     """Count the weights of the model that a configuration describes."""
     model = build_without_weights(config)
     components = Components(model)
+    config = config.get_text_config()
+    n_experts = getattr(config, "num_experts_per_tok", None) or 1
     attention, writing = _count_weights(components.attention[-1]), _count_weights(components.last_writers[0])
     return ModelSize(
         n_layers=len(components.blocks),
@@ -115,9 +160,12 @@ def measure_model(config: PreTrainedConfig) -> ModelSize:
         n_parameters=model.num_parameters(),
         reading=attention - writing,
         writing=writing,
-        mlp=_count_weights(components.blocks[-1]) - attention,
+        mlp=_count_weights(components.blocks[-1], n_experts) - attention,
     )
 
 
-def _count_weights(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.ndim == 2)
+def _count_weights(module: nn.Module, n_experts: int = 1) -> int:
+    """Count the weights that a token is multiplied by: all matrices, and of stacked ones those of its experts."""
+    single = sum(weights.numel() for weights in module.parameters() if weights.ndim == 2)
+    stacked = sum(weights[0].numel() for weights in module.parameters() if weights.ndim == 3)
+    return single + n_experts * stacked

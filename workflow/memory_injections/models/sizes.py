@@ -45,8 +45,9 @@ class ModelSize:
 
     @property
     def lens_bytes(self) -> int:
-        """Memory of `lens.Lens`: embedding, unembedding with bias, and output matrices, in float32."""
-        return 4 * (2 * self.d_vocab * self.d_model + self.d_vocab + self.n_layers * self.writing)
+        """Memory of `lens.Lens`: embedding, unembedding and output matrices with biases, in float32."""
+        written = self.n_layers * (self.writing + self.d_model)
+        return 4 * (2 * self.d_vocab * self.d_model + self.d_vocab + written)
 
     @property
     def _unembedding(self) -> int:

@@ -144,7 +144,7 @@ def measure(
         model = AutoModelForCausalLM.from_config(deepcopy(CONFIGS[name]), dtype=dtype)
     model = fuse_activations(model.eval().requires_grad_(False))
     unembed = model.get_output_embeddings().weight.float()
-    lens = Lens(unembed, unembed.T, unembed[:, 0], unembed[None, None])
+    lens = Lens(unembed, unembed.T, unembed[:, 0], unembed[None, None], unembed[:1])
     injection_engine = SkippingEngine(model)
     computer = CellComputer(injection_engine, MemoryEncoder(injection_engine, tokenizer, lens))
 

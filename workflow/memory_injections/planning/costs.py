@@ -34,6 +34,8 @@ CELL_SECONDS = 10e-6
 HEAD_TOKEN_SECONDS = 1e-6
 # Python, its libraries, and the tables under way.
 START_BYTES = 2 * GIB
+# Tokens that run through a model while its forms are compared.
+CHECKED_TOKENS = 1000
 # How often weight processing holds the weights: measured on a CPU, the file's pages among them.
 PROCESSING = {"cpu": 3.5, "cuda": PROCESSING_COPIES}
 # Tensors as large as a batch's log-probabilities that live at once while it is scored, or while heads are read.
@@ -74,10 +76,11 @@ def plan_study(
 
 
 def estimate_lens(model: ModelSize) -> Job:
-    """What taking a model's lens costs: it is taken on the CPU, whatever the machine."""
+    """What taking a model's lens costs, and checking its forms: on the CPU, whatever the machine."""
     weights = model.weight_bytes()
     return _estimate(
         find_machine("cpu"),
+        flop=CHECKED_TOKENS * model.full_pass(1),
         loaded=weights,
         spread=PROCESSING["cpu"] * weights,
         working=0,
