@@ -9,6 +9,7 @@ import torch
 from conftest import PAIRS
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
+from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.cell_computer import CellComputer
@@ -55,7 +56,7 @@ class Bench:
     """A tiny model, its activations of a dozen prompt pairs, and a store."""
 
     def __init__(self, model: Path, folder: Path) -> None:
-        self.folder, self.pairs = folder, folder / "pairs.csv"
+        self.folder_of_model, self.folder, self.pairs = model, folder, folder / "pairs.csv"
         self.tokenizer, self.bridge, self.lens, self.engine = load(model)
         self.write_pairs(read_own_pairs(12))
 
@@ -73,7 +74,8 @@ class Bench:
         experiment = Experiment(
             NAMES["model"], NAMES["dataset"], sweeps, WORDS, seed, self.pairs, activations, self.tokenizer, words
         )
-        computer = CellComputer(self.engine, MemoryEncoder(self.engine, self.tokenizer, self.lens), yield_seconds=0)
+        encoder = MemoryEncoder(self.engine, self.tokenizer, self.lens, measure_residual_norms(activations))
+        computer = CellComputer(self.engine, encoder, yield_seconds=0)
         with CellStore(self.folder / store, about or {"precision": "float32"}, flush_seconds=0) as cells:
             table = pd.concat(experiment.run(computer, cells), ignore_index=True)
         return table, experiment.n_known, experiment.n_computed

@@ -75,7 +75,8 @@ def compute_findings(root: Path, name: str) -> dict[str, tuple[float, ...]]:
     of_shared = np.stack([effects[site] for site in shared], axis=1)
     contrast = of_shared - np.stack([baseline[site] for site in shared], axis=1)
     return {
-        "prompts (clusters)": (len(table), clusters.max() + 1),
+        "prompts": (len(table),),
+        "clusters of prompts (effectively)": (clusters.max() + 1, len(table) ** 2 / (np.bincount(clusters) ** 2).sum()),
         "explicit prompts are answered better": describe(
             np.log(table["answer_prob_exp"] / table["answer_prob_obs"]).to_numpy(), clusters
         ),
@@ -87,5 +88,7 @@ def compute_findings(root: Path, name: str) -> dict[str, tuple[float, ...]]:
         "the same by the median": (change.median(),),
         "mean effect there": (np.log(here["after"] / here["before"]).mean(),),
         "mean effect at sites chosen on other prompts": describe(cross_fit(all_sites, all_sites, clusters), clusters),
-        "the same, more than random words": describe(cross_fit(of_shared, contrast, clusters), clusters),
+        "curated minus random words, at sites swept with both": describe(
+            cross_fit(of_shared, contrast, clusters), clusters
+        ),
     }

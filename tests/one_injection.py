@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import torch
-from memory_injections.models.tokenisation import tokenise_prompt
+from memory_injections.models.tokenisation import Prompt, tokenise_prompt
 from slow_path import Model
 
 # The prompt has an odd number of tokens, so the engine pads it.
@@ -12,9 +12,10 @@ PROMPT, MEMORY, ANSWER = "The author of Das Kapital is buried in the great city 
 MAGNITUDE = 0.2
 
 
-def slow(model: Model, encoding: str, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities without and with the memory."""
-    ids = tokenise_prompt(model.tokenizer, PROMPT)
+def slow(model: Model, encoding: str, layer: int, answer: str | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities without and with the memory, where the answer is scored if there is one."""
+    own = tokenise_prompt(model.tokenizer, PROMPT)
+    ids = own if answer is None else list(Prompt.tokenise(model.tokenizer, PROMPT, answer).tokens)
     vector = MAGNITUDE * model.slow_vector(encoding, MEMORY, layer)
     return model.slow_log_probs(ids, layer, torch.zeros(())), model.slow_log_probs(ids, layer, vector)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.memory_vectors import TOKEN_ENCODINGS, MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm
-from memory_injections.models.tokenisation import find_first_token, load_tokenizer, tokenise_memory, tokenise_prompt
+from memory_injections.models.tokenisation import Prompt, load_tokenizer, tokenise_memory, tokenise_prompt
 from transformers import PreTrainedTokenizerBase
 
 CPU = [torch.device("cpu")]
@@ -49,10 +49,8 @@ class Model:
 def tokenise_pairs(pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> dict[str, Prompt]:
     """Tokenise the obscure prompts and answers of prompt pairs, by prompt_id."""
     return {
-        str(row.prompt_id): Prompt(
-            tokenise_prompt(tokenizer, row.obscure_prompt), find_first_token(tokenizer, row.answer)
-        )  # type: ignore[arg-type]
-        for row in pairs.itertuples()
+        str(pair["prompt_id"]): Prompt.tokenise(tokenizer, pair["obscure_prompt"], pair["answer"])
+        for pair in pairs.to_dict("records")
     }
 
 

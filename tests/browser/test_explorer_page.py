@@ -12,14 +12,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from explorer_tables import LAYERS, MAGNITUDES, N_PROMPTS, OURS, RANDOM, THEIRS, tables_in, unpack
-from matplotlib.colors import SymLogNorm
-from memory_injections.analysis.averages import AVERAGES, average_sites, find_best_site, measure_change, select_site
+from memory_injections.analysis.averages import (
+    EFFECTS,
+    average_sites,
+    find_best_site,
+    measure_change,
+    measure_effect,
+    select_site,
+)
+from memory_injections.analysis.hits import count_hits_by_site
 from memory_injections.pages import explorer
-from memory_injections.pages.figures import DIVERGING, LINEAR_BELOW
+from memory_injections.pages.figures import DIVERGING
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+LABELS = {**explorer.MEASURES["effect"], **explorer.MEASURES["percent"]}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -73,8 +81,11 @@ def number(text: str) -> float:
     return float(found[0].replace("−", "-").replace(",", ""))
 
 
-def percent(value: float) -> str:
-    return f"{value:+,.1f} %".replace("-", "−")
+def write(measure: str, value: float) -> str:
+    """A site's value as the page writes it."""
+    text = f"{value:+.2f} nats" if measure in EFFECTS else f"{value:+,.1f} %"
+    # Zero has no sign.
+    return re.sub(r"^[+-](0\.0+ )", r"\1", text).replace("-", "−")
 
 
 def labels(page: "Page", part: str) -> dict[tuple[int, float], str]:
@@ -94,47 +105,74 @@ def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[s
     for name in (OURS, RANDOM, THEIRS):
         choose(page, **name.columns)
         sites = average_sites(pd.read_parquet(tables["sweeps"][name]))
-        for average, label in AVERAGES.items():
+        for measure, label in LABELS.items():
             page.get_by_role("radio", name=label, exact=True).check()
-            layer, magnitude = find_best_site(sites, average)
+            layer, magnitude = find_best_site(sites, measure)
             here = sites.loc[(layer, magnitude)]
             headline = page.locator("#headline", has_text=f"By the {label}, ")
             text = headline.inner_text()
             assert f"at layer {layer}, magnitude {magnitude:g}:" in text
-            assert percent(here[average]) in text
-            *averages, improved = page.locator("#sites tbody tr").first.get_by_role("cell").all_inner_texts()
-            assert averages == [percent(here[other]) for other in AVERAGES]
-            assert improved.startswith(f"{here['n_improved']:.0f} of {here['n_prompts']:.0f} (")
-            values = {site: percent(value) for site, value in sites[average].items()}
+            assert write(measure, here[measure]) in text
+            cells = page.locator("#sites tbody tr").first.get_by_role("cell").all_inner_texts()
+            assert cells[: len(LABELS)] == [write(other, here[other]) for other in LABELS]
+            assert cells[-1].startswith(f"{here['n_improved']:.0f} of {here['n_prompts']:.0f} (")
+            values = {site: write(measure, value) for site, value in sites[measure].items()}
             assert labels(page, "#map") == values
     assert "reported" not in page.locator("#sites").inner_text()
     choose(page, **RANDOM.columns)
-    assert "layer 6, magnitude 3, not in this grid" in page.locator("#sites").inner_text()
+    assert "layer 6 (the paper's layer 7), magnitude 3, not in this grid" in page.locator("#sites").inner_text()
 
 
-def test_the_authors_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
+def test_hits_are_shown_where_ranks_are_known(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(address)
-    page.locator("#sites tr", has_text="reported by the authors").get_by_role("link").click()
+    hits = count_hits_by_site(pd.read_parquet(tables["sweeps"][OURS]))
+    for label, part, whole in (("rescued answers", "n_rescued", "n_missed"), ("broken answers", "n_broken", "n_hit")):
+        page.get_by_role("radio", name=label, exact=True).check()
+        page.locator("#headline", has_text=f"By {label}, ").wait_for()
+        for site, text in labels(page, "#map").items():
+            assert text.startswith(f"{hits.loc[site, part]:.0f} of {hits.loc[site, whole]:.0f} (")
+    page.get_by_role("radio", name="hits@1", exact=True).check()
+    page.locator("#headline", has_text="By hits@1, ").wait_for()
+    for site, text in labels(page, "#map").items():
+        assert number(text) == pytest.approx(100 * hits.loc[site, "hits_1"], abs=0.51)
+    choose(page, **THEIRS.columns)
+    page.locator("#headline", has_text="By the mean effect, ").wait_for()
+    assert page.get_by_role("radio", name="hits@1", exact=True).is_hidden()
+
+
+def test_the_papers_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
+    page.goto(address)
+    page.locator("#sites tr", has_text="reported in the paper").get_by_role("link").click()
     expected = average_sites(pd.read_parquet(tables["sweeps"][OURS])).loc[(6, 3.0)]
-    row = page.locator("#sites tr", has_text="reported by the authors")
-    assert row.get_by_role("cell").all_inner_texts()[:4] == [percent(expected[name]) for name in AVERAGES]
+    row = page.locator("#sites tr", has_text="reported in the paper")
+    assert "layer 6 (the paper's layer 7), magnitude 3" in row.inner_text()
+    shown = row.get_by_role("cell").all_inner_texts()[: len(LABELS)]
+    assert shown == [write(name, expected[name]) for name in LABELS]
     assert "layer 6, magnitude 3" in page.locator("#prompts-title", has_text="magnitude 3").inner_text()
 
 
-def test_colours_are_those_of_the_figures(page: "Page", address: str, tables: dict[str, Any]) -> None:
-    page.goto(address)
-    page.locator("#map td[data-site]").first.wait_for()
-    values = average_sites(pd.read_parquet(tables["sweeps"][OURS]))["mean"]
-    limit = values.abs().max()
-    norm = SymLogNorm(LINEAR_BELOW, vmin=-limit, vmax=limit)
-    expected = 255 * mpl.colormaps[DIVERGING](norm(values.to_numpy()))[:, :3]
-    drawn = {}
-    for site, colour in page.locator("#map td[data-site]").evaluate_all(
-        "cells => cells.map(cell => [cell.dataset.site, cell.style.backgroundColor])"
-    ):
-        drawn[int(site)] = [int(part) for part in re.findall(r"\d+", colour)]
-    assert np.abs(np.array([drawn[site] for site in range(len(values))]) - expected).max() <= 3
-    assert page.evaluate("colour(0, 1000)") == [247, 247, 247]
+def read_colours(page: "Page") -> dict[int, list[int]]:
+    """The colour of each cell of the map, by site."""
+    read = "cells => cells.map(cell => [cell.dataset.site, cell.style.backgroundColor])"
+    cells = page.locator("#map td[data-site]").evaluate_all(read)
+    return {int(site): [int(part) for part in re.findall(r"\d+", colour)] for site, colour in cells}
+
+
+def test_colours_are_symmetric_in_nats(page: "Page", address: str, tables: dict[str, Any]) -> None:
+    sites = average_sites(pd.read_parquet(tables["sweeps"][OURS]))
+    for measure in ("effect", "mean"):
+        page.goto("about:blank")
+        page.goto(f"{address}#average={measure}")
+        page.locator("#headline", has_text=f"By the {LABELS[measure]}, ").wait_for()
+        nats = sites[measure] if measure == "effect" else np.log1p(sites[measure] / 100)
+        limit = page.evaluate("maps.site.limit")
+        assert 0 < limit <= nats.abs().max() + 1e-9
+        expected = 255 * mpl.colormaps[DIVERGING](np.clip(0.5 + nats.to_numpy() / limit / 2, 0, 1))[:, :3]
+        drawn = read_colours(page)
+        assert np.abs(np.array([drawn[site] for site in range(len(nats))]) - expected).max() <= 3
+    assert page.evaluate("colour(0, 1)") == [247, 247, 247]
+    halved, doubled = page.evaluate("[colour(-Math.LN2, 1), colour(Math.LN2, 1)]")
+    assert (halved[2] > halved[0], doubled[0] > doubled[2]) == (True, True)
 
 
 def rows(page: "Page") -> dict[int, list[str]]:
@@ -146,7 +184,9 @@ def rows(page: "Page") -> dict[int, list[str]]:
 def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(f"{address}#layer=5&magnitude=3")
     cells = (
-        select_site(pd.read_parquet(tables["sweeps"][OURS]), 5, 3).assign(change=measure_change).set_index("prompt_id")
+        select_site(pd.read_parquet(tables["sweeps"][OURS]), 5, 3)
+        .assign(change=measure_change, effect=measure_effect)
+        .set_index("prompt_id")
     )
     page.locator("#prompts-title", has_text="layer 5, magnitude 3").wait_for()
     found = rows(page)
@@ -156,13 +196,18 @@ def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -
         assert row[:3] == [f"</script><b>“{prompt:02}”</b> & 'the'", f"answer {prompt:02}", cell["memory"]]
         assert number(row[3]) == pytest.approx(cell["p_obscure"], rel=6e-3)
         assert number(row[4]) == pytest.approx(cell["p_injected"], rel=7e-3)
+        assert number(row[5]) == pytest.approx(cell["effect"], abs=6e-3)
         if prompt == 2:
-            assert row[5] == "–"
+            assert row[6] == "–"
         else:
-            assert number(row[5]) == pytest.approx(cell["change"], rel=7e-3, abs=0.15)
-        assert [number(text) for text in row[6:8]] == [cell["rank_obscure"], cell["rank_injected"]]
-        assert row[8] == cell["top_token"].strip()
-    columns = ["prompt", "prompt", "prompt", "p_obscure", "p_injected", "change", "rank_obscure", "rank_injected"]
+            assert number(row[6]) == pytest.approx(cell["change"], rel=7e-3, abs=0.15)
+        assert [number(text) for text in row[7:9]] == [cell["rank_obscure"], cell["rank_injected"]]
+        was, is_now = cell["rank_obscure"] == 0, cell["rank_injected"] == 0
+        assert ("rescued" in row[9], "broken" in row[9]) == (is_now and not was, was and not is_now)
+        assert row[10] == cell["top_token"].strip()
+    columns = [
+        "prompt", "prompt", "prompt", "p_obscure", "p_injected", "effect", "change", "rank_obscure", "rank_injected",
+    ]  # fmt: skip
     values = cells.assign(prompt=cells.index)
     for place, column in enumerate(columns):
         for direction in ("ascending", "descending") if column == "prompt" else ("descending", "ascending"):
@@ -172,8 +217,8 @@ def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -
             assert known.is_monotonic_increasing
             assert not in_order.isna().iloc[:-1].any()
             assert page.locator(".prompts [aria-sort]").get_attribute("aria-sort") == direction
-    page.locator(".prompts thead button").nth(8).click()
-    tokens = [row[8] for row in rows(page).values()]
+    page.locator(".prompts thead button").nth(10).click()
+    tokens = [row[10] for row in rows(page).values()]
     assert tokens == sorted(tokens, key=lambda token: int(token.split()[1]))
 
 
@@ -181,11 +226,11 @@ def test_one_prompt(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(f"{address}#layer=5&magnitude=3")
     page.locator("tr[data-prompt='7'] a").click()
     page.locator("#prompt-title", has_text="Prompt 7").wait_for()
-    cells = pd.read_parquet(tables["sweeps"][OURS]).query("prompt_id == 7").assign(change=measure_change)
+    cells = pd.read_parquet(tables["sweeps"][OURS]).query("prompt_id == 7").assign(effect=measure_effect)
     said = labels(page, "#prompt-map")
     assert len(said) == len(cells)
     for cell in cells.itertuples():
-        assert number(said[cell.layer, cell.magnitude]) == pytest.approx(cell.change, rel=7e-3, abs=0.15)
+        assert number(said[cell.layer, cell.magnitude]) == pytest.approx(cell.effect, abs=6e-3)
     pair = page.locator("#pair").inner_text()
     for text in ("explicit_prompt 07", "</script><b>“07”</b> & 'the'", "answer 07", "memory 7"):
         assert text in pair
@@ -235,7 +280,7 @@ def test_a_walk_by_keyboard(page: "Page", address: str) -> None:
     assert page.evaluate(focused).startswith("layer 7, magnitude 1:")
     press("Tab", "Tab", "Enter")
     assert page.locator(".prompts [aria-sort]").inner_text() == "obscure prompt"
-    for _ in range(9):
+    for _ in range(11):
         press("Tab")
     press("Enter")
     page.locator("#prompt-title", has_text="Prompt 0").wait_for()
@@ -248,6 +293,7 @@ def test_a_walk_by_keyboard(page: "Page", address: str) -> None:
 def test_a_link_leads_to_the_selection(page: "Page", address: str) -> None:
     page.goto(address)
     page.get_by_role("radio", name="median", exact=True).check()
+    assert "average=median" in page.url
     choose(page, memories="nouns")
     page.locator("#map td[data-site='2']").click()
     page.locator("tr[data-prompt='9'] a").click()
@@ -259,14 +305,14 @@ def test_a_link_leads_to_the_selection(page: "Page", address: str) -> None:
     assert page.locator("main").inner_text() == text
     page.go_back()
     page.goto(f"{address}#model=none&average=none&layer=99&magnitude=x&prompt=-1")
-    assert "By the mean, curated memories" in page.locator("#headline", has_text="By").inner_text()
+    assert "By the mean effect, curated memories" in page.locator("#headline", has_text="By").inner_text()
 
 
 def test_the_authors_results_lack_texts(page: "Page", address: str) -> None:
     page.goto(f"{address}#model={THEIRS.model}")
     page.locator(".prompts").wait_for()
     assert page.locator(".prompts thead button").all_inner_texts() == [
-        "prompt", "memory", "p before", "p after", "change", "top token after",
+        "prompt", "memory", "p before", "p after", "effect", "change", "top token after",
     ]  # fmt: skip
     page.locator("tr[data-prompt='3'] a", has_text="prompt 3").click()
     page.locator("#prompt-title", has_text="Prompt 3").wait_for()

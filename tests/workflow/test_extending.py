@@ -42,7 +42,9 @@ def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
     insert_before(tmp_path / "workflow/report/figures.rst", "} %}", read_code("A figure", "rst"))
     column, score = list_code("A metric of a cell", "python")
     insert_before(tmp_path / LIBRARY / "sweeps/cells.py", '    "top_token_id": pa.int32(),\n', column)
-    insert_before(tmp_path / LIBRARY / "injection/cell_computer.py", '            "top_token_id": log_probs.argmax', score)
+    insert_before(
+        tmp_path / LIBRARY / "injection/cell_computer.py", '            "top_token_id": log_probs.argmax', score
+    )
     code = read_code("A source of prompts", "python")
     insert_before(tmp_path / LIBRARY / "data" / "sources.py", "def list_data_sources", f"{code}\n\n")
 

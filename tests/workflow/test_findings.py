@@ -21,7 +21,7 @@ from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 
 # An effect that depends on the random division into folds, or the end of an interval on resampling, in nats.
-TOLERANCE = 0.06
+TOLERANCE = 0.05
 
 
 def read_readme() -> pd.DataFrame:
@@ -62,7 +62,7 @@ def test_a_script_of_its_own_finds_the_same_numbers(name: str, authors: Path) ->
     for row, numbers in found.items():
         shown = [float(number.replace(",", "")) for number in re.findall(r"[-+]?\d[\d,]*\.?\d*", column[row])]
         is_estimate = len(numbers) == 3
-        tolerance = TOLERANCE if is_estimate else 0.051 if "%" in column[row] else 0.0051
+        tolerance = TOLERANCE if is_estimate else 0.0051 if "nats" in column[row] else 0.051
         np.testing.assert_allclose(shown, numbers, atol=tolerance, rtol=0, err_msg=row)
     assert set(column.index) - set(found) == {"the memory helps", "wrong answers rescued", "right answers broken"}
     assert column["the memory helps"] == "supported"

@@ -15,11 +15,10 @@ from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.scoring import score_token
 from memory_injections.models.tokenisation import (
-    find_first_token,
+    Prompt,
     load_tokenizer,
     pad,
     tokenise_memory,
-    tokenise_prompt,
 )
 
 TOLERANCE = 1e-4
@@ -101,13 +100,17 @@ def test_random_words(golden: Path, golden_results: Path) -> None:
     tokenizer, engine = load_tokenizer(golden), SkippingEngine(load_causal_lm(golden, [CPU]))
     lens = Lens.load(golden_results / "shared/models/tiny-gpt2/lens.safetensors", CPU)
     for (layer, magnitude), group in cells.groupby(["layer", "tweak"]):
-        rows = [tokenise_prompt(tokenizer, texts["obscure_prompt"][row]) for row in group["row"]]
-        tokens, lengths = pad(rows, CPU)
-        answers = torch.tensor([find_first_token(tokenizer, texts["answer"][row]) for row in group["row"]])
+        prompts = [
+            Prompt.tokenise(tokenizer, texts["obscure_prompt"][row], texts["answer"][row]) for row in group["row"]
+        ]
+        tokens, lengths = pad([prompt.tokens for prompt in prompts], CPU)
+        answers = torch.tensor([prompt.answer for prompt in prompts])
         vectors = torch.stack(
             [sum_unembedding_columns(lens, tokenise_memory(tokenizer, word)) for word in group["word"]]
         )
         clean = engine.clean(tokens, lengths)
-        logits = engine.injected(clean, [int(layer)] * len(rows), torch.arange(len(rows)), float(magnitude) * vectors)
+        logits = engine.injected(
+            clean, [int(layer)] * len(prompts), torch.arange(len(prompts)), float(magnitude) * vectors
+        )
         np.testing.assert_allclose(score_token(logits, answers)[0], group["answer_prob_edit"], rtol=TOLERANCE)
     assert len(cells)

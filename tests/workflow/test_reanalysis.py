@@ -30,7 +30,6 @@ def test_reanalysis_from_files_to_report(tmp_path: Path, snakemake: Run) -> None
     verdicts = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")["verdict"]
     # Six prompts are too few for the flips of their signs to say anything about a grid of four sites.
     assert verdicts[CLAIMS["helps"]] == "inconclusive"
-    assert verdicts[CLAIMS["site"]] == "reproduced"
     contrasts = pd.read_csv(results / "tables" / "contrasts.csv")
     assert contrasts[["memories", "n_sites"]].to_numpy().tolist() == [["nouns", 4]]
     assert contrasts["effect"].iloc[0] == pytest.approx(-np.log(0.8))

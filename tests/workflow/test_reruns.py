@@ -13,7 +13,7 @@ STAGES = {
     "activations": {"activations"},
     "attribution": {"attribution", "table2"},
     "injections": {"cells", "injections"},
-    "tables": {"table1", "table3", "evidence", "scorecard", "headline"},
+    "tables": {"table1", "table3", "evidence", "claims", "scorecard", "headline"},
     "figures": {"figure"},
     "report": {"report"},
     "explorer": {"explorer"},
@@ -67,11 +67,11 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     ),
     "a figure's colours": lambda c: c.replace(FIGURES, '"RdBu_r"', '"PuOr_r"'),
     "another figure's dots": lambda c: c.replace(FIGURES, "jitter=0.25", "jitter=0.3"),
-    "what the paper says": lambda c: c.replace("resources/paper.yaml", "headline: 424", "headline: 425"),
-    "a caption": lambda c: c.replace("workflow/report/figures.rst", "Percent", "The percent"),
+    "what the paper says": lambda c: c.replace("resources/paper.yaml", "percent: 424", "percent: 425"),
+    "a caption": lambda c: c.replace("workflow/report/figures.rst", "The paper's own map", "A map"),
     "the report's page": lambda c: c.replace(f"{LIBRARY}/pages/templates/report.html.j2", "<h1>", "<h1 class='big'>"),
     "the explorer's page": lambda c: c.replace(
-        f"{LIBRARY}/pages/templates/explorer.map.js", "LINEAR_BELOW = 10", "LINEAR_BELOW = 1"
+        f"{LIBRARY}/pages/templates/explorer.map.js", "0.9 * (gains", "0.8 * (gains"
     ),
     "the walk-through": lambda c: c.replace("workflow/notebooks/walkthrough.ipynb", "step by step", "by and by"),
     "how files from the web are read": lambda c: c.replace(

@@ -109,7 +109,8 @@ def test_report_stands_alone(finished: Checkout) -> None:
     assert "attribution in float32, injections in float32" in page
     headings = re.findall(r'<h2 id="\w+">([^<]+)</h2>', page)
     assert headings == [
-        "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites", "Caveats",
+        "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites",
+        "Scorecard", "Caveats",
         "How it was made",
     ]  # fmt: skip
 

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Encoding = Literal["unembed", "embed", "layer"]
+# What the encoding of a sweep ends in whose magnitudes are doses relative to the residual stream.
+RELATIVE = "_relative"
+ENCODINGS = (*get_args(Encoding), *(encoding + RELATIVE for encoding in get_args(Encoding)))
 # The memory that belongs to the prompt. Every other kind of memory is a column of the word list.
 CURATED = "curated"
 PROMPT_KINDS = ("explicit", "obscure")

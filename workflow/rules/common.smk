@@ -54,7 +54,7 @@ TEMPLATES = Path(memory_injections.__file__).parent / "pages" / "templates"
 
 
 wildcard_constraints:
-    encoding="unembed|embed|layer",
+    encoding="(?:unembed|embed|layer)(?:_relative)?",
     bos="bos|no-bos",
     shard=r"\d+",
     shards=r"\d+",

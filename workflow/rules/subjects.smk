@@ -38,8 +38,12 @@ def list_read_heads(wildcards):
 
 def list_headline(wildcards):
     """The history of the paper's numbers, if the study has a site that the paper reports."""
-    reported = [find_reported_site(sweep, PAPER) for sweep in list_sweeps(wildcards)]
-    return {"study": rules.headline.output[:1]} if any(reported) else {}
+    reported = [
+        sweep
+        for sweep in list_sweeps(wildcards)
+        if sweep.memories == CURATED and find_reported_site(sweep, PAPER)
+    ]
+    return {"study": rules.headline.output[:1]} if reported else {}
 
 
 SUBJECTS = {

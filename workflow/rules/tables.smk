@@ -1,4 +1,4 @@
-# The paper's tables, one file each for the whole study, and tables that test how reliable their numbers are.
+# The paper's tables, one file each for the whole study, and the evidence.
 
 
 rule table1:

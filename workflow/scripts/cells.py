@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.word_lists import read_column
 from memory_injections.injection.cell_computer import CellComputer
@@ -23,7 +25,7 @@ from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
 from memory_injections.sweeps.cells import SCHEMA
-from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids, take_shard
+from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids, split_by_dose, take_shard
 from memory_injections.sweeps.running import Experiment, describe_context
 from memory_injections.sweeps.store import CellStore
 from memory_injections.terms import CURATED
@@ -36,7 +38,7 @@ def write_cells(
     checkpoint = Path(inputs.checkpoint)
     engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
     tokenizer, lens = load_tokenizer(checkpoint), Lens.load(inputs.lens, engine.device)
-    random = {sweep.memories for sweep in sweeps} - {CURATED}
+    cache, random = ActivationCache(inputs.activations), {sweep.memories for sweep in sweeps} - {CURATED}
     experiment = Experiment(
         params.model,
         params.dataset,
@@ -44,21 +46,22 @@ def write_cells(
         {memories: read_column(Path(inputs.words[0]), memories) for memories in random},
         params.seed,
         Path(inputs.pairs),
-        ActivationCache(inputs.activations),
+        cache,
         tokenizer,
         list_vocabulary(tokenizer, lens.W_U.shape[1]),
     )
     code = digest_modules("injection.cell_computer", "injection.skipping_engine", "models.loading")
     context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, code)
     schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
-    with (
-        CellStore(Path(params.store), context) as store,
-        replace_file(output) as path,
-        pq.ParquetWriter(path, schema) as writer,
-    ):
-        for cells in experiment.run(CellComputer(engine, MemoryEncoder(engine, tokenizer, lens)), store):
-            for _, sweep in cells.groupby(["memories", "encoding"], sort=False):
-                writer.write_table(pa.Table.from_pandas(sweep, schema, preserve_index=False))
+    with replace_file(output) as path, pq.ParquetWriter(path, schema) as writer:
+        for own in split_by_dose(sweeps):
+            # A relative dose depends on all prompts of the data set, other cells do not: they have stores of their own.
+            norms = measure_residual_norms(cache) if own[0].is_relative else []
+            computer = CellComputer(engine, MemoryEncoder(engine, tokenizer, lens, norms))
+            with CellStore(Path(params.store), context | ({"residual_norms": norms} if norms else {})) as store:
+                for cells in replace(experiment, sweeps=own).run(computer, store):
+                    for _, sweep in cells.groupby(["memories", "encoding"], sort=False):
+                        writer.write_table(pa.Table.from_pandas(sweep, schema, preserve_index=False))
 
 
 if __name__ == "__main__":

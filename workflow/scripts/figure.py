@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _job import start_job
+from memory_injections.analysis.tables import read_table
 from memory_injections.pages.figures import draw_note, save_figure
 from memory_injections.pages.registry import list_figures, load_figure
 
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parquet, ".csv": read_table}
 
 
 def draw_figure(name: str, tables: Sequence[Path], png: Path, pdf: Path) -> None:
@@ -18,8 +19,13 @@ def draw_figure(name: str, tables: Sequence[Path], png: Path, pdf: Path) -> None
     # Seaborn jitters dots with NumPy's global generator; with a seed, the same study gives the same picture.
     np.random.seed(0)
     needed = list_figures()[name].needs
-    is_missing = needed is not None and table[needed].isna().all()
-    save_figure(draw_note(f"These cells have no {needed}.") if is_missing else load_figure(name)(table), png, pdf)
+    if table.empty:
+        figure = draw_note("There is nothing to draw: the table has no rows.")
+    elif needed is not None and table[needed].isna().all():
+        figure = draw_note(f"These cells have no {needed}.")
+    else:
+        figure = load_figure(name)(table)
+    save_figure(figure, png, pdf)
 
 
 if __name__ == "__main__":

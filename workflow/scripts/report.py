@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import jinja2
 from _job import start_job
+from memory_injections.analysis.tables import read_table
 from memory_injections.atomic_files import write_text
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.models.checkpoints import read_manifest
 from memory_injections.pages.registry import list_figures
-from memory_injections.pages.report import read_table, render_report
+from memory_injections.pages.report import render_report
 
 
 def read_captions(path: Path) -> dict[str, str]:
@@ -30,7 +31,7 @@ if __name__ == "__main__":
             config=params.config,
             manifests=dict(zip(params.config.get("models", ()), map(read_manifest, inputs.manifests), strict=True)),
             pairs=index_pairs(map(Path, inputs.pairs)),
-            tables={Path(path).stem: read_table(path) for path in inputs.tables},
+            tables={Path(path).stem: read_table(Path(path)) for path in inputs.tables},
             figures={name: inputs[f"figure_{name}"] for name in list_figures()},
             captions=read_captions(Path(inputs.captions)),
         )

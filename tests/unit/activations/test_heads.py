@@ -10,7 +10,7 @@ import torch
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, HeadReadings, read_heads
 from memory_injections.activations.recording import record_activations
-from memory_injections.models.tokenisation import find_first_token, list_vocabulary, tokenise_prompt
+from memory_injections.models.tokenisation import Prompt, find_first_token, list_vocabulary
 from slow_path import Model
 
 TOP_K = 3
@@ -43,9 +43,10 @@ def test_tables_say_whose_heads_they_are(readings: HeadReadings) -> None:
 def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFrame, readings: HeadReadings) -> None:
     pair, layer, head = pairs.iloc[3], 1, 2
     for kind in ("explicit", "obscure"):
+        prompt = Prompt.tokenise(model.tokenizer, pair[f"{kind}_prompt"], pair["answer"])
+        tokens = {"answer": prompt.answer, "memory": find_first_token(model.tokenizer, pair["memory"])}
         with torch.inference_mode():
-            ids = tokenise_prompt(model.tokenizer, pair[f"{kind}_prompt"])
-            _, cache = model.bridge.run_with_cache(torch.tensor([ids]))
+            _, cache = model.bridge.run_with_cache(torch.tensor([prompt.tokens]))
             result = cache[f"blocks.{layer}.attn.hook_z"][0, -1, head] @ model.bridge.W_O[layer, head]
             logits = result @ model.bridge.W_U + model.bridge.b_U
         where = f"prompt_id == {pair['prompt_id']} and prompt_kind == '{kind}' and layer == {layer} and head == {head}"
@@ -53,7 +54,7 @@ def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFra
         np.testing.assert_array_equal(top["token_id"], logits.topk(TOP_K).indices)
         np.testing.assert_allclose(top["logit"], logits.topk(TOP_K).values, rtol=1e-4, atol=1e-4)
         for target in readings.targets.query(where).itertuples():
-            token = find_first_token(model.tokenizer, pair[target.target])
+            token = tokens[str(target.target)]
             assert target.token_id == token
             assert target.logit == pytest.approx(logits[token].item(), abs=1e-4)
             assert abs(target.rank - (logits > logits[token]).sum().item()) <= 1

@@ -1,5 +1,7 @@
 """Estimates, tests of a grid and the choice of sites, against definitions written out and simulations."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from memory_injections.analysis import effects
@@ -22,13 +24,24 @@ def test_a_clustered_mean_by_its_formula() -> None:
     totals = np.bincount(clusters, values - values.mean())
     error = np.sqrt((totals**2).sum() * 20 / 19 * 99 / 99) / 100
     assert found.effect == pytest.approx(values.mean())
-    assert found.p == pytest.approx(2 * t.sf(values.mean() / error, 19), rel=1e-6)
     assert found.detectable == pytest.approx((t.ppf(0.975, 19) + t.ppf(0.8, 19)) * error, rel=1e-6)
-    assert (found.n_prompts, found.n_clusters) == (100, 20)
+    assert (found.n_prompts, found.n_clusters, found.n_effective) == (100, 20, 20)
     half = t.ppf(0.975, 19) * error
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.25 * half)
     alone = estimate_mean(values, np.arange(100), seed=0)
     assert alone.high - alone.low < 0.6 * (found.high - found.low)
+
+
+def test_p_values_flip_the_signs_of_clusters() -> None:
+    values, clusters = np.array([1.0, 0.5, -0.2, 0.4, 0.9]), np.array([0, 0, 1, 2, 3])
+    totals = np.array([1.5, -0.2, 0.4, 0.9])
+    sums = [np.dot(signs, totals) for signs in product([1, -1], repeat=4)]
+    assert estimate_mean(values, clusters, seed=0).p == np.mean(np.abs(sums) >= totals.sum() - 1e-9) == 4 / 16
+    assert estimate_mean(-values, clusters, seed=0).p == 4 / 16
+    assert estimate_mean(values, clusters, seed=0).n_effective == pytest.approx(25 / 7)
+    many = np.random.default_rng(0).normal(0.3, 1, 50)
+    by_t = 2 * t.sf(many.mean() / (many.std(ddof=1) / np.sqrt(50)), 49)
+    assert estimate_mean(many, np.arange(50), seed=0).p == pytest.approx(by_t, rel=0.35)
 
 
 def test_estimates_of_hardly_any_prompts() -> None:
@@ -70,7 +83,8 @@ def test_sites_are_bounded_and_flips_are_exact() -> None:
 
 @pytest.mark.parametrize("design", [Design(), Design(n_prompts=300, n_clusters=15)])
 def test_the_grid_test_keeps_its_level(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(effects, "N_RESAMPLES", 399)
+    monkeypatch.setattr(effects, "N_FLIPS", 399)
+    monkeypatch.setattr(effects, "FLIPPED_IN_ALL_WAYS", 0)
     rng = np.random.default_rng(0)
     p_values = []
     for seed in range(300):

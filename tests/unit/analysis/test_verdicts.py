@@ -18,8 +18,6 @@ from memory_injections.analysis.verdicts import (
 )
 from simulations import Design, Truth, draw_clusters, draw_effects
 
-N_STUDIES = 40
-
 
 def estimate(low: float, high: float, **p_values: float) -> pd.Series:
     return pd.Series({"effect": (low + high) / 2, "low": low, "high": high, "p": 0.001, **p_values})
@@ -38,6 +36,7 @@ def estimate(low: float, high: float, **p_values: float) -> pd.Series:
         ([(0.01, 0.09)], 0.01, SUPPORTED),
         ([(-0.05, 0.11)], 0.5, INCONCLUSIVE),
         ([(np.nan, np.nan)], np.nan, INCONCLUSIVE),
+        ([(0.1, 0.3), (np.nan, np.nan)], 0.01, INCONCLUSIVE),
     ],
 )
 def test_rules(intervals: list[tuple[float, float]], p: float, verdict: str) -> None:
@@ -46,8 +45,10 @@ def test_rules(intervals: list[tuple[float, float]], p: float, verdict: str) -> 
 
 def test_the_largest_p_value_counts_and_the_grid_in_the_direction_of_the_effect() -> None:
     above = estimate(0.1, 0.3, p_above=0.02, p_below=0.9)
-    assert combine_p_values([above, estimate(0.1, 0.3)]) == 0.02
-    assert combine_p_values([estimate(-0.3, -0.1, p_above=0.9, p_below=0.03)]) == 0.03
+    assert combine_p_values([above, estimate(0.1, 0.3)]) == 0.04
+    assert combine_p_values([above, estimate(0.1, 0.3).replace(0.001, 0.2)]) == 0.2
+    assert combine_p_values([estimate(-0.3, -0.1, p_above=0.9, p_below=0.03)]) == 0.06
+    assert np.isnan(combine_p_values([above, estimate(np.nan, np.nan).replace(0.001, np.nan)]))
 
 
 def test_holm() -> None:
@@ -85,6 +86,9 @@ def test_how_often_each_verdict_comes_out(
     truth: Truth, often: set[str], never: set[str], design: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(effects, "N_RESAMPLES", 399)
-    counts = Counter(judge_simulated(truth, design, seed) for seed in range(N_STUDIES))
-    assert sum(counts[verdict] for verdict in never) <= 0.05 * N_STUDIES
-    assert sum(counts[verdict] for verdict in often) >= 0.95 * N_STUDIES
+    monkeypatch.setattr(effects, "N_FLIPS", 399)
+    monkeypatch.setattr(effects, "FLIPPED_IN_ALL_WAYS", 0)
+    n_studies = 100 if truth in ("no effect", "one huge outlier") else 20
+    counts = Counter(judge_simulated(truth, design, seed) for seed in range(n_studies))
+    assert sum(counts[verdict] for verdict in never) <= 0.05 * n_studies
+    assert sum(counts[verdict] for verdict in often) >= 0.95 * n_studies

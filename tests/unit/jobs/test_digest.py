@@ -45,6 +45,8 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
         ("injection.memory_vectors", ".sum(dim=1)", ".mean(dim=1)"),
         ("models.scoring", "count_nonzero(log_probs > own", "count_nonzero(log_probs >= own"),
         ("models.tokenisation", "[find_bos(tokenizer), *ids]", "[*ids]"),
+        ("models.tokenisation", 'f"{text} {answer}"', 'f"{text}{answer}"'),
+        ("models.tokenisation", "if str(tokenizer.decode([token])).strip():", "if True:"),
         ("models.loading", "dtype=set_precision(precision)", "dtype=torch.float64"),
         ("models.lens", "device=str(device)", 'device="cpu"'),
     ],

@@ -1,34 +1,55 @@
 """Tokenisation by the study's conventions."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import torch
+from conftest import PAIRS
 from memory_injections.errors import StudyError
 from memory_injections.models.tokenisation import (
+    Prompt,
     batch_by_length,
-    find_answer_tokens,
     find_first_token,
+    load_tokenizer,
     pad,
     tokenise_memory,
+    tokenise_pairs,
     tokenise_prompt,
 )
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
-
-
-def pairs_with(*answers: str) -> pd.DataFrame:
-    return pd.DataFrame({"prompt_id": range(len(answers)), "answer": answers})
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 
 @pytest.fixture
-def llama_like() -> PreTrainedTokenizerFast:
-    """A tokenizer that turns a space into a separate "▁" token, as Llama's can."""
-    vocabulary = {"<s>": 0, "▁": 1, "Paris": 2, "▁Rome": 3}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
-    tokenizer.normalizer = normalizers.Replace(" ", "▁")
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "isolated")
-    tokenizer.decoder = decoders.Metaspace()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
+def smollm2(golden: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of the default study's model, which the golden model has, too."""
+    return load_tokenizer(golden)
+
+
+@pytest.fixture
+def sentencepiece() -> PreTrainedTokenizerFast:
+    """A tokenizer that works as Llama 2's: "▁" stands for a space, and every digit is a token."""
+    bpe = Tokenizer(models.BPE())
+    digits = pre_tokenizers.Digits(individual_digits=True)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), digits])
+    bpe.decoder = decoders.Metaspace()
+    bpe.train([str(PAIRS)], trainers.BpeTrainer(vocab_size=400, special_tokens=["<s>"], show_progress=False))
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>")
+
+
+@pytest.fixture
+def split_at() -> Callable[[str], PreTrainedTokenizerFast]:
+    """Make a tokenizer whose tokens are the matches of a regular expression in a small vocabulary."""
+
+    def make(pattern: str) -> PreTrainedTokenizerFast:
+        vocabulary = {token: index for index, token in enumerate(["<s>", "the", " ", "  ", "x", " x", "\n"])}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
+
+    return make
 
 
 def test_prompt_has_bos_and_memory_has_none(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -41,22 +62,56 @@ def test_a_repeated_token_counts_once(tokenizer: PreTrainedTokenizerFast) -> Non
     assert tokenise_memory(tokenizer, "Q Q Q") == tokenise_memory(tokenizer, "Q Q")
 
 
-def test_answer_is_scored_with_a_space_in_front(tokenizer: PreTrainedTokenizerFast) -> None:
-    token = find_first_token(tokenizer, "the")
-    assert str(tokenizer.decode([token])).startswith(" ")
+def test_an_answer_follows_its_prompt_with_a_space_between(tokenizer: PreTrainedTokenizerFast) -> None:
+    prompt = Prompt.tokenise(tokenizer, "Lima lies in", "the west")
+    assert prompt.tokens == tokenise_prompt(tokenizer, "Lima lies in")
+    assert tokenizer.decode([prompt.answer]) == " the"
+    assert Prompt.tokenise(tokenizer, "Lima lies in", "the west", bos=False).tokens == prompt.tokens[1:]
 
 
-def test_a_bare_space_token_is_passed_over(
-    llama_like: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert llama_like(" Paris", add_special_tokens=False)["input_ids"] == [1, 2]
-    assert find_answer_tokens(llama_like, pairs_with("Paris")) == [2]
-    assert "start with a bare space token" in caplog.text
+@pytest.mark.parametrize("name", ["tokenizer", "smollm2", "sentencepiece"])
+def test_a_bare_space_before_an_answer_belongs_to_the_prompt(name: str, request: pytest.FixtureRequest) -> None:
+    """A tiny tokenizer, the default study's, and one like Llama 2's."""
+    tokenizer = request.getfixturevalue(name)
+    own = tokenise_prompt(tokenizer, "The year was")
+    (space,) = tokenizer.convert_tokens_to_ids(["▁" if name == "sentencepiece" else "Ġ"])
+    prompt = Prompt.tokenise(tokenizer, "The year was", "1929")
+    assert prompt.tokens == [*own, space]
+    assert prompt.answer == tokenizer.convert_tokens_to_ids("1")
+    word = Prompt.tokenise(tokenizer, "The year was", "the end")
+    assert word.tokens == own
+    assert tokenizer.decode([word.answer]).strip() == "the"
+
+
+def test_prompt_and_answer_split_or_the_pair_is_named(split_at: Callable[[str], PreTrainedTokenizerFast]) -> None:
+    tokenizer = split_at(r"\s+(?=\s)| ?\w+|\s+")  # all spaces but the last are one token
+    pairs = pd.DataFrame(
+        {"prompt_id": [7], **dict.fromkeys(["explicit_prompt", "obscure_prompt"], "the"), "answer": "x"}
+    )
+    assert tokenise_pairs(tokenizer, pairs)["obscure"] == [Prompt.tokenise(tokenizer, "the", "x")]
+    sentence = r"^prompt pair 7: the prompt 'the ' and the answer ' x' do not split into tokens of their own; remove"
+    with pytest.raises(StudyError, match=sentence):
+        tokenise_pairs(tokenizer, pairs.assign(explicit_prompt="the ", answer=" x"))
+
+
+def test_both_prompts_have_one_answer_token(split_at: Callable[[str], PreTrainedTokenizerFast]) -> None:
+    tokenizer = split_at(r"(?<=\n) | ?\w+|\s")  # a space that begins a line is a token of its own
+    pair = {"prompt_id": [3], "explicit_prompt": "the\n", "obscure_prompt": "the\n", "answer": "x"}
+    assert [prompt.answer for (prompt,) in tokenise_pairs(tokenizer, pd.DataFrame(pair)).values()] == [4, 4]
+    sentence = r"^prompt pair 3: the answer 'x' starts with another token behind the explicit prompt than behind"
+    with pytest.raises(StudyError, match=sentence):
+        tokenise_pairs(tokenizer, pd.DataFrame(pair | {"obscure_prompt": "the"}))
+
+
+def test_a_memorys_first_token_carries_text(sentencepiece: PreTrainedTokenizerFast) -> None:
+    assert find_first_token(sentencepiece, "1929") == sentencepiece.convert_tokens_to_ids("1")
 
 
 def test_an_answer_without_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
+    pairs = pd.DataFrame({"prompt_id": [0, 1], "answer": ["Lima", "\u2003\n"]})
+    pairs = pairs.assign(explicit_prompt="Peru's capital is", obscure_prompt="The capital is")
     with pytest.raises(StudyError, match=r"prompt pair 1: the answer '\\u2003\\n' has no token that carries text"):
-        find_answer_tokens(tokenizer, pairs_with("Lima", "\u2003\n"))
+        tokenise_pairs(tokenizer, pairs)
     with pytest.raises(StudyError, match="has no tokens"):
         tokenise_memory(tokenizer, "")
 

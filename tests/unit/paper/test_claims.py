@@ -25,9 +25,11 @@ def estimate(effect: float, half: float = 0.1, p: float = 0.001) -> dict[str, fl
 
 def tables(effect: float = 0.4, contrast: float = 0.3, **changes: Any) -> dict[str, pd.DataFrame]:
     grid = {"p_above": 0.002, "p_below": 0.9, "n_sites": 2}
-    hits = {"n_missed": 40, "n_rescued": 20, "n_hit": 10, "n_broken": 1, "p_mcnemar": 1e-5}
+    gain = {"hits_gain": 0.38, "hits_low": 0.2, "hits_high": 0.5, "hits_p": 1e-5}
+    hits = {"n_missed": 40, "n_rescued": 20, "n_hit": 10, "n_broken": 1, **gain}
     row = {**ID, "memories": "curated", **estimate(effect), **grid, **hits, "layer": 6, "magnitude": 3.0, **changes}
-    random = {**ID, **estimate(contrast), **grid, "n_better": 1, "n_worse": 0}
+    where = {"layer": 7, "magnitude": 2.0, "curated_effect": 0.2, "random_effect": -0.1}
+    random = {**ID, **estimate(contrast), **grid, **where, "n_better": 1, "n_worse": 0}
     percents = dict.fromkeys(AVERAGES, 10.0) | {"mean_within_2sd": 423.7, "median": -23.7}
     sites = [
         {**ID, "memories": "curated", "layer": 5, "magnitude": 5.0, "effect": -0.5, "n_prompts": 50, **percents},
@@ -53,9 +55,10 @@ def test_claims_about_effects() -> None:
     assert table.loc[CLAIMS["random"], "verdict"] == "supported"
     assert table.loc[CLAIMS["failures"], "verdict"] == "supported"
     helps = table.loc[CLAIMS["helps"]]
-    assert helps["p"] == 0.002  # the largest of the interval's and the grid's
-    assert helps["p_holm"] == pytest.approx(2 * 0.002)
+    assert helps["p"] == 0.004  # the grid's, in either direction, is larger than those of the estimates
+    assert helps["p_holm"] == pytest.approx(2 * 0.004)
     assert "+0.40 nats [+0.30, +0.50]; +0.30 nats [+0.20, +0.40] more than all random words" in helps["evidence"]
+    assert f"(most often {name_site(7, 2)}): +0.20 against -0.10 nats" in helps["evidence"]
     assert name_site(6, 3) == "layer 6 (7 counted from 1), magnitude 3"
     assert name_site(6, 3) in helps["evidence"]
 
@@ -79,8 +82,9 @@ def test_the_memory_helps_only_if_it_beats_random_words_and_the_grid(arguments: 
 
 
 def test_breaking_more_than_rescuing_is_the_opposite() -> None:
-    assert judge(n_rescued=1, n_broken=9, p_mcnemar=0.001).loc[CLAIMS["failures"], "verdict"] == "opposite"
-    assert CLAIMS["failures"] not in judge(p_mcnemar=np.nan).index
+    assert judge(hits_gain=-0.2, hits_p=0.001).loc[CLAIMS["failures"], "verdict"] == "opposite"
+    assert judge(hits_p=0.2).loc[CLAIMS["failures"], "verdict"] == "inconclusive"
+    assert CLAIMS["failures"] not in judge(hits_gain=np.nan).index
 
 
 def test_the_papers_numbers() -> None:
@@ -102,6 +106,14 @@ def test_without_random_words_nothing_is_said_of_the_memory() -> None:
     assert table.loc[CLAIMS["helps"], "verdict"] == "inconclusive"
     assert "no random words to compare with" in table.loc[CLAIMS["helps"], "evidence"]
     assert CLAIMS["random"] not in table.index
+
+
+def test_no_kind_of_random_words_is_picked() -> None:
+    found = tables()
+    found["contrasts"] = pd.concat([found["contrasts"].head(1)] * 2).assign(memories=["adverbs", "nouns"])
+    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"], "verdict"] == "inconclusive"
+    found["contrasts"] = found["contrasts"].head(1)
+    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"], "verdict"] == "supported"
 
 
 def test_flagged_sweeps_do_not_count() -> None:

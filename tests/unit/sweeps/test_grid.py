@@ -2,7 +2,15 @@
 
 import pytest
 from memory_injections.errors import LayerError, TooManyShardsError
-from memory_injections.sweeps.grid import InjectionGrid, LayerStep, Sweep, expand_grids, take_shard
+from memory_injections.sweeps.grid import (
+    InjectionGrid,
+    LayerStep,
+    RelativeDoses,
+    Sweep,
+    expand_grids,
+    split_by_dose,
+    take_shard,
+)
 
 
 def test_layer_out_of_range() -> None:
@@ -18,6 +26,19 @@ def test_layer_out_of_range() -> None:
 def test_a_grid_becomes_a_sweep_for_each_kind() -> None:
     grid = InjectionGrid(memories=("curated", "nouns"), encodings=("embed",), layers=LayerStep(step=3), magnitudes=(2,))
     assert expand_grids([grid], 7) == [Sweep(memories, "embed", [0, 3, 6], (2.0,)) for memories in grid.memories]
+
+
+def test_relative_doses_make_encodings_of_their_own() -> None:
+    grid = InjectionGrid(encodings=("unembed", "layer"), magnitudes=RelativeDoses(relative=(0.1, 0.2)))
+    assert InjectionGrid.model_validate(grid.model_dump()) == grid
+    relative = expand_grids([grid], 2)
+    assert [(sweep.encoding, sweep.magnitudes) for sweep in relative] == [
+        ("unembed_relative", (0.1, 0.2)),
+        ("layer_relative", (0.1, 0.2)),
+    ]
+    factors = expand_grids([InjectionGrid()], 2)
+    assert split_by_dose([*relative, *factors]) == [factors, relative]
+    assert split_by_dose(factors) == [factors]
 
 
 def test_jobs_share_out_all_layers() -> None:

@@ -9,9 +9,12 @@ text (explicit prompt, obscure prompt, memory) it has these tensors, with a row 
 - `<kind>.n_tokens`, `<kind>.p_answer`, `<kind>.rank_answer` [prompt]: the number of tokens, and the probability and the
   rank of the answer as next token
 
-It also has `answer_id` and `memory_id` [prompt], the first tokens of answer and memory, and in its metadata the names
-of the model and the data set. Ranks count from 0, the most probable token. All activations are in the coordinates of
-the processed weights (see `lens`).
+A prompt's last position is the one behind which its answer is scored: a bare space, if the tokenizer writes one between
+them as a token of its own (see `tokenisation.Prompt`). A memory is read as it stands.
+
+It also has `answer_id` and `memory_id` [prompt], the tokens that stand for answer and memory, and in its metadata the
+names of the model and the data set. Ranks count from 0, the most probable token. All activations are in the coordinates
+of the processed weights (see `lens`).
 """
 
 from collections.abc import Sequence
@@ -28,8 +31,8 @@ from memory_injections.models.scoring import score_token
 from memory_injections.models.tokenisation import (
     batch_by_length,
     check_context,
-    find_answer_tokens,
     find_first_token,
+    tokenise_pairs,
     tokenise_prompt,
 )
 from memory_injections.terms import KIND_COLUMNS
@@ -41,18 +44,20 @@ def record_activations(
 ) -> dict[str, Tensor]:
     """Compute the tensors of the activation cache for some prompt pairs, on the CPU, in float32 and int64.
 
-    `bos` says whether every text starts with the BOS token. Raises `StudyError` for a text without tokens, or one that
-    is longer than the model's context.
+    `bos` says whether every text starts with the BOS token. Raises `StudyError` for a prompt and an answer that
+    `tokenise_pairs` refuses, a memory without tokens, and a text that is longer than the model's context.
     """
-    answers = torch.tensor(find_answer_tokens(tokenizer, pairs))
+    prompts = tokenise_pairs(tokenizer, pairs, bos)
+    rows = {kind: [prompt.tokens for prompt in of_kind] for kind, of_kind in prompts.items()}
+    rows["memory"] = [tokenise_prompt(tokenizer, memory, bos) for memory in pairs["memory"]]
+    answers = torch.tensor([prompt.answer for prompt in prompts["obscure"]])
     tensors = {
         "answer_id": answers,
         "memory_id": torch.tensor([find_first_token(tokenizer, memory) for memory in pairs["memory"]]),
     }
     for kind, column in KIND_COLUMNS.items():
-        rows = [tokenise_prompt(tokenizer, text, bos) for text in pairs[column]]
-        check_context(rows, pairs["prompt_id"], column, bridge.cfg.n_ctx)
-        tensors |= {f"{kind}.{name}": values for name, values in _record_texts(bridge, rows, answers).items()}
+        check_context(rows[kind], pairs["prompt_id"], column, bridge.cfg.n_ctx)
+        tensors |= {f"{kind}.{name}": values for name, values in _record_texts(bridge, rows[kind], answers).items()}
     return tensors
 
 

@@ -4,9 +4,12 @@ Effects are in nats. Clusters of prompts, not single prompts, are resampled, fli
 """
 
 import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from scipy.stats import DegenerateDataWarning, bootstrap, t
 from statsmodels.regression.linear_model import OLS
@@ -18,13 +21,19 @@ POWER = 0.8
 N_FOLDS = 10
 N_REPEATS = 20
 N_RESAMPLES = 9999
+# Signs of that many clusters are flipped in all ways, those of more clusters in `N_FLIPS` random ways.
+FLIPPED_IN_ALL_WAYS = 19
+N_FLIPS = 19_999
 Effects = Float[np.ndarray, "prompt site"]
 Clusters = Int[np.ndarray, " prompt"]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over prompts in nats, with its 95 % interval and two-sided p-value."""
+    """A mean over prompts in nats, with its 95 % interval and two-sided p-value.
+
+    `n_effective` is the number of clusters of one size that would say as much: (sum of sizes)^2 / sum of sizes^2.
+    """
 
     effect: float
     low: float
@@ -33,6 +42,7 @@ class Estimate:
     detectable: float
     n_prompts: int
     n_clusters: int
+    n_effective: float
 
     @property
     def columns(self) -> dict[str, float]:
@@ -40,30 +50,39 @@ class Estimate:
         return asdict(self)
 
 
+def describe_effect(estimate: Mapping[str, Any] | pd.Series) -> str:
+    """Return an effect and its interval as text, such as `+0.20 nats [+0.07, +0.31]`."""
+    if np.isnan(estimate["low"]):
+        return f"{estimate['effect']:+.2f} nats (no interval: a single cluster)"
+    return f"{estimate['effect']:+.2f} nats [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
+
+
 def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, seed: int) -> Estimate:
     """Estimate the mean effect over prompts.
 
-    `clusters` numbers the cluster of each prompt from 0. The interval is the BCa bootstrap over clusters; p is from the
-    t-test with cluster-robust standard error, which also gives `detectable`, the least effect that a two-sided test at
-    5 % finds with a power of 80 %. With fewer than two clusters, all of them are missing.
+    `clusters` numbers the cluster of each prompt from 0. The interval is the BCa bootstrap over clusters; p flips the
+    signs of whole clusters, which holds for few and unequal clusters, too; `detectable` is the least effect that a
+    two-sided t-test at 5 % with cluster-robust standard error finds with a power of 80 %. With fewer than two clusters,
+    all of them are missing.
     """
     n_clusters = int(clusters.max(initial=-1)) + 1
     mean = float(effects.mean()) if len(effects) else np.nan
-    if n_clusters < 2:
-        return Estimate(mean, np.nan, np.nan, np.nan, np.nan, len(effects), n_clusters)
-    if np.ptp(effects) == 0:
-        return Estimate(mean, mean, mean, float(mean == 0), 0.0, len(effects), n_clusters)
     totals, sizes = np.bincount(clusters, effects), np.bincount(clusters)
+    counts = (len(effects), n_clusters, float(sizes.sum() ** 2 / (sizes**2).sum()) if len(effects) else 0.0)
+    if n_clusters < 2:
+        return Estimate(mean, np.nan, np.nan, np.nan, np.nan, *counts)
+    p = float(_flip_signs(np.stack([totals, -totals], axis=1), seed).min())
+    if np.ptp(effects) == 0:
+        return Estimate(mean, mean, mean, p, 0.0, *counts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
         low, high = bootstrap(
-            (totals, sizes), _divide_sums, paired=True, vectorized=True, n_resamples=N_RESAMPLES,
+            (totals, sizes), _divide_sums, paired=True, vectorized=True, n_resamples=N_RESAMPLES, batch=500,
             confidence_level=1 - LEVEL, method="BCa", rng=np.random.default_rng(seed),
         ).confidence_interval  # fmt: skip
-    fit = _fit_mean(effects, clusters)
-    error, freedom = float(fit.bse[0]), n_clusters - 1
+    error, freedom = float(_fit_mean(effects, clusters).bse[0]), n_clusters - 1
     detectable = float(t.ppf(1 - LEVEL / 2, freedom) + t.ppf(POWER, freedom)) * error
-    return Estimate(mean, float(low), float(high), float(fit.pvalues[0]), detectable, len(effects), n_clusters)
+    return Estimate(mean, float(low), float(high), p, detectable, *counts)
 
 
 def _divide_sums(totals: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
@@ -95,16 +114,40 @@ def bound_sites(effects: Effects, clusters: Clusters) -> Float[np.ndarray, "site
 def adjust_over_grid(effects: Effects, clusters: Clusters, seed: int) -> Float[np.ndarray, " site"]:
     """Return each site's p-value that its mean effect is above zero, adjusted for the whole grid (maxT).
 
-    Under the null hypothesis that nothing happens anywhere, the sign of a whole cluster's effects is arbitrary. Signs
-    are flipped `N_RESAMPLES` times; p is the share of flips in which the largest t of the grid reaches the site's.
+    Under the null hypothesis that nothing happens anywhere, the effects of a cluster are as likely with the other sign.
+    The signs of whole clusters are flipped; p is the share of flips in which the largest t of the grid reaches the
+    site's.
     """
     totals = _sum_clusters(effects, clusters)
     scale = np.sqrt((totals**2).sum(axis=0))
-    scaled = totals / np.where(scale > 0, scale, 1)
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_RESAMPLES, len(totals)))
-    largest = np.sort((signs @ scaled).max(axis=1))
-    n_reaching = len(largest) - np.searchsorted(largest, scaled.sum(axis=0) - 1e-12)
-    return (1 + n_reaching) / (1 + len(largest))
+    observed = totals / np.where(scale > 0, scale, 1)
+    return _flip_signs(observed, seed)
+
+
+def _flip_signs(totals: Float[np.ndarray, "cluster site"], seed: int) -> Float[np.ndarray, " site"]:
+    """Return, for the sum of each column, the share of flips of the rows' signs in which the largest sum reaches it."""
+    largest, n_flips = [], 0
+    for signs in _draw_signs(len(totals), seed):
+        largest.append((signs @ totals).max(axis=1))
+        n_flips += len(signs)
+    reaching = n_flips - np.searchsorted(np.sort(np.concatenate(largest)), totals.sum(axis=0) - 1e-9)
+    is_exact = len(totals) <= FLIPPED_IN_ALL_WAYS
+    return reaching / n_flips if is_exact else (1 + reaching) / (1 + n_flips)
+
+
+def _draw_signs(n_clusters: int, seed: int) -> Iterator[Float[np.ndarray, "flip cluster"]]:
+    """Yield all ways to give clusters a sign if they are few, else random ones, some thousands at a time."""
+    if n_clusters <= FLIPPED_IN_ALL_WAYS:
+        for start in range(0, 2**n_clusters, 2**14):
+            flips = np.arange(start, min(start + 2**14, 2**n_clusters))
+            yield np.where(flips[:, None] >> np.arange(n_clusters) & 1, -1.0, 1.0)
+    else:
+        rng = np.random.default_rng(seed)
+        yield from (rng.choice([-1.0, 1.0], size=(size, n_clusters)) for size in _split(N_FLIPS, 2**14))
+
+
+def _split(total: int, size: int) -> list[int]:
+    return [min(size, total - start) for start in range(0, total, size)]
 
 
 def choose_sites(effects: Effects, clusters: Clusters, seed: int) -> Int[np.ndarray, "prompt division"]:

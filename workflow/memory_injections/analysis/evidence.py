@@ -3,6 +3,7 @@
 The authors choose the best site on the prompts on which they report it (paper, section 4), which flatters it.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from memory_injections.analysis.averages import LEAST_LOGP, average_sites, measure_effect, tabulate
 from memory_injections.analysis.clusters import LAST_HOP, align_clusters, cluster_prompts, name_last_hops
@@ -25,10 +26,11 @@ from memory_injections.analysis.effects import (
     estimate_mean,
     read_chosen,
 )
-from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site
+from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site, measure_gain_of_hits
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS
 
+logger = logging.getLogger(__name__)
 COLUMNS = [
     "prompt_id", "layer", "magnitude", "p_explicit", "p_obscure", "p_injected", "logp_obscure", "logp_injected",
     "rank_obscure", "rank_injected",
@@ -37,14 +39,17 @@ ALL_RANDOM = "all random words"
 # A last hop with fewer prompts is put together with the other small ones.
 FEWEST_PROMPTS = 5
 OTHER_HOPS = "other"
-ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters"]
+ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "n_effective"]
 ID = ["model", "dataset", "encoding", "memories"]
 TABLES = {
     "evidence": [
         *ID, *ESTIMATE, "clusters", "n_sites", "p_above", "p_below", "layer", "magnitude", "chosen_by", "best_layer",
-        "best_magnitude", "best_effect", "n_improved", *HIT_COLUMNS,
+        "best_magnitude", "best_effect", "n_improved", *HIT_COLUMNS, "hits_gain", "hits_low", "hits_high", "hits_p",
     ],
-    "contrasts": [*ID, *ESTIMATE, "n_sites", "p_above", "p_below", "n_better", "n_worse"],
+    "contrasts": [
+        *ID, *ESTIMATE, "layer", "magnitude", "curated_effect", "random_effect", "n_sites", "p_above", "p_below",
+        "n_better", "n_worse",
+    ],
     "explicit_prompts": ["model", "dataset", *ESTIMATE, "p_explicit", "p_obscure"],
     "last_hops": [*ID, "last_hop", *ESTIMATE, "share_improved", "effect_reported"],
 }  # fmt: skip
@@ -62,7 +67,10 @@ class SweepEffects:
     def of_cells(cls, cells: pd.DataFrame, groups: pd.Series, seed: int) -> "SweepEffects":
         """Tabulate the cells of a sweep; `groups` are the clusters of all prompts by `prompt_id`."""
         frame = tabulate(cells, measure_effect)
-        return cls(frame, align_clusters(groups, frame.index), seed)
+        whole = frame.dropna(axis="columns")
+        if whole.shape != frame.shape:
+            logger.warning("leaving out %d sites that not every prompt has", frame.shape[1] - whole.shape[1])
+        return cls(whole, align_clusters(groups, frame.index), seed)
 
     @property
     def values(self) -> Effects:
@@ -84,6 +92,22 @@ class SweepEffects:
         """Each prompt's effect at the sites that other clusters choose for it."""
         return pd.Series(read_chosen(self.values, self.chosen), index=self.frame.index)
 
+    @cached_property
+    def p_above(self) -> Float[np.ndarray, " site"]:
+        """Each site's p-value that the mean effect is above zero, adjusted for the grid."""
+        return adjust_over_grid(self.values, self.clusters, self.seed)
+
+    @cached_property
+    def bounds(self) -> Float[np.ndarray, "site 3"]:
+        """The ends of each site's own interval, and its p-value that the mean effect is below zero."""
+        return bound_sites(self.values, self.clusters)
+
+    def name_chosen(self) -> dict[str, float]:
+        """Return the layer and magnitude that are chosen most often, and how often."""
+        sites = pd.Series(self.chosen.ravel()).value_counts()
+        layer, magnitude = self.frame.columns[sites.index[0]]
+        return {"layer": layer, "magnitude": magnitude, "chosen_by": sites.iloc[0] / self.chosen.size}
+
     def select(self, sites: pd.Index, prompts: pd.Index) -> "SweepEffects":
         """Return the same with these sites and prompts only."""
         return SweepEffects(self.frame.loc[prompts, sites], self.groups.loc[prompts], self.seed)
@@ -95,24 +119,21 @@ def assess_sweep(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, Any]:
     effect, low, high, p, detectable: the mean effect over prompts, each at the sites that other clusters choose for it
     (`effects.estimate_mean`); layer, magnitude and chosen_by: the site chosen most often, and how often;
     p_above and p_below: see `_test_grid`; best_*: the site with the highest mean effect on all prompts, whose value
-    flatters; n_improved prompts; and the hits at the sites of the first division.
+    flatters; n_improved prompts; the hits at the sites of the first division; and hits_gain, the change of the share of
+    hits at the chosen sites, with its interval and p-value.
     """
-    return {**assess_effects(sweep), **count_hits(_select_chosen(cells, sweep))}
+    return {**assess_effects(sweep), **count_hits(_select_chosen(cells, sweep)), **_estimate_gain_of_hits(cells, sweep)}
 
 
 def assess_effects(sweep: SweepEffects) -> dict[str, Any]:
     """Return the part of `assess_sweep` that needs effects only."""
-    sites = pd.Series(sweep.chosen.ravel()).value_counts()
-    layer, magnitude = sweep.frame.columns[sites.index[0]]
     means = sweep.frame.mean()
     best_layer, best_magnitude = means.idxmax()
     return {
         **estimate_mean(sweep.effects.to_numpy(), sweep.clusters, sweep.seed).columns,
         "clusters": sweep.groups.name,
-        **_test_grid(sweep.values, sweep),
-        "layer": layer,
-        "magnitude": magnitude,
-        "chosen_by": sites.iloc[0] / sweep.chosen.size,
+        **_test_grid(sweep),
+        **sweep.name_chosen(),
         "best_layer": best_layer,
         "best_magnitude": best_magnitude,
         "best_effect": means.max(),
@@ -120,16 +141,25 @@ def assess_effects(sweep: SweepEffects) -> dict[str, Any]:
     }
 
 
-def _test_grid(values: Effects, sweep: SweepEffects) -> dict[str, float]:
+def _estimate_gain_of_hits(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, float]:
+    """Estimate how many more of the prompts hit after the injection than before, as a share of the prompts."""
+    if cells["rank_injected"].isna().any():
+        return {}
+    gains = tabulate(cells, measure_gain_of_hits)[sweep.frame.columns].to_numpy("float64")
+    found = estimate_mean(read_chosen(gains, sweep.chosen), sweep.clusters, sweep.seed)
+    return {"hits_gain": found.effect, "hits_low": found.low, "hits_high": found.high, "hits_p": found.p}
+
+
+def _test_grid(sweep: SweepEffects) -> dict[str, float]:
     """Test a grid: p_above, that the mean is above zero at some site, and p_below, that it is below zero at every one.
 
     The interval of the effect at the chosen sites does not know that the choice itself varies. These tests do: the
     first is adjusted for all sites, the second is the largest p-value of all sites.
     """
     return {
-        "n_sites": values.shape[1],
-        "p_above": adjust_over_grid(values, sweep.clusters, sweep.seed).min(),
-        "p_below": bound_sites(values, sweep.clusters)[:, 2].max(),
+        "n_sites": sweep.frame.shape[1],
+        "p_above": sweep.p_above.min(),
+        "p_below": sweep.bounds[:, 2].max(),
     }
 
 
@@ -143,8 +173,9 @@ def contrast_sweeps(curated: SweepEffects, random: Mapping[str, SweepEffects]) -
     """Compare curated memories with each kind of random word, and with their mean if there are several kinds.
 
     The contrast of a prompt is its effect minus that of the random words at the same sites, in nats; the sites are
-    those that the curated memories of other clusters choose, out of those that both have. n_better and n_worse: the
-    sites at which the contrast is above or below zero, adjusted for the grid.
+    those that the curated memories of other clusters choose, out of those that both have; layer and magnitude are the
+    one chosen most often, curated_effect and random_effect the means there. n_better and n_worse: the sites at which
+    the contrast is above or below zero, each way at 2.5 %, adjusted for the grid.
     """
     everything = {**random, ALL_RANDOM: None} if len(random) > 1 else dict(random)
     for memories, one in everything.items():
@@ -156,14 +187,19 @@ def contrast_sweeps(curated: SweepEffects, random: Mapping[str, SweepEffects]) -
             continue
         here = curated.select(sites.sort_values(), prompts)
         baseline = np.mean([other.select(here.frame.columns, prompts).values for other in others], axis=0)
-        differences = here.values - baseline
-        better, worse = (adjust_over_grid(sign * differences, here.clusters, here.seed) < LEVEL / 2 for sign in (1, -1))
+        differences = SweepEffects(here.frame - baseline, here.groups, here.seed)
+        worse = adjust_over_grid(-differences.values, here.clusters, here.seed)
+        site = here.name_chosen()
         yield {
             "memories": memories,
-            **estimate_mean(read_chosen(differences, here.chosen), here.clusters, here.seed).columns,
-            **_test_grid(differences, here),
-            "n_better": int(better.sum()),
-            "n_worse": int(worse.sum()),
+            **estimate_mean(read_chosen(differences.values, here.chosen), here.clusters, here.seed).columns,
+            **_test_grid(differences),
+            "layer": site["layer"],
+            "magnitude": site["magnitude"],
+            "curated_effect": here.effects.mean(),
+            "random_effect": read_chosen(baseline, here.chosen).mean(),
+            "n_better": int((differences.p_above < LEVEL / 2).sum()),
+            "n_worse": int((worse < LEVEL / 2).sum()),
         }
 
 
@@ -200,9 +236,8 @@ def compare_prompts(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, float
 
 def describe_sites(cells: pd.DataFrame, sweep: SweepEffects) -> pd.DataFrame:
     """Return all averages of every site, its effect's own 95 % interval and adjusted p-value, and its hits."""
-    bounds = bound_sites(sweep.values, sweep.clusters)
-    intervals = pd.DataFrame(bounds[:, :2], index=sweep.frame.columns, columns=["effect_low", "effect_high"])
-    intervals["p_above"] = adjust_over_grid(sweep.values, sweep.clusters, sweep.seed)
+    intervals = pd.DataFrame(sweep.bounds[:, :2], index=sweep.frame.columns, columns=["effect_low", "effect_high"])
+    intervals["p_above"] = sweep.p_above
     return average_sites(cells).join(intervals).join(count_hits_by_site(cells)).reset_index()
 
 

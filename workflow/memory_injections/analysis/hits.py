@@ -14,6 +14,12 @@ BEFORE, AFTER = [f"hits_{k}_before" for k in HITS_AT], [f"hits_{k}" for k in HIT
 HIT_COLUMNS = [*BEFORE, *AFTER, "n_missed", "n_rescued", "n_hit", "n_broken", "p_mcnemar"]
 
 
+def measure_gain_of_hits(cells: pd.DataFrame) -> pd.Series:
+    """Return +1 where the answer hits at 1 only after the injection (rescued), -1 if only before (broken), else 0."""
+    before, after = (cells[name] < HITS_AT[0] for name in ("rank_obscure", "rank_injected"))
+    return after.astype(int) - before.astype(int)
+
+
 def count_hits(cells: pd.DataFrame) -> pd.Series:
     """Count hits over cells, one for each prompt, before and after the injection.
 

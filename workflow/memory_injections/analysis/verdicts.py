@@ -14,11 +14,12 @@ SUPPORTED, OPPOSITE, ZERO, INCONCLUSIVE = "supported", "opposite", "practically 
 def combine_p_values(estimates: Sequence[pd.Series]) -> float:
     """Return the p-value of a claim that all of its estimates have to bear out, in the direction of the first.
 
-    An estimate has p, of its own interval, and where a site was chosen also p_above or p_below, of the whole grid. All
-    of them must be small, so the largest counts.
+    Every estimate has p; where a site was chosen, the first one also has p_above or p_below, of the whole grid, because
+    the choice of the site rests on it. All of them must be small, so the largest counts; a missing one stays missing.
     """
     grid = "p_above" if estimates[0]["effect"] > 0 else "p_below"
-    return float(max(max(estimate["p"], estimate.get(grid, 0)) for estimate in estimates))
+    # The grid's tests are one-sided; a claim can turn out in either direction.
+    return float(np.max([min(1, 2 * estimates[0].get(grid, 0)), *(estimate["p"] for estimate in estimates)]))
 
 
 def adjust_p_values(p_values: Sequence[float]) -> list[float]:
@@ -37,10 +38,10 @@ def name_verdict(estimates: Sequence[pd.Series], p: float) -> str:
     *practically zero* if all lie within 0.1 nats of zero, else *inconclusive*.
     """
     lows, highs = ([estimate[end] for estimate in estimates] for end in ("low", "high"))
-    if min(lows) > 0 and p < LEVEL:
+    if np.min(lows) > 0 and p < LEVEL:
         return SUPPORTED
-    if max(highs) < 0 and p < LEVEL:
+    if np.max(highs) < 0 and p < LEVEL:
         return OPPOSITE
-    if min(lows) > -PRACTICALLY_ZERO and max(highs) < PRACTICALLY_ZERO:
+    if np.min(lows) > -PRACTICALLY_ZERO and np.max(highs) < PRACTICALLY_ZERO:
         return ZERO
     return INCONCLUSIVE

@@ -38,6 +38,7 @@ def _find_key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str
             parts = [parts[0], *rest]
         case ["injection", index, *rest]:
             rest = rest[:1] if rest[:1] == ["layers"] else rest
+            rest = [*rest[:1], *rest[2:]] if rest[:1] == ["magnitudes"] else rest
             parts = ["injection", *([index] if isinstance(config.get("injection"), list) else []), *rest]
     return ".".join(parts)
 

@@ -9,8 +9,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -25,20 +24,12 @@ from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
 from memory_injections.models.scoring import kl_divergence, score_answers
-from memory_injections.models.tokenisation import batch_by_length, pad, upload
+from memory_injections.models.tokenisation import Prompt, batch_by_length, pad, upload
 
 # Batches whose scores may still be on the device: enough to keep a GPU busy, few enough to lose little when a job ends.
 IN_FLIGHT = 2
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Token ids of an obscure prompt, BOS included, and the first token of its answer."""
-
-    tokens: Sequence[int]
-    answer: int
 
 
 class Batches:

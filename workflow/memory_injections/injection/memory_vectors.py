@@ -15,6 +15,7 @@ from memory_injections.injection.engine import InjectionEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.limits import MEMORY_PADDING, MEMORY_TOKENS
 from memory_injections.models.tokenisation import batch_by_length, pad, tokenise_memory, tokenise_prompt
+from memory_injections.terms import RELATIVE
 
 # Words of a word list are encoded again and again.
 CACHED_MEMORIES = 8192
@@ -41,8 +42,8 @@ TOKEN_ENCODINGS: Mapping[str, Callable[[Lens, Sequence[int]], Float[Tensor, " d_
 class MemoryVectors:
     """The vectors of several memories at several layers.
 
-    A memory has one row of `vectors`, which serves every layer, or in the encoding `layer` one for each of `layers`.
-    `first_row` is where its rows start, and `is_per_layer` says which case it is.
+    A memory has one row of `vectors`, which serves every layer, or one for each of `layers`: in the encoding `layer`,
+    and with relative doses. `first_row` is where its rows start, and `is_per_layer` says which case it is.
     """
 
     vectors: Float[Tensor, "vector d_model"]
@@ -58,10 +59,20 @@ class MemoryVectors:
 
 
 class MemoryEncoder:
-    """Encodes memories as vectors of one model's residual stream."""
+    """Encodes memories as vectors of one model's residual stream.
 
-    def __init__(self, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase, lens: Lens) -> None:
-        self.engine, self.tokenizer, self.lens = engine, tokenizer, lens
+    `residual_norms` is the length of the residual stream before each block, for encodings with relative doses: their
+    vectors have that length.
+    """
+
+    def __init__(
+        self,
+        engine: InjectionEngine,
+        tokenizer: PreTrainedTokenizerBase,
+        lens: Lens,
+        residual_norms: Sequence[float] = (),
+    ) -> None:
+        self.engine, self.tokenizer, self.lens, self.residual_norms = engine, tokenizer, lens, residual_norms
         self._encode_cached = lru_cache(maxsize=CACHED_MEMORIES)(self._encode_tokens)
 
     def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
@@ -71,16 +82,28 @@ class MemoryEncoder:
         by itself, with BOS in front. The vectors are float32, on the engine's device. Raises `StudyError` for a memory
         without tokens.
         """
-        is_per_layer = np.array([encoding == "layer" for encoding, _ in memories])
+        is_relative = np.array([encoding.endswith(RELATIVE) for encoding, _ in memories])
+        memories = [(encoding.removesuffix(RELATIVE), text) for encoding, text in memories]
+        is_run = np.array([encoding == "layer" for encoding, _ in memories])
+        is_per_layer = is_run | is_relative
         n_vectors = np.where(is_per_layer, len(layers), 1)
         first_row = n_vectors.cumsum() - n_vectors
         vectors = torch.empty(int(n_vectors.sum()), self.lens.W_U.shape[0], device=self.lens.W_U.device)
-        for row, memory in zip(first_row[~is_per_layer], compress(memories, ~is_per_layer), strict=True):
-            vectors[row] = self._encode_cached(*memory)
-        outputs = self._run_memories([text for encoding, text in memories if encoding == "layer"], layers)
-        for row, output in zip(first_row[is_per_layer], outputs, strict=True):
-            vectors[row : row + len(layers)] = output
+        for start, n, memory in zip(first_row[~is_run], n_vectors[~is_run], compress(memories, ~is_run), strict=True):
+            vectors[start : start + n] = self._encode_cached(*memory)
+        outputs = self._run_memories([text for _, text in compress(memories, is_run)], layers)
+        for start, output in zip(first_row[is_run], outputs, strict=True):
+            vectors[start : start + len(layers)] = output
+        for start in first_row[is_relative]:
+            self._scale_to_residual(vectors[start : start + len(layers)], layers)
         return MemoryVectors(vectors.to(self.engine.device), first_row, is_per_layer, layers)
+
+    def _scale_to_residual(self, vectors: Float[Tensor, "layer d_model"], layers: Sequence[int]) -> None:
+        """Give the vectors of a memory at each layer the length of the residual stream there, in place."""
+        norms = torch.tensor([self.residual_norms[layer] for layer in layers], device=vectors.device)
+        # The attention outputs that the encoding `layer` takes are not centred, the residual stream's lengths are.
+        seen = vectors - vectors.mean(dim=1, keepdim=True) if self.lens.is_centred else vectors
+        vectors.mul_((norms / seen.norm(dim=1).clamp_min(torch.finfo(vectors.dtype).tiny))[:, None])
 
     def _encode_tokens(self, encoding: str, text: str) -> Float[Tensor, " d_model"]:
         return TOKEN_ENCODINGS[encoding](self.lens, tokenise_memory(self.tokenizer, text))

@@ -25,7 +25,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from memory_injections.analysis.averages import measure_change
 from memory_injections.data.text_tables import has_text
 from memory_injections.errors import StudyError
-from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import (
@@ -42,7 +42,7 @@ from memory_injections.interactive.pretrained import DEFAULT, Pretrained
 from memory_injections.models.lens import compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
-from memory_injections.models.tokenisation import find_first_token, pad, tokenise_memory, tokenise_prompt
+from memory_injections.models.tokenisation import Prompt, pad, tokenise_memory, tokenise_prompt
 from memory_injections.terms import Encoding
 
 # The paper's grid (section 4).
@@ -145,12 +145,12 @@ class Injector:
 
         The memory is added to the layer's attention output at every position, BOS included. `positions` restricts it to
         some positions, counted from 0 (BOS). `head` adds it to one head's result, which has the same effect. `top_k` is
-        how many of the most probable tokens without and with the memory to list.
+        how many of the most probable tokens without and with the memory to list. Where the tokenizer writes a bare
+        space before the answer as a token of its own, that is the prompt's last token.
         """
         check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
-        ids = self._tokenise_prompt(prompt)
-        wanted = [] if answer is None else [self._find_answer_token(answer)]
+        ids, wanted = self._tokenise_prompt(prompt, answer)
         engine = self._choose_engine(ids, positions, head)
         vector = magnitude * self._encode_memory(engine, memory, encoding, layer)
         clean = engine.clean(*pad([ids], engine.device, CELL_PADDING[engine.device.type]), [layer])
@@ -189,10 +189,10 @@ class Injector:
             raise StudyError("the grid has no layers or no magnitudes; give at least one of each")
         for magnitude in magnitudes:
             check_magnitude(magnitude)
-        ids = self._tokenise_prompt(prompt)
+        ids, wanted = self._tokenise_prompt(prompt, answer)
         engine = self._choose_engine(ids, positions, head)
         self._check_memory(memory, encoding)
-        token = self._find_most_probable(engine, ids) if answer is None else self._find_answer_token(answer)
+        (token,) = wanted or [self._find_most_probable(engine, ids)]
         cells = pd.MultiIndex.from_product(
             [["prompt"], [encoding], [memory], layers, magnitudes],
             names=["prompt", "encoding", "memory", "layer", "magnitude"],
@@ -208,15 +208,17 @@ class Injector:
         table["top_token"] = self._decode_each(table["top_token_id"])
         return Grid(table, token, self._decode_each([token])[0])
 
-    def heads(self, prompt: str, layers: Iterable[int] | None = None, top_k: int = 5) -> pd.DataFrame:
+    def heads(
+        self, prompt: str, layers: Iterable[int] | None = None, top_k: int = 5, answer: str | None = None
+    ) -> pd.DataFrame:
         """Read every attention head at the end of a prompt in vocabulary space (paper, section 3.2).
 
         Returns a row for each of the `top_k` tokens of each head, with columns layer, head, rank, token_id, token and
         logit. A logit is the head's output at the last position times the processed W_U plus b_U, without the final
-        norm.
+        norm. With an answer, that position is the one behind which it is scored.
         """
         layers = self._sort_layers(layers)
-        ids = self._tokenise_prompt(prompt)
+        ids, _ = self._tokenise_prompt(prompt, answer)
         lens, bridge = self.model.lens, self.model.process_weights()
         tables = []
         with torch.no_grad():
@@ -258,7 +260,7 @@ class Injector:
         """
         check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
-        ids = self._tokenise_prompt(prompt, max_new_tokens)
+        ids, _ = self._tokenise_prompt(prompt, n_new=max_new_tokens)
         vector = self._encode_memory(self.model.engine, memory, encoding, layer)[0]
         return continue_prompt(self.model, ids, vector, layer, magnitude, max_new_tokens, temperature, seed)
 
@@ -305,27 +307,25 @@ class Injector:
     def _decode_each(self, tokens: Iterable[int]) -> list[str]:
         return [str(self.model.tokenizer.decode([token])) for token in tokens]
 
-    def _tokenise_prompt(self, prompt: str, n_new: int = 0) -> list[int]:
+    def _tokenise_prompt(
+        self, prompt: str, answer: str | None = None, n_new: int = 0
+    ) -> tuple[Sequence[int], list[int]]:
+        """Return the tokens that the model reads, and a list: the answer's token, or nothing without an answer."""
         if not has_text(prompt):
             raise StudyError("the prompt is empty; give a text")
-        return self._tokenise_in_context("prompt", prompt, n_new)
+        scored = None if answer is None else Prompt.tokenise(self.model.tokenizer, prompt, answer)
+        ids = scored.tokens if scored else tokenise_prompt(self.model.tokenizer, prompt)
+        self._check_context("prompt", ids, n_new)
+        return ids, [scored.answer] if scored else []
 
-    def _tokenise_in_context(self, what: str, text: str, n_new: int = 0) -> list[int]:
-        """Tokenise a text with BOS; raise `StudyError` if it does not fit into the context with `n_new` tokens more."""
-        ids = tokenise_prompt(self.model.tokenizer, text)
+    def _check_context(self, what: str, ids: Sequence[int], n_new: int = 0) -> None:
+        """Raise `StudyError` if a text does not fit into the context with `n_new` tokens more."""
         if self.model.n_ctx is not None and len(ids) + n_new > self.model.n_ctx:
             new = f", and is to get {n_new} new ones" if n_new else ""
             raise StudyError(
                 f"the {what} has {len(ids)} tokens, BOS included{new}, but the model takes {self.model.n_ctx}; "
                 "shorten it"
             )
-        return ids
-
-    def _find_answer_token(self, answer: str) -> int:
-        try:
-            return find_first_token(self.model.tokenizer, answer)
-        except StudyError as error:
-            raise StudyError(f"the answer {error}") from None
 
     def _check_memory(self, memory: str, encoding: str) -> None:
         if encoding not in get_args(Encoding):
@@ -334,4 +334,4 @@ class Injector:
             raise StudyError("the memory is empty; give a text")
         tokenise_memory(self.model.tokenizer, memory)
         if encoding == "layer":
-            self._tokenise_in_context("memory", memory)
+            self._check_context("memory", tokenise_prompt(self.model.tokenizer, memory))

@@ -7,6 +7,7 @@ centred over the vocabulary, value biases folded into the output bias.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,11 @@ class Lens:
         """Return a lens for attention outputs of some layers only."""
         norm_w = None if self.norm_w is None else self.norm_w[layers]
         return replace(self, W_O=self.W_O[layers], b_O=self.b_O[layers], norm_w=norm_w)
+
+    @cached_property
+    def is_centred(self) -> bool:
+        """Whether the mean over d_model is taken out, because the model ignores it (LayerNorm)."""
+        return bool(self.W_U.mean(dim=0).abs().max() < 1e-4 * self.W_U.abs().max())
 
     def save(self, path: Path) -> None:
         """Write the lens as one safetensors file."""

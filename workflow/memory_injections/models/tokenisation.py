@@ -1,7 +1,7 @@
 """Turning texts into token ids, as the paper (section 3) and the authors' code do, and batches of them."""
 
-import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,35 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from memory_injections.data.text_tables import has_text
 from memory_injections.errors import StudyError
+from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model reads before an answer, as token ids, and the token of the answer that is scored behind it."""
+
+    tokens: Sequence[int]
+    answer: int
+
+    @classmethod
+    def tokenise(cls, tokenizer: PreTrainedTokenizerBase, text: str, answer: str, bos: bool = True) -> "Prompt":
+        """Tokenise a prompt that an answer follows, with a space between, and BOS in front unless `bos` is false.
+
+        The answer's tokens are those that both together have behind the prompt's own. The first of them that carries
+        text is scored. Bare space tokens before it (SmolLM2 writes " 1929" as a bare space and digits) belong to the
+        prompt: the model reads them. Raises `StudyError` if prompt and answer do not split, or no token carries text.
+        """
+        own, joint = (tokenise_prompt(tokenizer, whole, bos) for whole in (text, f"{text} {answer}"))
+        if joint[: len(own)] != own:
+            raise StudyError(
+                f"the prompt {text!r} and the answer {answer!r} do not split into tokens of their own; remove spaces "
+                "at the end of the prompt and at the start of the answer"
+            )
+        try:
+            start = len(own) + _find_text(tokenizer, joint[len(own) :], answer)
+        except StudyError as error:
+            raise StudyError(f"the answer {error}") from None
+        return cls(joint[:start], joint[start])
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -55,29 +82,40 @@ def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> list[int
 
 
 def find_first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    """Return the first token of a text with a space in front that is not a bare space.
+    """Return the first token of a text with a space in front that carries text; raise `StudyError` if none does."""
+    tokens = tokenise_text(tokenizer, f" {text}")
+    return tokens[_find_text(tokenizer, tokens, text)]
 
-    Some tokenizers (Llama's) start with a bare space token, which would be the same for every answer. Raises
-    `StudyError` if no token carries text.
-    """
-    for token in tokenise_text(tokenizer, f" {text}") if has_text(text) else []:
+
+def _find_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], text: str) -> int:
+    """Return where a text's tokens first carry text, behind bare spaces; raise `StudyError` if they nowhere do."""
+    for index, token in enumerate(tokens if has_text(text) else []):
         if str(tokenizer.decode([token])).strip():
-            return token
+            return index
     raise StudyError(f"{text!r} has no token that carries text; give it a text that the tokenizer knows")
 
 
-def find_answer_tokens(tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame) -> list[int]:
-    """Return the first token of every prompt pair's answer; log a warning if some answers start with a bare space."""
-    scored, passed_over = [], 0
-    for prompt_id, answer in zip(pairs["prompt_id"], pairs["answer"], strict=True):
+def tokenise_pairs(
+    tokenizer: PreTrainedTokenizerBase, pairs: pd.DataFrame, bos: bool = True
+) -> dict[str, list[Prompt]]:
+    """Tokenise both prompts of prompt pairs with their answers, by kind of prompt.
+
+    Raises `StudyError`, which names the pair, for a prompt that `Prompt.tokenise` refuses, and for an answer that is
+    scored by another token behind the explicit prompt than behind the obscure one.
+    """
+    prompts: dict[str, list[Prompt]] = {kind: [] for kind in PROMPT_KINDS}
+    for pair in pairs.to_dict("records"):
         try:
-            scored.append(find_first_token(tokenizer, answer))
+            for kind, of_kind in prompts.items():
+                of_kind.append(Prompt.tokenise(tokenizer, pair[KIND_COLUMNS[kind]], pair["answer"], bos))
         except StudyError as error:
-            raise StudyError(f"prompt pair {prompt_id}: the answer {error}") from None
-        passed_over += tokenise_text(tokenizer, f" {answer}")[0] != scored[-1]
-    if passed_over:
-        logger.warning("%d answers start with a bare space token; the token after it is scored", passed_over)
-    return scored
+            raise StudyError(f"prompt pair {pair['prompt_id']}: {error}") from None
+        if len({of_kind[-1].answer for of_kind in prompts.values()}) > 1:
+            raise StudyError(
+                f"prompt pair {pair['prompt_id']}: the answer {pair['answer']!r} starts with another token behind the "
+                "explicit prompt than behind the obscure one; let both prompts end alike"
+            )
+    return prompts
 
 
 def pad(

@@ -5,7 +5,7 @@ The page holds its numbers packed, and unpacks a sweep when a reader turns to it
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jinja2
 import numpy as np
@@ -13,15 +13,22 @@ import pandas as pd
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from memory_injections.analysis.averages import AVERAGES
+from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE
 from memory_injections.analysis.tables import N_TOKENS
-from memory_injections.pages.explorer_data import COLUMNS, number_texts, pack, pack_cells, pack_sites
+from memory_injections.pages.explorer_data import COLUMNS, has_ranks, number_texts, pack, pack_cells, pack_sites
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PROMPT_KINDS, Encoding
+from memory_injections.terms import CURATED, ENCODINGS, PROMPT_KINDS
 
 # Characters of packed numbers: with its markup, the page stays under 30 MB.
 LIMIT = 29_000_000
+# What a reader chooses from, by kind, as the page's script describes each; the first is what the page opens with. The
+# keys are in links that readers have kept.
+MEASURES = {
+    "effect": EFFECTS,
+    "percent": {**AVERAGES, PAPER_AVERAGE: f"{AVERAGES[PAPER_AVERAGE]} (the paper's)"},
+    "hits": {"hits_1": "hits@1", "rescued": "rescued answers", "broken": "broken answers"},
+}
 N_HEADS = 8
 PROMPTS_AT_ONCE = 16
 HEAD = ["prompt_id", "layer", "head"]
@@ -88,10 +95,16 @@ def render_explorer(
     small sweeps; of the others the page has the averages only, and says so.
     """
     # What the page shows first comes first.
-    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, get_args(Encoding).index(name.encoding)))
+    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, ENCODINGS.index(name.encoding)))
     numbers = {name: number for number, name in enumerate(order)}
     # The page draws its first heat map while the browser still reads the cells: they come last.
-    first = {f"sites-{number}": pack_sites(_read_columns(sweeps[name])) for name, number in numbers.items()}
+    first: dict[str, str] = {}
+    ranked: set[SweepId] = set()
+    for name, number in numbers.items():
+        table = _read_columns(sweeps[name])
+        first[f"sites-{number}"] = pack_sites(table)
+        if has_ranks(table):
+            ranked.add(name)
     last = {
         f"pairs-{dataset}": pack({}, **table.drop(columns="dataset").to_dict("list"))
         for dataset, table in pairs.items()
@@ -104,9 +117,15 @@ def render_explorer(
             last[f"cells-{numbers[name]}"] = cells
             room -= len(cells)
     index = {
-        "averages": AVERAGES,
+        # A list: the page's JSON sorts the keys of an object.
+        "measures": [(kind, key, label) for kind, labels in MEASURES.items() for key, label in labels.items()],
         "sweeps": [
-            {**name.columns, "reported": find_reported_site(name, paper), "has_cells": f"cells-{number}" in last}
+            {
+                **name.columns,
+                "reported": find_reported_site(name, paper),
+                "has_cells": f"cells-{number}" in last,
+                "has_ranks": name in ranked,
+            }
             for name, number in numbers.items()
         ],
     }
@@ -116,6 +135,7 @@ def render_explorer(
     return environment.get_template(template.name).render(
         study=study,
         reanalysis=source == "published",
+        ranked=bool(ranked),
         index=index,
         first=first,
         last=last,

@@ -1,7 +1,7 @@
 """Packing a study's numbers into texts for a web page: gzipped arrays in base64.
 
-Averages are those of `analysis.averages`, in full. Only a prompt's probability after the injection is rounded
-(`quantise`).
+Numbers of a site are those of `analysis.averages` and `analysis.hits`, in full. Only a prompt's log-probability after
+the injection is rounded (`quantise`).
 """
 
 import base64
@@ -14,13 +14,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, UInt16
 
-from memory_injections.analysis.averages import AVERAGES, average_sites
+from memory_injections.analysis.averages import AVERAGES, EFFECTS, LEAST_LOGP, average_sites
+from memory_injections.analysis.hits import count_hits_by_site
 
 CELL = ["prompt_id", "layer", "magnitude"]
 COLUMNS = [
-    *CELL, "memory", "p_explicit", "p_obscure", "p_injected", "rank_obscure", "rank_injected", "top_token",
-    "top_token_id",
+    *CELL, "memory", "p_explicit", "p_obscure", "p_injected", "logp_obscure", "logp_injected", "rank_obscure",
+    "rank_injected", "top_token", "top_token_id",
 ]  # fmt: skip
+SHARES = ["hits_1_before", "hits_1"]
+OUTCOMES = ["n_missed", "n_rescued", "n_hit", "n_broken"]
 # In arrays over cells, 0 stands for what is missing.
 IMPOSSIBLE = 1
 LOWEST, CERTAIN = 2, 65535
@@ -47,30 +50,45 @@ def _pad_to_words(content: bytes, filling: bytes) -> bytes:
     return content + filling * (-len(content) % 8)
 
 
-def quantise(probability: Float[np.ndarray, " cell"]) -> tuple[UInt16[np.ndarray, " cell"], float]:
-    """Round probabilities to 16 bits each, evenly on a logarithmic scale; return them with the scale's step.
+def quantise(logp: Float[np.ndarray, " cell"]) -> tuple[UInt16[np.ndarray, " cell"], float]:
+    """Round log-probabilities to 16 bits each, evenly; return them with the step.
 
-    A code c from `LOWEST` to `CERTAIN` stands for exp((c - CERTAIN) step); so a probability is off by a factor of
-    exp(step / 2) at most. Float32 has no probability under exp(-104), so that is less than 0.08 % in any study.
+    A code c from `LOWEST` to `CERTAIN` stands for (c - CERTAIN) step nats, so a log-probability is off by step / 2 at
+    most. Float32 has no probability under exp(-104), so that is less than 0.0008 nats in any study. A log-probability
+    of minus infinity becomes `IMPOSSIBLE`.
     """
-    possible = probability > 0
-    logarithm = np.log(probability, where=possible, out=np.zeros(len(probability)))
-    step = max(-logarithm.min(initial=0), 1e-6) / (CERTAIN - LOWEST)
-    codes = CERTAIN + np.round(logarithm / step)
+    possible = np.isfinite(logp)
+    logp = np.where(possible, logp, 0)
+    step = max(-logp.min(initial=0), 1e-6) / (CERTAIN - LOWEST)
+    codes = CERTAIN + np.round(logp / step)
     return np.where(possible, codes, IMPOSSIBLE).astype("uint16"), float(step)
 
 
 def pack_sites(cells: pd.DataFrame) -> str:
-    """Pack the grid of a sweep and, by layer and magnitude, its averages and how many prompts improve."""
+    """Pack the grid of a sweep and, by layer and magnitude, its measures and counts of prompts.
+
+    The page has hits, rescued and broken answers only where ranks are known.
+    """
     sites = average_sites(cells)
+    measures, counts = [*AVERAGES, *EFFECTS], ["n_improved", "n_prompts"]
+    if has_ranks(cells):
+        sites = sites.join(count_hits_by_site(cells))
+        measures, counts = measures + SHARES, counts + OUTCOMES
     grid = {name: np.unique(cells[name]).tolist() for name in ("layer", "magnitude")}
-    sites = sites.reindex(pd.MultiIndex.from_product(grid.values())).fillna({"n_improved": 0, "n_prompts": 0})
-    counts = {name: sites[name].to_numpy("int32") for name in ("n_improved", "n_prompts")}
+    sites = sites.reindex(pd.MultiIndex.from_product(grid.values())).fillna(dict.fromkeys(counts, 0))
     return pack(
-        {**{name: sites[name].to_numpy("float64") for name in AVERAGES}, **counts},
+        {
+            **{name: sites[name].to_numpy("float64") for name in measures},
+            **{name: sites[name].to_numpy("int32") for name in counts},
+        },
         layers=grid["layer"],
         magnitudes=grid["magnitude"],
     )
+
+
+def has_ranks(cells: pd.DataFrame) -> bool:
+    """Return whether any rank of an answer is known; the authors published none."""
+    return _has_values(cells, "rank_obscure") and _has_values(cells, "rank_injected")
 
 
 def pack_cells(cells: pd.DataFrame) -> str:
@@ -87,12 +105,14 @@ def pack_cells(cells: pd.DataFrame) -> str:
         return whole
 
     prompts = cells.drop_duplicates("prompt_id").sort_values("prompt_id")
-    codes, step = quantise(cells["p_injected"].to_numpy("float64"))
+    # An answer with probability zero in float32 stays apart: its change is exactly -100 %.
+    codes, step = quantise(np.where(cells["p_injected"] > 0, _clip_logp(cells["logp_injected"]), -np.inf))
     arrays = {
         "prompt_id": prompts["prompt_id"].to_numpy("int32"),
         "p_explicit": prompts["p_explicit"].to_numpy("float32"),
         "p_obscure": prompts["p_obscure"].to_numpy("float32"),
-        "p_injected": spread(codes),
+        "logp_obscure": _clip_logp(prompts["logp_obscure"]).astype("float32"),
+        "logp_injected": spread(codes),
     }
     for name, table in (("rank_obscure", prompts), ("rank_injected", cells)):
         if _has_values(table, name):
@@ -110,7 +130,12 @@ def pack_cells(cells: pd.DataFrame) -> str:
         texts["tokens"] = [text and f"token {text}" for text in texts["tokens"]]
     if "top_token" in arrays:
         arrays["top_token"] = spread(arrays["top_token"])
-    return pack(arrays, step=step, **texts)
+    return pack(arrays, step=step, least_logp=LEAST_LOGP, **texts)
+
+
+def _clip_logp(logp: pd.Series) -> Float[np.ndarray, " cell"]:
+    """Return log-probabilities as `measure_effect` takes them."""
+    return logp.astype("float64").clip(LEAST_LOGP, 0).to_numpy()
 
 
 def _has_values(table: pd.DataFrame, column: str) -> bool:

@@ -29,7 +29,7 @@ from memory_injections.analysis.averages import (
 )
 from memory_injections.pages.registry import register
 from memory_injections.sweeps.cells import find_sweep_id
-from memory_injections.terms import CURATED, PROMPT_KINDS
+from memory_injections.terms import CURATED, PROMPT_KINDS, RELATIVE
 
 mpl.use("agg")
 
@@ -55,6 +55,7 @@ def effect(cells: pd.DataFrame) -> Figure:
     for axes, (average, label) in zip(figure.subplots(2, 1), EFFECTS.items(), strict=True):
         ticks = [-10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10]
         best = _draw_site_map(axes, sites[average], NATS, f"{label} (nats)", ticks)
+        axes.set(ylabel=_name_magnitudes(cells))
         axes.set_title(f"{label}: best {sites[average].loc[best]:+.2f} nats at {_name(best)}")
     figure.suptitle(_title_sweep(cells))
     return figure
@@ -70,6 +71,7 @@ def change(cells: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     ticks = [math.log1p(value / 100) for value in (-99, -90, -50, -20, 0, 25, 100, 900)]
     best = _draw_site_map(axes, in_nats, PERCENT, "change of the answer's probability", ticks)
+    axes.set(ylabel=_name_magnitudes(cells))
     axes.set_title(f"{AVERAGES[PAPER_AVERAGE]}: best {percent.loc[best]:+.1f} % at {_name(best)}")
     figure.suptitle(_title_sweep(cells))
     return figure
@@ -89,10 +91,15 @@ def _draw_site_map(
     best = find_best_site(values.to_frame("value"), "value")
     star = (grid.columns.get_loc(best[0]) + 0.5, grid.index.get_loc(best[1]) + 0.5)
     axes.scatter(*star, marker="*", s=110, color="black", edgecolor="white", linewidth=0.8)
-    axes.set(xlabel="layer", ylabel="magnitude")
+    axes.set(xlabel="layer")
     axes.set_xticks(np.arange(grid.shape[1]) + 0.5, grid.columns)
     axes.set_yticks(np.arange(len(grid)) + 0.5, [f"{value:g}" for value in grid.index])
     return best
+
+
+def _name_magnitudes(cells: pd.DataFrame) -> str:
+    is_relative = find_sweep_id(cells).encoding.endswith(RELATIVE)
+    return "dose (share of\nthe residual stream)" if is_relative else "magnitude"
 
 
 def _name(site: tuple[int, float]) -> str:

@@ -13,11 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE, select_site
-from memory_injections.analysis.evidence import ALL_RANDOM
+from memory_injections.analysis.effects import describe_effect
+from memory_injections.analysis.tables import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
-from memory_injections.paper.claims import CLAIMS
+from memory_injections.paper.claims import CLAIMS, find_contrast
 from memory_injections.paper.reported import PAPER_ENCODING, name_site
+from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 
 TABLES = ("claims", "evidence", "contrasts", "sites", "headline")
@@ -28,7 +30,7 @@ Tables = Mapping[str, pd.DataFrame]
 
 def read_tables(results: Path) -> dict[str, pd.DataFrame]:
     """Read the tables of a study that its findings are taken from."""
-    return {name: pd.read_csv(results / "tables" / f"{name}.csv") for name in TABLES}
+    return {name: read_table(results / "tables" / f"{name}.csv") for name in TABLES}
 
 
 def summarise_study(tables: Tables) -> list[str]:
@@ -44,34 +46,28 @@ def _say_whether_it_helps(tables: Tables) -> str:
     for verdict in (SUPPORTED, OPPOSITE, ZERO, INCONCLUSIVE):
         rows = helps[helps["verdict"] == verdict]
         if len(rows):
-            named = [f"{_name(row)} ({_format_effect(row)})" for _, row in rows.iterrows()]
+            named = [f"{_name(row)} ({describe_effect(row)})" for _, row in rows.iterrows()]
             parts.append(f"{verdict} for {_join(named)}")
-    claim = "That a curated memory makes the answer more probable, and more than random words do"
-    return f"{claim}, is {'; '.join(parts)}."
+    return f"“A curated memory makes the answer more probable, and more than random words do”: {'; '.join(parts)}."
 
 
 def _say_whether_it_corrects(tables: Tables) -> str:
-    curated = _select_curated(tables["evidence"])
-    ranked = curated.dropna(subset=["p_mcnemar"])
-    if ranked.empty:
-        return "Whether it corrects wrong answers cannot be told: the cells of this study have no ranks."
-    parts = [
-        f"for {_name(row)} it rescues {row['n_rescued']:.0f} of {row['n_missed']:.0f} wrong answers and breaks "
-        f"{row['n_broken']:.0f} of {row['n_hit']:.0f} right ones"
-        for _, row in ranked.iterrows()
-    ]
-    return f"At the sites chosen on other prompts, {_join(parts)}."
+    failures = tables["claims"][tables["claims"]["claim"] == CLAIMS["failures"]]
+    if failures.empty:
+        return "Whether it corrects wrong answers is not known: no cells of curated memories have ranks."
+    parts = [f"{row['verdict']} for {_name(row)} ({row['evidence']})" for _, row in failures.iterrows()]
+    return f"“The injection corrects failures”: {'; '.join(parts)}."
 
 
 def _say_what_the_headline_is(tables: Tables) -> str:
     headline = tables["headline"]
     if headline.empty:
-        sites = _select_curated(tables["sites"])
+        sites = _select_judged(tables["sites"], tables)
         if sites.empty:
-            return "No number of the paper can be compared."
+            return "No number of the paper can be compared: no sweep injects curated memories in the paper's encoding."
         best = sites.loc[sites[PAPER_AVERAGE].idxmax()]
         return (
-            f"The paper's models are not in this study; by the paper's average, the best site of all is "
+            f"No site that the paper reports is in this study; by the paper's average, its best site is "
             f"{name_site(best['layer'], best['magnitude'])} of {_name(best)}, with {best[PAPER_AVERAGE]:+.1f} %, where "
             f"the mean effect is {best['effect']:+.2f} nats."
         )
@@ -87,29 +83,30 @@ def _say_what_the_headline_is(tables: Tables) -> str:
 
 def tabulate_findings(tables: Tables) -> pd.DataFrame:
     """Return the findings of a study: a column of texts for each model and data set; all studies have the same rows."""
-    columns = {_name(row): _list_findings(row, tables) for _, row in _select_curated(tables["evidence"]).iterrows()}
-    return pd.DataFrame(columns)
+    judged = _select_judged(tables["evidence"], tables)
+    return pd.DataFrame({_name(row): _list_findings(row, tables) for _, row in judged.iterrows()})
 
 
 def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
     own = {name: _select_of(table, curated) for name, table in tables.items()}
     claims = own["claims"].set_index("claim")
-    contrasts = own["contrasts"][own["contrasts"]["encoding"] == PAPER_ENCODING]
-    contrast = contrasts[(contrasts["memories"] == ALL_RANDOM) | (len(contrasts) == 1)]
+    contrast = find_contrast(SweepId(curated["model"], curated["dataset"], CURATED, PAPER_ENCODING), own["contrasts"])
     rules = own["headline"].set_index("rule")["value"] if len(own["headline"]) else {}
     values = {name: f"{rules[name]:+.1f} %" if name in rules else MISSING for name in AVERAGES}
-    ranks = pd.notna(curated["p_mcnemar"])
+    ranks = pd.notna(curated["hits_gain"])
+    against_random = MISSING if contrast is None else describe_effect(contrast)
     return {
         "the memory helps": _format_claim(claims, "helps", with_effect=False),
-        "prompts (clusters)": f"{curated['n_prompts']:,} ({curated['n_clusters']:,})",
+        "prompts": f"{curated['n_prompts']:,}",
+        "clusters of prompts (effectively)": f"{curated['n_clusters']:,} ({curated['n_effective']:.1f})",
         "explicit prompts are answered better": _format_claim(claims, "explicit"),
         "the paper's site (layer from 0, magnitude)": _format_reported(own["headline"]),
         f"change there by the paper's average ({AVERAGES[PAPER_AVERAGE]})": values[PAPER_AVERAGE],
         "the same by the plain mean": values["mean"],
         "the same by the median": values["median"],
         "mean effect there": _format_effect_at(own["headline"], own["sites"]),
-        "mean effect at sites chosen on other prompts": _format_effect(curated),
-        "the same, more than random words": _format_effect(contrast.iloc[0]) if len(contrast) else MISSING,
+        "mean effect at sites chosen on other prompts": describe_effect(curated),
+        "curated minus random words, at sites swept with both": against_random,
         "wrong answers rescued": f"{curated['n_rescued']:.0f} of {curated['n_missed']:.0f}" if ranks else MISSING,
         "right answers broken": f"{curated['n_broken']:.0f} of {curated['n_hit']:.0f}" if ranks else MISSING,
     }
@@ -117,6 +114,13 @@ def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
 
 def _select_curated(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["memories"] == CURATED) & (table["encoding"] == PAPER_ENCODING)]
+
+
+def _select_judged(table: pd.DataFrame, tables: Tables) -> pd.DataFrame:
+    """Select the rows of curated sweeps that have claims: those without a flag."""
+    judged = set(tables["claims"][["model", "dataset"]].itertuples(index=False, name=None))
+    curated = _select_curated(table)
+    return curated[[key in judged for key in curated[["model", "dataset"]].itertuples(index=False, name=None)]]
 
 
 def _select_of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
@@ -131,15 +135,11 @@ def _join(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
-def _format_effect(row: pd.Series) -> str:
-    return f"{row['effect']:+.2f} nats [{row['low']:+.2f}, {row['high']:+.2f}]"
-
-
 def _format_claim(claims: pd.DataFrame, claim: str, with_effect: bool = True) -> str:
     if CLAIMS[claim] not in claims.index:
         return MISSING
     row = claims.loc[CLAIMS[claim]]
-    return f"{row['verdict']}: {_format_effect(row)}" if with_effect else str(row["verdict"])
+    return f"{row['verdict']}: {describe_effect(row)}" if with_effect else str(row["verdict"])
 
 
 def _format_reported(headline: pd.DataFrame) -> str:

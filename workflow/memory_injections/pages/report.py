@@ -42,7 +42,12 @@ NAMES = {
     "interval": "95 % interval",
     "p_holm": "p (Holm)",
     "p_above": "p, some site above 0",
-    "detectable": "could have seen",
+    "detectable": "detectable",
+    "n_effective": "effective clusters",
+    "hits_gain": "gain of hits",
+    "hits_p": "p (gain)",
+    "curated_effect": "curated",
+    "random_effect": "random",
     "chosen_by": "chosen",
     "best_effect": "effect at its best site",
     "n_sites": "sites",
@@ -77,13 +82,15 @@ FORMATS = {
     **dict.fromkeys(("chosen_by", "share_improved", *BEFORE, *AFTER, "share"), "{:.0%}"),
     "difference": "{:+.3g}",
     **dict.fromkeys(("paper", "authors", "ours", "max_difference", "median_difference"), "{:.3g}"),
-    **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "p_mcnemar"), "{:.2g}"),
+    **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "p_mcnemar", "hits_p"), "{:.2g}"),
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
     "magnitude": "{:g}",
-    **dict.fromkeys((*EFFECTS, "best_effect", "effect_reported"), "{:+.2f}"),
+    **dict.fromkeys((*EFFECTS, "best_effect", "effect_reported", "curated_effect", "random_effect"), "{:+.2f}"),
     "detectable": "{:.2f}",
+    "n_effective": "{:.1f}",
+    "hits_gain": "{:+.1%}",
     **dict.fromkeys((*AVERAGES, "value", "change"), "{:+,.1f}"),
 }
 
@@ -103,11 +110,6 @@ def format_cell(column: str, value: Any) -> str:
     if pd.isna(value):
         return "–"
     return FORMATS.get(column, "{}").format(value)
-
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table that a job wrote; words that look like missing values stay words."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
 
 
 def format_intervals(table: pd.DataFrame) -> pd.DataFrame:

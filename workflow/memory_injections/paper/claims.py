@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE
-from memory_injections.analysis.effects import LEVEL
+from memory_injections.analysis.effects import LEVEL, describe_effect
 from memory_injections.analysis.evidence import ALL_RANDOM
 from memory_injections.analysis.verdicts import (
     INCONCLUSIVE,
@@ -67,36 +67,43 @@ def judge_claims(
 def _weigh_explicit(sweep: SweepId, explicit_prompts: pd.DataFrame) -> dict[str, Any]:
     explicit = _find_rows(explicit_prompts, model=sweep.model, dataset=sweep.dataset).iloc[0]
     means = f"mean P(answer) {explicit['p_explicit']:.3g} against {explicit['p_obscure']:.3g}"
-    return _show("explicit", [explicit], f"{_describe(explicit)}; {means}", "table1.csv")
+    return _show("explicit", [explicit], f"{describe_effect(explicit)}; {means}", "table1.csv")
 
 
 def _weigh_memories(sweep: SweepId, curated: pd.Series, contrasts: pd.DataFrame) -> Iterator[dict[str, Any]]:
     where = f"at sites chosen on other prompts (most often {name_site(curated['layer'], curated['magnitude'])})"
-    says, figure = f"{where}: {_describe(curated)}", f"effect.{sweep.file_stem}.png"
-    contrast = _find_contrast(sweep, contrasts)
+    says, figure = f"{where}: {describe_effect(curated)}", f"effect.{sweep.file_stem}.png"
+    contrast = find_contrast(sweep, contrasts)
     if contrast is None:
         says = f"{says}; the study has no random words to compare with"
         yield {**_show("helps", [curated], says, figure), "verdict": INCONCLUSIVE, "p": float("nan")}
         return
     kind = ALL_RANDOM if contrast["memories"] == ALL_RANDOM else f"random words ({contrast['memories']})"
-    yield _show("helps", [curated, contrast], f"{says}; {_describe(contrast)} more than {kind}", figure)
+    where = f"at sites swept with both (most often {name_site(contrast['layer'], contrast['magnitude'])})"
+    against = (
+        f"{describe_effect(contrast)} more than {kind}, {where}: {contrast['curated_effect']:+.2f} against "
+        f"{contrast['random_effect']:+.2f} nats"
+    )
+    yield _show("helps", [curated, contrast], f"{says}; {against}", figure)
     sites = (
         f"clearly better at {contrast['n_better']:.0f} and clearly worse at {contrast['n_worse']:.0f} of "
         f"{contrast['n_sites']:.0f} sites"
     )
-    yield _show("random", [contrast], f"{_describe(contrast)} more than {kind}; {sites}", "contrasts.csv")
+    yield _show("random", [contrast], f"{against}; {sites}", "contrasts.csv")
 
 
 def _weigh_failures(curated: pd.Series) -> Iterator[dict[str, Any]]:
-    if pd.isna(curated["p_mcnemar"]):
+    if pd.isna(curated["hits_gain"]):
         return
+    gain, low, high = (f"{100 * curated[name]:+.1f}" for name in ("hits_gain", "hits_low", "hits_high"))
     yield {
         "claim": CLAIMS["failures"],
-        "p": curated["p_mcnemar"],
-        **curated[["n_rescued", "n_broken", "n_prompts"]],
-        "evidence": f"at sites chosen on other prompts, {curated['n_rescued']:.0f} of {curated['n_missed']:.0f} wrong "
-        f"answers are rescued and {curated['n_broken']:.0f} of {curated['n_hit']:.0f} right ones broken (McNemar's "
-        f"test: p = {curated['p_mcnemar']:.2g})",
+        "p": curated["hits_p"],
+        "gain": curated["hits_gain"],
+        **curated[["n_prompts", "n_clusters"]],
+        "evidence": f"{curated['n_rescued']:.0f} of {curated['n_missed']:.0f} wrong answers are rescued and "
+        f"{curated['n_broken']:.0f} of {curated['n_hit']:.0f} right ones broken at sites chosen on other prompts; hits "
+        f"change by {gain} % of the prompts [{low}, {high}]",
         "figure": "evidence.csv",
     }
 
@@ -105,12 +112,14 @@ def _find_rows(table: pd.DataFrame, **values: str) -> pd.DataFrame:
     return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
 
 
-def _find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
-    """Return the contrast of a sweep with all its random words; None if it has none."""
+def find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
+    """Return the contrast of a curated sweep with all its random words; None if it has none.
+
+    With several kinds of words that share no site there is none: no kind is picked.
+    """
     own = _find_rows(contrasts, model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding)
-    together = own[own["memories"] == ALL_RANDOM]
-    chosen = together if len(together) else own
-    return chosen.iloc[0] if len(chosen) else None
+    together = own if len(own) == 1 else own[own["memories"] == ALL_RANDOM]
+    return together.iloc[0] if len(together) else None
 
 
 def _show(claim: str, estimates: Sequence[pd.Series], evidence: str, figure: str) -> dict[str, Any]:
@@ -120,14 +129,10 @@ def _show(claim: str, estimates: Sequence[pd.Series], evidence: str, figure: str
     return {"claim": CLAIMS[claim], "estimates": estimates, "p": p, **shown, "evidence": evidence, "figure": figure}
 
 
-def _describe(estimate: pd.Series) -> str:
-    return f"{estimate['effect']:+.2f} nats [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
-
-
 def _judge_failures(row: Mapping[str, Any], p: float) -> str:
-    if p >= LEVEL:
+    if not p < LEVEL:
         return INCONCLUSIVE
-    return SUPPORTED if row["n_rescued"] > row["n_broken"] else OPPOSITE
+    return SUPPORTED if row["gain"] > 0 else OPPOSITE
 
 
 def _check_numbers(sweep: SweepId, sites: pd.DataFrame, paper: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -137,7 +142,7 @@ def _check_numbers(sweep: SweepId, sites: pd.DataFrame, paper: Mapping[str, Any]
     if reported is None or reported not in own.index:
         return
     here, best = own.loc[reported], own[PAPER_AVERAGE].idxmax()
-    ranks = {name: int(own[name].rank(ascending=False)[reported]) for name in (PAPER_AVERAGE, "effect")}
+    ranks = {name: int(own[name].rank(ascending=False, method="min")[reported]) for name in (PAPER_AVERAGE, "effect")}
     shown = {"n_prompts": here["n_prompts"], "figure": f"change.{sweep.file_stem}.png"}
     if [sweep.model, sweep.dataset] == paper["headline"]["sweep"]:
         value = paper["headline"]["percent"]

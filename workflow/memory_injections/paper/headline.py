@@ -78,7 +78,7 @@ def _average_by_rules(table: pd.DataFrame, site: tuple[int, float]) -> Iterator[
             "label": AVERAGES[rule],
             "value": sites.loc[site, rule],
             "n_kept": n_kept.get(rule, n_prompts),
-            "rank": int(sites[rule].rank(ascending=False)[site]),
+            "rank": int(sites[rule].rank(ascending=False, method="min")[site]),
             "n_sites": len(sites),
         }
 

@@ -85,8 +85,9 @@ def _compare_numbers(name: SweepId, sides: Mapping[str, Cells], paper: Mapping[s
         for average, label in LABELS.items():
             unit = "nats" if average in EFFECTS else "%"
             quantity = f"{label} at {name_site(*reported)} ({unit})"
-            value = {"paper": find_reported_value(name, paper)} if average == PAPER_AVERAGE else {}
-            yield {**row(quantity, partial(_average_at, reported, average)), **value}
+            is_papers = average == PAPER_AVERAGE and name.memories == CURATED
+            value = find_reported_value(name, paper) if is_papers else None
+            yield {**row(quantity, partial(_average_at, reported, average)), "paper": value}
     if shared:
         yield from _compare_prompts(shared)
 

@@ -41,13 +41,13 @@ from memory_injections.config.study import Study
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
-from memory_injections.injection.cell_computer import CellComputer, Prompt
+from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import fuse_activations, set_precision
-from memory_injections.models.tokenisation import find_answer_tokens, load_tokenizer, tokenise_prompt
+from memory_injections.models.tokenisation import Prompt, load_tokenizer
 from memory_injections.planning.command import read_study
 from memory_injections.sweeps.cell_plan import hash_prompt, plan_cells
 from memory_injections.sweeps.grid import Sweep
@@ -222,10 +222,9 @@ def run(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> None
         torch.set_num_threads(options.threads)
     logging.disable(logging.WARNING)
     pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
-    answers = find_answer_tokens(tokenizer, pairs)
     prompts = {
-        hash_prompt(text, answer): Prompt(tokenise_prompt(tokenizer, text), token)
-        for text, answer, token in zip(pairs["obscure_prompt"], pairs["answer"], answers, strict=True)
+        hash_prompt(text, answer): Prompt.tokenise(tokenizer, text, answer)
+        for text, answer in zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
     }
     magnitudes = [float(t) for t in range(1, options.magnitudes + 1)]
     rows, profiles = [], []

@@ -1,14 +1,14 @@
 """Grids of injections: memories, encodings, layers and magnitudes."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from memory_injections.errors import LayerError, TooManyShardsError
-from memory_injections.terms import CURATED, Encoding, MemoryKind, Section
+from memory_injections.terms import CURATED, RELATIVE, Encoding, MemoryKind, Section
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
@@ -18,6 +18,35 @@ class LayerStep(Section):
     """Every n-th layer, from layer 0."""
 
     step: int = Field(ge=1)
+
+
+def _check_list(value: Any) -> Any:
+    """Return a value of a grid; raise `ValueError` for an empty list, one with repeats, or numbers without end."""
+    if isinstance(value, tuple):
+        if not value:
+            raise ValueError("the list is empty; name at least one")
+        if len(set(value)) < len(value):
+            raise ValueError(f"{list(value)} names something twice; name each once")
+        if not all(math.isfinite(item) for item in value if isinstance(item, float)):
+            raise ValueError("magnitudes must be finite numbers")
+    return value
+
+
+class RelativeDoses(Section):
+    """Magnitudes relative to the residual stream, instead of factors of the memory vector."""
+
+    relative: tuple[float, ...] = Field(
+        min_length=1,
+        description="the injected vector's length, as shares of the mean length of the residual stream at that layer",
+    )
+
+    _check = field_validator("relative")(_check_list)
+
+
+Magnitudes = Annotated[
+    Annotated[tuple[float, ...], Field(min_length=1), Tag("list")] | Annotated[RelativeDoses, Tag("relative")],
+    Discriminator(lambda value: "relative" if isinstance(value, Mapping | RelativeDoses) else "list"),
+]
 
 
 class InjectionGrid(Section):
@@ -30,25 +59,23 @@ class InjectionGrid(Section):
     layers: Literal["all"] | LayerStep | tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default="all", description="`all`, a list of layers, or `{step: n}` for every n-th from layer 0"
     )
-    magnitudes: tuple[float, ...] = Field(
-        default=MAGNITUDES, min_length=1, description="factors of the memory vector, any real numbers"
+    magnitudes: Magnitudes = Field(
+        default=MAGNITUDES,
+        description="factors of the memory vector, any real numbers; or `{relative: [0.05, 0.1]}`: the injected "
+        "vector's length, as shares of the mean length of the residual stream at that layer, and the encoding is then "
+        "called `unembed_relative`, for instance",
     )
 
-    @field_validator("memories", "encodings", "layers", "magnitudes")
-    @classmethod
-    def _no_repeats(cls, value: Any) -> Any:
-        if isinstance(value, tuple):
-            if not value:
-                raise ValueError("the list is empty; name at least one")
-            if len(set(value)) < len(value):
-                raise ValueError(f"{list(value)} names something twice; name each once")
-            if not all(math.isfinite(item) for item in value if isinstance(item, float)):
-                raise ValueError("magnitudes must be finite numbers")
-        return value
+    _check = field_validator("memories", "encodings", "layers", "magnitudes")(_check_list)
 
     def list_kinds(self) -> list[tuple[str, str]]:
-        """List every (memories, encoding) of the grid."""
-        return [(memories, encoding) for memories in self.memories for encoding in self.encodings]
+        """List every (memories, encoding) of the grid; with relative doses, the encoding's name says so."""
+        ending = RELATIVE if isinstance(self.magnitudes, RelativeDoses) else ""
+        return [(memories, encoding + ending) for memories in self.memories for encoding in self.encodings]
+
+    def list_magnitudes(self) -> tuple[float, ...]:
+        """List the magnitudes, be they factors or relative doses."""
+        return self.magnitudes.relative if isinstance(self.magnitudes, RelativeDoses) else self.magnitudes
 
     def list_layers(self, n_layers: int) -> list[int]:
         """List the layers for a model with `n_layers`; raise `LayerError` for one that it does not have."""
@@ -75,11 +102,16 @@ class Sweep:
         """Number of cells for each prompt."""
         return len(self.layers) * len(self.magnitudes)
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether the magnitudes are doses relative to the residual stream."""
+        return self.encoding.endswith(RELATIVE)
+
 
 def expand_grids(grids: Iterable[InjectionGrid], n_layers: int) -> list[Sweep]:
     """Expand grids into sweeps for a model with `n_layers`; raise `LayerError` for a layer that it does not have."""
     return [
-        Sweep(memories, encoding, grid.list_layers(n_layers), grid.magnitudes)
+        Sweep(memories, encoding, grid.list_layers(n_layers), grid.list_magnitudes())
         for grid in grids
         for memories, encoding in grid.list_kinds()
     ]
@@ -97,3 +129,9 @@ def take_shard(sweeps: Sequence[Sweep], shard: int, shards: int) -> list[Sweep]:
     own = layers[shard - 1 :: shards]
     parts = [replace(sweep, layers=[layer for layer in sweep.layers if layer in own]) for sweep in sweeps]
     return [part for part in parts if part.layers]
+
+
+def split_by_dose(sweeps: Sequence[Sweep]) -> list[list[Sweep]]:
+    """Split sweeps into those whose magnitudes are factors and those with relative doses; leave out what is empty."""
+    parts = ([sweep for sweep in sweeps if sweep.is_relative == is_relative] for is_relative in (False, True))
+    return [part for part in parts if part]

@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerBase
 
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.data.prompt_pairs import iterate_pairs
-from memory_injections.injection.cell_computer import CellComputer, Prompt
-from memory_injections.models.tokenisation import tokenise_prompt
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.models.tokenisation import Prompt
 from memory_injections.sweeps.cell_plan import plan_cells
 from memory_injections.sweeps.cells import KEY, SCORES
 from memory_injections.sweeps.grid import Sweep
@@ -61,13 +61,10 @@ class Experiment:
         start = 0
         with tqdm(total=self.cache.n_prompts * per_prompt, desc="injections", unit="cell") as progress:
             for pairs in iterate_pairs(self.pairs, rows):
-                answers, p_explicit = (
-                    self.cache.rows(name, start, start + len(pairs)).numpy()
-                    for name in ("answer_id", "explicit.p_answer")
-                )
+                p_explicit = self.cache.rows("explicit.p_answer", start, start + len(pairs)).numpy()
                 start += len(pairs)
                 cells = plan_cells(pairs, self.sweeps, self.words, self.seed)
-                scores = self._score_cells(cells, pairs.assign(answer_id=answers), computer, store, progress)
+                scores = self._score_cells(cells, pairs, computer, store, progress)
                 cells = cells.merge(scores, on=KEY, how="left", validate="many_to_one")
                 cells["p_explicit"] = cells["prompt_id"].map(pd.Series(p_explicit, index=pairs["prompt_id"]))
                 cells = cells.assign(model=self.model, dataset=self.dataset)
@@ -94,8 +91,8 @@ class Experiment:
         return pd.concat([known, *computed])[[*KEY, *SCORES]]
 
     def _tokenise_prompts(self, missing: pd.DataFrame, cells: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Prompt]:
-        """Return tokens and answer of each prompt that has cells to compute, by its key."""
+        """Tokenise each obscure prompt that has cells to compute, with its answer; return it by its key."""
         ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[missing["prompt"].unique()]
         rows = pairs.set_index("prompt_id").loc[ids.to_numpy()]
-        texts = zip(ids.index, rows["obscure_prompt"], rows["answer_id"], strict=True)
-        return {key: Prompt(tokenise_prompt(self.tokenizer, text), int(answer)) for key, text, answer in texts}
+        texts = zip(ids.index, rows["obscure_prompt"], rows["answer"], strict=True)
+        return {key: Prompt.tokenise(self.tokenizer, text, answer) for key, text, answer in texts}

@@ -4,7 +4,7 @@ const byId = (id) => document.getElementById(id);
 const form = byId("controls");
 const PARTS = ["model", "dataset", "encoding", "memories"];
 const WITH_SITE = ["layer", "magnitude"];
-const maps = { site: new HeatMap(byId("map"), "Average change by site"), prompt: new HeatMap(byId("prompt-map"), "This prompt's change by site") };
+const maps = { site: new HeatMap(byId("map"), "Prompts together, by site"), prompt: new HeatMap(byId("prompt-map"), "This prompt's effect, by site") };
 let wanted = {};
 let shown = {};
 let turns = 0;
@@ -21,14 +21,16 @@ function fromAddress() {
     if (part === "memories") lacking = new Set(sweeps.filter((sweep) => !sweep.has_cells).map((sweep) => sweep.memories));
     sweeps = sweeps.filter((sweep) => sweep[part] === value);
   }
-  const average = asked.average in INDEX.averages ? asked.average : Object.keys(INDEX.averages)[0];
-  return { sweep: sweeps[0], options, lacking, average, layer: asked.layer, magnitude: asked.magnitude, prompt: asked.prompt };
+  const measures = MEASURES.filter(({ kind }) => kind !== "hits" || sweeps[0].has_ranks);
+  // The address calls it an average, as when there was nothing else to choose.
+  const measure = measures.find(({ key }) => key === asked.average) ?? measures[0];
+  return { sweep: sweeps[0], options, lacking, measures, measure, layer: asked.layer, magnitude: asked.magnitude, prompt: asked.prompt };
 }
 
 function address(changes) {
-  const { sweep, average, layer, magnitude, prompt } = wanted;
+  const { sweep, measure, layer, magnitude, prompt } = wanted;
   const parts = Object.fromEntries(PARTS.map((part) => [part, sweep[part]]));
-  const all = Object.entries({ ...parts, average, layer, magnitude, prompt, ...changes });
+  const all = Object.entries({ ...parts, average: measure.key, layer, magnitude, prompt, ...changes });
   return `#${new URLSearchParams(all.filter(([, value]) => !isMissing(value)))}`;
 }
 
@@ -83,17 +85,26 @@ function placed(view, sites) {
     const [row, column] = [layers.indexOf(Number(layer)), magnitudes.indexOf(Number(magnitude))];
     return isMissing(layer) || isMissing(magnitude) || row < 0 || column < 0 ? null : row * magnitudes.length + column;
   };
-  const values = sites[view.average];
-  const best = values.reduce((top, value, site) => (isMissing(value) || (top !== null && value <= values[top]) ? top : site), null);
+  const strengths = view.measure.strengths(sites);
+  const best = bestOf(strengths, sites.effect);
   const asked = at(view.layer, view.magnitude);
   const { reported } = view.sweep;
-  return { ...view, sites, values, best, asked, chosen: asked ?? best, reported: reported && at(...reported) };
+  return { ...view, sites, strengths, best, asked, chosen: asked ?? best, reported: reported && at(...reported) };
+}
+
+// The site with the highest value, null if all are missing; many sites have equal hits: of those, the highest effect.
+function bestOf(values, effects) {
+  return values.reduce((top, value, site) => {
+    if (isMissing(value)) return top;
+    const isBetter = top === null || value > values[top] || (value === values[top] && effects[site] > effects[top]);
+    return isBetter ? site : top;
+  }, null);
 }
 
 const layerOf = ({ sites }, site) => sites.layers[Math.floor(site / sites.magnitudes.length)];
 const magnitudeOf = ({ sites }, site) => sites.magnitudes[site % sites.magnitudes.length];
 const nameOf = (view, site) => siteText(layerOf(view, site), magnitudeOf(view, site));
-const linkTo = (view, site) => h("a", { href: address({ layer: layerOf(view, site), magnitude: magnitudeOf(view, site) }) }, nameOf(view, site));
+const linkTo = (view, site, name) => h("a", { href: address({ layer: layerOf(view, site), magnitude: magnitudeOf(view, site) }) }, name);
 
 function drawControls() {
   for (const part of PARTS) {
@@ -102,13 +113,17 @@ function drawControls() {
     );
     form.elements[part].replaceChildren(...options);
   }
-  const choices = form.querySelector(".choices");
-  if (!choices.children.length) {
-    for (const [name, label] of Object.entries(INDEX.averages)) {
-      choices.append(h("label", {}, h("input", { type: "radio", name: "average", value: name }), h("span", {}, label)));
-    }
-  }
-  form.elements.average.value = wanted.average;
+  const groups = byId("measures");
+  if (!groups.children.length) groups.append(...Object.keys(MEASURE_KINDS).map(measureGroup));
+  for (const group of groups.children) group.hidden = !wanted.measures.some(({ kind }) => kind === group.dataset.kind);
+  form.elements.average.value = wanted.measure.key;
+}
+
+function measureGroup(kind) {
+  const choices = MEASURES.filter((measure) => measure.kind === kind).map(({ key, label }) =>
+    h("label", {}, h("input", { type: "radio", name: "average", value: key }), h("span", {}, label)));
+  return h("div", { role: "group", "aria-labelledby": `kind-${kind}`, "data-kind": kind },
+    h("div", { class: "kind", id: `kind-${kind}` }, MEASURE_KINDS[kind].title), h("div", { class: "choices" }, ...choices));
 }
 
 form.addEventListener("change", ({ target }) => {
@@ -116,46 +131,47 @@ form.addEventListener("change", ({ target }) => {
   go({ [target.name]: target.value, ...(target.name === "dataset" && { prompt: null }) });
 });
 
-// The headline, the sites of interest with all four averages, and the map.
+// The headline, the sites of interest with all measures, and the map.
 function drawSites(view) {
-  const { sites, sweep, values, best, chosen } = view;
+  const { sites, sweep, measure, strengths, best, chosen, reported } = view;
   byId("headline").replaceChildren(...headline(view));
   const rows = [
-    [best, "★", `best by the ${INDEX.averages[view.average]}`],
-    ...(sweep.reported ? [[view.reported, "◆", "reported by the authors"]] : []),
-    ...(chosen === best ? [] : [[chosen, "▢", "chosen"]]),
+    [best, "★", `best by ${measure.by}`, best === null ? MISSING : nameOf(view, best)],
+    ...(sweep.reported ? [[reported, "◆", "reported in the paper", paperSiteText(...sweep.reported)]] : []),
+    ...(chosen === best ? [] : [[chosen, "▢", "chosen", nameOf(view, chosen)]]),
   ];
-  const averages = Object.keys(INDEX.averages);
-  const numbers = (site) => [
-    ...averages.map((name) => cellOf(INDEX.averages[name], averageText(sites[name][site]), name === view.average)),
-    cellOf(IMPROVED, shareText(sites.n_improved[site], sites.n_prompts[site])),
+  const columns = [
+    ...view.measures.map(({ key, label, text }) => [label, (site) => text(sites, site), key === measure.key]),
+    ["prompts that improve", (site) => shareText(sites.n_improved[site], sites.n_prompts[site]), false],
   ];
   byId("sites").replaceChildren(h("table", { class: "sites", role: "table" },
     h("caption", { class: "hidden" }, "Sites of interest"),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" },
-      ...["site", ...Object.values(INDEX.averages), IMPROVED].map((name) => h("th", { scope: "col", role: "columnheader" }, name)))),
-    h("tbody", { role: "rowgroup" }, ...rows.map(([site, mark, what]) => h("tr", { role: "row" },
-      h("th", { scope: "row", role: "rowheader" }, h("span", { class: "mark", "aria-hidden": "true" }, mark), ` ${what}: `, site === null ? missingSite(sweep) : linkTo(view, site)),
-      ...(site === null ? [] : numbers(site)),
+      ...["site", ...columns.map(([title]) => title)].map((title) => h("th", { scope: "col", role: "columnheader" }, title)))),
+    h("tbody", { role: "rowgroup" }, ...rows.map(([site, mark, what, name]) => h("tr", { role: "row" },
+      h("th", { scope: "row", role: "rowheader" }, h("span", { class: "mark", "aria-hidden": "true" }, mark), ` ${what}: `,
+        site === null ? `${name}${name === MISSING ? "" : ", not in this grid"}` : linkTo(view, site, name)),
+      ...(site === null ? [] : columns.map(([title, text, isCurrent]) =>
+        h("td", { role: "cell", class: isCurrent ? "number current" : "number", "data-title": title }, text(site)))),
     ))),
   ));
   maps.site.draw({
-    layers: sites.layers, magnitudes: sites.magnitudes, values, best, chosen, reported: view.reported, text: averageText,
+    ...measure, layers: sites.layers, magnitudes: sites.magnitudes, strengths, best, chosen, reported,
+    text: (site) => measure.text(sites, site),
     choose: (site) => go({ layer: layerOf(view, site), magnitude: magnitudeOf(view, site) }),
   });
 }
 
-const IMPROVED = "prompts that improve";
-const cellOf = (title, text, current) => h("td", { role: "cell", class: current ? "number current" : "number", "data-title": title }, text);
-const missingSite = ({ reported }) => (reported ? `${siteText(...reported)}, not in this grid` : MISSING);
-
 function headline(view) {
-  const { sites, best, values, sweep } = view;
-  if (best === null) return ["Every answer was impossible before the injection, so nothing can be said of changes."];
+  const { sites, best, strengths, sweep, measure } = view;
+  if (best === null) return [`This sweep has no ${measure.label}: ${measure.none}.`];
+  const [before, strong, after] = measure.says(sites, best);
+  const equals = strengths.filter((value) => value === strengths[best]).length - 1;
+  const others = equals ? ` ${equals === 1 ? "One other site does" : `${countText(equals)} other sites do`} as well; this one has the highest mean effect of them.` : "";
   return [
-    `By the ${INDEX.averages[view.average]}, ${sweep.memories === "curated" ? "curated memories" : `random memories (${sweep.memories})`} do best at ${nameOf(view, best)}: they change the answer's probability by `,
-    h("strong", {}, averageText(values[best])),
-    `. ${shareText(sites.n_improved[best], sites.n_prompts[best])} of the prompts improve there.`,
+    `By ${measure.by}, ${sweep.memories === "curated" ? "curated memories" : `random memories (${sweep.memories})`} do best at ${nameOf(view, best)}: ${before}`,
+    h("strong", {}, strong),
+    `${after}.${others} ${shareText(sites.n_improved[best], sites.n_prompts[best])} of the prompts improve there.`,
   ];
 }
 

@@ -1,20 +1,20 @@
 // A heat map over layer x magnitude that keys reach: arrows move over its cells, Enter chooses one.
 
-// matplotlib's RdBu_r, and SymLogNorm(10): linear up to 10 %, logarithmic beyond, as in the report's figures.
+// matplotlib's RdBu_r, linear and symmetric about zero.
 const ANCHORS = [
   [5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247],
   [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31],
 ];
-const LINEAR_BELOW = 10;
-const LINEAR_SHARE = 10 / 9;
 
-function symlog(value) {
-  const size = Math.abs(value) / LINEAR_BELOW;
-  return Math.sign(value) * (size <= 1 ? size * LINEAR_SHARE : LINEAR_SHARE + Math.log10(size));
-}
-
-function largest(values) {
-  return values.reduce((most, value) => (Math.abs(value) > most ? Math.abs(value) : most), 1e-6);
+// The strength that has the full colour. Large magnitudes often ruin every answer, and one site may help far more than all
+// others; on a scale up to the strongest, what the rest does would be all but white. So the scale ends at twice a strong
+// gain, the 90th percentile of them, or at `enough` if that is more; never beyond the strongest finite value.
+function limitOf(strengths, enough) {
+  const finite = Array.from(strengths).filter(Number.isFinite);
+  const gains = finite.filter((value) => value > 0).sort((a, b) => a - b);
+  const strong = gains.length ? 2 * gains[Math.floor(0.9 * (gains.length - 1))] : 0;
+  const strongest = finite.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return Math.max(Math.min(strongest, Math.max(enough, strong)), 1e-6);
 }
 
 // Red, green and blue of a share from 0 (the lowest) to 1 (the highest).
@@ -24,7 +24,7 @@ function shade(share) {
   return ANCHORS[low].map((from, part) => Math.round(from + (place - low) * (ANCHORS[low + 1][part] - from)));
 }
 
-const colour = (value, limit) => shade(0.5 + symlog(value) / symlog(limit) / 2);
+const colour = (strength, limit) => shade(0.5 + strength / limit / 2);
 const isDark = ([red, green, blue]) => 0.3 * red + 0.59 * green + 0.11 * blue < 130;
 
 // On a narrow screen layers go down and magnitudes across, so that cells stay large enough for a finger.
@@ -42,13 +42,14 @@ class HeatMap {
     narrow.addEventListener("change", () => this.content && this.draw(this.content));
   }
 
-  // `values` by site; `chosen`, `best` and `reported` are sites or null; `text` writes a value; `choose(site)`.
+  // `strengths` by site, `enough`, `sides`, `tick` and `between` as in a measure; `chosen`, `best` and `reported` are sites or
+  // null; `text(site)` writes a site's value; `choose(site)`.
   draw(content) {
     this.content = content;
     const shape = JSON.stringify([content.layers, content.magnitudes, narrow.matches]);
     if (shape !== this.shape) this.build(content);
     this.shape = shape;
-    this.limit = largest(content.values);
+    this.limit = limitOf(content.strengths, content.enough);
     this.cells.forEach((cell, site) => this.paint(cell, site));
     this.focusOn(content.chosen ?? 0, false);
     this.say(content.chosen);
@@ -86,9 +87,9 @@ class HeatMap {
   }
 
   paint(cell, site) {
-    const { values, chosen, best, reported } = this.content;
-    const missing = isMissing(values[site]);
-    const rgb = missing ? null : colour(values[site], this.limit);
+    const { strengths, chosen, best, reported } = this.content;
+    const missing = isMissing(strengths[site]);
+    const rgb = missing ? null : colour(strengths[site], this.limit);
     cell.style.backgroundColor = rgb ? `rgb(${rgb})` : "";
     cell.className = [missing && "missing", rgb && isDark(rgb) && "dark"].filter(Boolean).join(" ");
     cell.textContent = site === best ? "★" : site === reported ? "◆" : "";
@@ -97,10 +98,10 @@ class HeatMap {
   }
 
   describe(site) {
-    const { layers, magnitudes, values, text, best, reported } = this.content;
-    const marks = [site === best && "best", site === reported && "the authors' site"].filter(Boolean);
+    const { layers, magnitudes, text, best, reported } = this.content;
+    const marks = [site === best && "best", site === reported && "the paper's site"].filter(Boolean);
     const place = siteText(layers[Math.floor(site / magnitudes.length)], magnitudes[site % magnitudes.length]);
-    return [`${place}: ${text(values[site])}`, ...marks].join(", ");
+    return [`${place}: ${text(site)}`, ...marks].join(", ");
   }
 
   say(site) {
@@ -141,24 +142,24 @@ class HeatMap {
     if (move) this.cells[site].focus();
   }
 
-  // From the lowest change that there can be to the highest on the map; the most telling labels that have room.
+  // The scale from end to end, with the most telling labels that have room; an end beyond which there is more says so.
   drawLegend() {
-    const [low, high] = [symlog(Math.max(-this.limit, -100)), symlog(this.limit)];
-    const share = (change) => (symlog(change) - low) / (high - low);
-    const stops = Array.from({ length: 41 }, (_, step) => {
-      const place = low + (step / 40) * (high - low);
-      return `rgb(${shade(0.5 + place / high / 2)})`;
-    });
-    const decades = Array.from({ length: 12 }, (_, power) => 10 ** power).filter((end) => end < this.limit);
-    const ticks = [0, this.limit, Math.max(-this.limit, -100), ...decades.slice(1).flatMap((end) => [end, -end])];
+    const { limit } = this;
+    const { strengths, sides, tick, between } = this.content;
+    const [low, high] = sides.map((side) => side * limit);
+    const share = (strength) => (strength - low) / (high - low);
+    const stops = Array.from({ length: 41 }, (_, step) => `rgb(${colour(low + (step / 40) * (high - low), limit)})`);
     const placed = [];
-    for (const tick of ticks) {
-      const room = narrow.matches ? 0.19 : 0.14;
-      if (share(tick) >= 0 && placed.every((other) => Math.abs(share(other) - share(tick)) >= room)) placed.push(tick);
+    for (const strength of [0, high, low, ...between(limit).flatMap((end) => [end, -end])]) {
+      const room = narrow.matches ? 0.3 : 0.2;
+      if (strength < low || strength > high) continue;
+      if (placed.every((other) => Math.abs(share(other) - share(strength)) >= room)) placed.push(strength);
     }
+    const beyond = (strength) => strength && strengths.some((other) => other / strength > 1 + 1e-9) ? (strength > 0 ? "≥ " : "≤ ") : "";
     this.legend.replaceChildren(
       h("div", { class: "bar", style: `background: linear-gradient(to right, ${stops})` }),
-      ...placed.map((tick) => h("span", { style: `left: ${100 * share(tick)}%` }, tick ? `${withMinus(THREE_DIGITS.format(tick))} %` : "0")),
+      ...placed.map((strength) => h("span", { style: `left: ${100 * share(strength)}%` },
+        (Math.abs(strength) === limit ? beyond(strength) : "") + tick(strength))),
     );
   }
 }

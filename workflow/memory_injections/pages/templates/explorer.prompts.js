@@ -7,12 +7,18 @@ const COLUMNS = [
   { key: "memory", title: "memory", text: true },
   { key: "before", title: "p before", write: probabilityText },
   { key: "after", title: "p after", write: probabilityText },
+  { key: "effect", title: "effect", write: effectText },
   { key: "change", title: "change", write: changeText },
   { key: "rankBefore", title: "rank before", write: countText },
   { key: "rankAfter", title: "rank after", write: countText },
+  { key: "outcome", title: "hit@1", value: (row) => OUTCOMES.indexOf(row.outcome), show: outcomeMark, text: true },
   { key: "token", title: "top token after", write: tokenText, text: true },
 ];
-const order = { key: "change", down: true };
+const OUTCOME_SAYS = {
+  rescued: "rescued", broken: "broken", hit: "a hit before and after", missed: "missed before and after",
+};
+const OUTCOMES = Object.keys(OUTCOME_SAYS);
+const order = { key: "effect", down: true };
 const PORTION = 100;
 
 function drawPrompts(view) {
@@ -43,8 +49,9 @@ function refresh(row, promptId) {
 const sameTable = ({ cells, chosen }) => cells === shown.cells && chosen === shown.chosen;
 
 function boundText({ values }) {
-  const off = Math.ceil(1e4 * Math.expm1(values.step / 2)) / 100;
-  return `A single prompt's probability after the injection is rounded, in this sweep by ${off} % of itself at most: that moves a change of 0 % by ${off} percentage points at most, one of 1,000 % by ${(11 * off).toFixed(2)}.`;
+  const nats = values.step / 2;
+  const off = Math.ceil(1e4 * Math.expm1(nats)) / 100;
+  return `A single prompt's log-probability after the injection is rounded, in this sweep by ${Number(nats.toPrecision(1))} nats at most, and its effect with it. That moves a change of 0 % by ${off} percentage points at most, one of 1,000 % by ${(11 * off).toFixed(2)}.`;
 }
 
 function promptTable(view) {
@@ -56,8 +63,8 @@ function promptTable(view) {
     if (!Number.isNaN(row.after)) rows.push({ ...row, obscure, answer });
   }
   const columns = COLUMNS.filter(({ key }) => key === "prompt" || rows.some((row) => !isMissing(row[key])));
-  if (!columns.some(({ key }) => key === order.key)) Object.assign(order, { key: "change", down: true });
-  const limit = largest(rows.map(({ change }) => change));
+  if (!columns.some(({ key }) => key === order.key)) Object.assign(order, { key: "effect", down: true });
+  const limit = limitOf(rows.map(({ effect }) => effect), NATS.enough);
   const body = h("tbody", { role: "rowgroup", onclick: followRow });
   // The roles stay where a narrow screen shows rows as cards.
   const heads = columns.map((column) => h("th", { scope: "col", role: "columnheader", class: column.text ? column.key : `number ${column.key}` },
@@ -73,7 +80,7 @@ function promptTable(view) {
   sortBy(null);
   const table = h("table", { class: "prompts", role: "table" }, h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...heads)), body);
   return [
-    h("p", { class: "quiet" }, `${countText(rows.length)} prompts. A heading sorts; a prompt leads to its own map${view.heads ? " and its attention heads" : ""}. Ranks count from 0.`),
+    h("p", { class: "quiet" }, `${countText(rows.length)} prompts. A heading sorts; a prompt leads to its own map${view.heads ? " and its attention heads" : ""}.${view.sweep.has_ranks ? " Ranks count from 0." : ""}`),
     h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-labelledby": "prompts-title" }, table),
   ];
 }
@@ -110,12 +117,18 @@ function tableRow(row, columns, limit) {
     const isHead = key === "prompt";
     const attributes = { class: text ? null : "number", "data-title": title, role: isHead ? "rowheader" : "cell" };
     const cell = h(isHead ? "th" : "td", attributes, show ? show(row) : write(row[key]));
-    if (key === "change" && !isMissing(row.change)) {
-      cell.prepend(h("span", { class: "swatch", style: `background: rgb(${colour(row.change, limit)})` }));
+    if (key === "effect") {
+      cell.prepend(h("span", { class: "swatch", style: `background: rgb(${colour(row.effect, limit)})` }));
     }
     return cell;
   });
   return h("tr", { "data-prompt": row.id, role: "row" }, ...cells);
+}
+
+// Rescued and broken answers stand out from those that stay as they were.
+function outcomeMark({ outcome }) {
+  const changed = outcome === "rescued" || outcome === "broken";
+  return isMissing(outcome) ? MISSING : h("span", { class: changed ? outcome : "quiet" }, outcome);
 }
 
 function followRow({ target }) {
@@ -138,13 +151,16 @@ function drawPrompt(view) {
     entry("memory injected here", row.memory ?? MISSING),
     entry("answer's probability", [
       `${probabilityText(cells.values.p_explicit[prompt])} after the explicit prompt, ${probabilityText(row.before)} after the obscure one, `,
-      h("strong", {}, `${probabilityText(row.after)} with the injection at ${nameOf(view, chosen)} (${changeText(row.change)})`),
+      h("strong", {}, `${probabilityText(row.after)} with the injection at ${nameOf(view, chosen)} (${effectText(row.effect)}, ${changeText(row.change)})`),
+    ]),
+    ...(isMissing(row.outcome) ? [] : [
+      entry("answer's rank", `${countText(row.rankBefore)} after the obscure prompt, ${countText(row.rankAfter)} with the injection: ${OUTCOME_SAYS[row.outcome]}`),
     ]),
   );
-  const values = cells.changes(prompt);
-  const best = values.reduce((top, value, site) => (isMissing(value) || (top !== null && value <= values[top]) ? top : site), null);
+  const effects = cells.effects(prompt);
   maps.prompt.draw({
-    layers: sites.layers, magnitudes: sites.magnitudes, values, best, chosen, reported: view.reported, text: changeText,
+    ...NATS, layers: sites.layers, magnitudes: sites.magnitudes, strengths: effects, best: bestOf(effects, effects), chosen,
+    reported: view.reported, text: (site) => `${effectText(effects[site])} (${changeText(cells.change(prompt, site))})`,
     choose: (site) => go({ layer: layerOf(view, site), magnitude: magnitudeOf(view, site) }),
   });
   byId("heads").replaceChildren(...headTable(view));
