@@ -108,3 +108,19 @@ def test_bad_input(case: str, tmp_path: Path, tiny_models: dict[str, Path], snak
         assert not (tmp_path / "results").exists()
     leftovers = [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
     assert not leftovers
+
+
+@pytest.mark.parametrize("family", ["BitNet", "Jamba"])
+def test_nothing_is_computed_with_a_model_that_is_refused(
+    family: str, tmp_path: Path, tiny_models: dict[str, Path], snakemake: Run
+) -> None:
+    from architectures import REFUSED
+
+    shutil.copytree(tiny_models["llama"], tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors", "config*"))
+    REFUSED[family].build().save_pretrained(tmp_path / "model")
+    done = snakemake(tmp_path, tiny_study(tmp_path / "model"), "--keep-going")
+    assert done.returncode != 0
+    assert f"architecture {family}ForCausalLM is not supported because " in done.stderr
+    assert "Traceback" not in done.stderr
+    made = {path.name for path in (tmp_path / "results").rglob("*") if path.suffix in (".safetensors", ".parquet")}
+    assert made <= {"model.safetensors"}
