@@ -35,13 +35,20 @@ def grid(prompts: int, layers: int, magnitudes: int | tuple[float, ...], seed: i
     cells["p_explicit"] = rng.uniform(size=prompts)[prompt].astype("float32")
     cells["p_obscure"] = before[prompt].astype("float32")
     cells["p_injected"] = np.minimum(1, before[prompt] * np.exp(2 * rng.standard_normal(n))).astype("float32")
-    for kind in ("obscure", "injected"):
-        cells[f"logp_{kind}"] = np.log(cells[f"p_{kind}"])
-    # A third of the answers are hits.
-    cells["rank_obscure"] = (rng.integers(50257, size=prompts) * (rng.uniform(size=prompts) > 1 / 3))[prompt]
-    cells["rank_injected"] = rng.integers(50257, size=n) * (rng.uniform(size=n) > 1 / 3)
+    cells["rank_obscure"] = rng.integers(50257, size=prompts)[prompt]
+    cells["rank_injected"] = rng.integers(50257, size=n)
+    cells = add_log_probabilities(cells)
     tokens = np.array([f" token {number}" for number in range(5000)])
     return cells.assign(top_token=tokens[rng.integers(5000, size=n)], top_token_id=0)
+
+
+def add_log_probabilities(cells: pd.DataFrame) -> pd.DataFrame:
+    """Log-probabilities can be lower than float32 has probabilities, and minus infinity in the authors' files."""
+    before, after = (cells[name].astype("float64").where(cells[name] > 0) for name in ("p_obscure", "p_injected"))
+    return cells.assign(
+        logp_obscure=np.log(before).fillna(-np.inf).astype("float32"),
+        logp_injected=np.log(after).fillna(-120).astype("float32"),
+    )
 
 
 def readings(prompts: int, layers: int = 3, heads: int = 4, top_k: int = 8) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -64,9 +71,13 @@ def readings(prompts: int, layers: int = 3, heads: int = 4, top_k: int = 8) -> t
 def tables_in(folder: Path) -> dict[str, Any]:
     """Input for `render_explorer`: two of our sweeps with texts and heads, and one of the authors' with neither."""
     ours = grid(N_PROMPTS, len(LAYERS), MAGNITUDES)
-    # Float32 has no such probabilities, but their logarithms.
-    ours.loc[ours["prompt_id"] == 2, ["p_obscure", "logp_obscure"]] = [0, -110]
-    ours.loc[(ours["prompt_id"] == 3) & (ours["layer"] > 4), ["p_injected", "logp_injected"]] = [0, -120]
+    ours.loc[ours["prompt_id"] == 2, "p_obscure"] = 0
+    ours.loc[(ours["prompt_id"] == 3) & (ours["layer"] > 4), "p_injected"] = 0
+    ours = add_log_probabilities(ours)
+    # Of twelve answers, four are hits before, and about a third after.
+    ours.loc[ours["prompt_id"] < 4, "rank_obscure"] = 0
+    ours.loc[ours["rank_injected"] % 3 == 0, "rank_injected"] = 0
+    # No noun's prompt is a hit before.
     nouns = grid(N_PROMPTS, 4, (1.0, 3.0), seed=1)
     nouns["memory"] = [f"word {number % 7}" for number in range(len(nouns))]
     theirs = grid(5, 4, (1.0, 2.0), seed=2).drop(columns="top_token")

@@ -1,5 +1,6 @@
 """The activation cache of a model and a data set."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def write_activations(
         for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE):
             writer.write(record_activations(bridge, tokenizer, chunk, bos=bos))
             progress.update(len(chunk))
+    logging.info("recorded %d prompt pairs", n_pairs)
 
 
 if __name__ == "__main__":

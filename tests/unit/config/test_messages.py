@@ -30,7 +30,7 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
         ({"injection": {"magnitudes": [1, 1]}}, "names something twice"),
         ({"injection": {"magnitudes": []}}, "config key injection.magnitudes is empty; name at least one"),
         ({"injection": {"magnitudes": 3}}, "config key injection.magnitudes is 3; give a list"),
-        ({"injection": [{"magnitudes": {"relativ": [1]}}]}, "config key injection.0.magnitudes.relative is missing"),
+        ({"injection": [{"magnitudes": {"share": [1]}}]}, "config key injection.0.magnitudes.relative is missing"),
         ({"injection": {"magnitudes": {"relative": ["x"]}}}, "config key injection.magnitudes.relative.0 is 'x'"),
         ({"injection": {"magnitudes": {"relative": [1, 1]}}}, "config key injection.magnitudes.relative: [1.0, 1.0] n"),
         ({"injection": [{}, {}]}, "memories curated in encoding unembed stand in two grids"),

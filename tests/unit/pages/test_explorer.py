@@ -48,3 +48,11 @@ def test_what_does_not_fit_is_left_out(tables: dict[str, Any], monkeypatch: pyte
     monkeypatch.setattr(explorer, "LIMIT", packed - 1)
     index = json.loads(re.findall(r'id="index">(.*?)</script>', explorer.render_explorer(**tables))[0])
     assert {sweep["memories"]: sweep["has_cells"] for sweep in index["sweeps"]} == {"curated": True, "nouns": False}
+
+
+def test_keys_of_kept_links_are_measures(tables: dict[str, Any]) -> None:
+    index = json.loads(re.findall(r'id="index">(.*?)</script>', explorer.render_explorer(**tables))[0])
+    keys = [key for _, key, _ in index["measures"]]
+    assert keys[0] == "effect"
+    assert {"mean", "mean_without_top", "median", "ratio_of_means"} < set(keys)
+    assert {sweep["dataset"]: sweep["has_ranks"] for sweep in index["sweeps"]} == {"hand": True, "2wmh": False}

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from explorer_tables import LAYERS, MAGNITUDES, OURS, RANDOM, THEIRS, tables_in, unpack
-from memory_injections.analysis.averages import AVERAGES, EFFECTS, average_sites
-from memory_injections.analysis.hits import count_hits_by_site
+from explorer_tables import LAYERS, MAGNITUDES, N_PROMPTS, OURS, RANDOM, THEIRS, tables_in, unpack
+from memory_injections.analysis.averages import AVERAGES, EFFECTS, average_sites, measure_effect
 from memory_injections.pages import explorer_data
 from memory_injections.sweeps.identity import SweepId
+
+RANKS = ("rank_obscure", "rank_injected")
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +22,27 @@ def test_log_probabilities_survive_within_the_bound() -> None:
     rng = np.random.default_rng(0)
     for lowest in (-5, -40, -103):
         logp = rng.uniform(lowest, 0, 20_000)
-        logp[:2] = (-np.inf, 0)
+        logp[:3] = (-np.inf, 0, lowest)
         codes, step = explorer_data.quantise(logp)
         back = (codes.astype("float64") - 65535) * step
-        assert (codes == 1).tolist() == np.isinf(logp).tolist()
+        assert (codes == 1).tolist() == np.isneginf(logp).tolist()
         assert codes.min() == 1
         error = np.abs(back - logp)[1:]
         assert error.max() <= step / 2 * (1 + 1e-9) < 8e-4
         assert error[0] == 0
 
 
-def test_averages_are_those_of_statistics(tables: dict[str, Any]) -> None:
+def test_probability_zero_stays_apart(tables: dict[str, Any]) -> None:
+    cells = pd.read_parquet(tables["sweeps"][OURS])
+    zero = cells["p_injected"].to_numpy() == 0
+    packed = unpack(explorer_data.pack_cells(cells))
+    assert zero.any()
+    assert ((packed["logp_injected"] == 1) == zero).all()
+    effect = packed["least_logp"] - packed["logp_obscure"][cells["prompt_id"]]
+    assert effect[zero] == pytest.approx(measure_effect(cells)[zero], abs=1e-5)
+
+
+def test_measures_are_those_of_the_analysis(tables: dict[str, Any]) -> None:
     cells = pd.read_parquet(tables["sweeps"][OURS])
     packed = unpack(explorer_data.pack_sites(cells))
     expected = average_sites(cells)
@@ -39,13 +50,20 @@ def test_averages_are_those_of_statistics(tables: dict[str, Any]) -> None:
     assert packed["magnitudes"] == list(MAGNITUDES)
     for name in [*AVERAGES, *EFFECTS, "n_improved", "n_prompts"]:
         assert packed[name].tolist() == expected[name].tolist()
-    hits = count_hits_by_site(cells)
-    for name in ("hits_1_before", "hits_1", "n_missed", "n_rescued", "n_hit", "n_broken"):
-        assert packed[name].tolist() == hits[name].tolist()
-    assert not {"hits_1", "n_hit"} & set(unpack(explorer_data.pack_sites(pd.read_parquet(tables["sweeps"][THEIRS]))))
+    was, hit = (cells.assign(hit=cells[rank] == 0).groupby(["layer", "magnitude"])["hit"] for rank in RANKS)
+    assert packed["hits_1_before"].tolist() == was.mean().tolist()
+    assert packed["hits_1"].tolist() == hit.mean().tolist()
+    saved = cells.assign(saved=(cells[RANKS[0]] > 0) & (cells[RANKS[1]] == 0)).groupby(["layer", "magnitude"])["saved"]
+    assert packed["n_rescued"].tolist() == saved.sum().tolist()
+    assert packed["n_hit"].tolist() == was.sum().tolist()
+    assert (packed["n_missed"] + packed["n_hit"] == N_PROMPTS).all()
+    assert (packed["n_hit"] - packed["n_broken"] + packed["n_rescued"]).tolist() == hit.sum().tolist()
     one_site_less = cells[(cells["layer"] != 4) | (cells["magnitude"] != 1)]
     packed = unpack(explorer_data.pack_sites(one_site_less))
-    assert np.flatnonzero(np.isnan(packed["mean"])).tolist() == [4 * 3 + 1]
+    for name in ("mean", "effect", "hits_1"):
+        assert np.flatnonzero(np.isnan(packed[name])).tolist() == [4 * 3 + 1]
+    theirs = unpack(explorer_data.pack_sites(pd.read_parquet(tables["sweeps"][THEIRS])))
+    assert not {"hits_1", "n_rescued", "n_broken"} & set(theirs)
 
 
 @pytest.mark.parametrize("name", [OURS, RANDOM, THEIRS], ids=lambda name: f"{name.model} {name.memories}")
@@ -54,10 +72,9 @@ def test_cells_are_those_of_the_table(name: SweepId, tables: dict[str, Any]) -> 
     packed = unpack(explorer_data.pack_cells(cells.sample(frac=1, random_state=0)))
     assert packed["logp_injected"][5] == 0
     present = np.delete(np.arange(len(cells) + 1), 5)
-    rounded = (packed["logp_injected"][present].astype("float64") - 65535) * packed["step"]
+    rounded = np.exp((packed["logp_injected"][present].astype("float64") - 65535) * packed["step"])
     possible = cells["p_injected"].to_numpy() > 0
-    assert rounded[possible] == pytest.approx(cells["logp_injected"][possible], abs=8e-4)
-    assert (packed["logp_injected"][present][~possible] == 1).all()
+    assert rounded[possible] == pytest.approx(cells["p_injected"][possible], rel=8e-4)
     memories = packed["memory"][present if name == RANDOM else cells["prompt_id"]]
     assert [packed["memories"][code] for code in memories] == cells["memory"].tolist()
     if name == THEIRS:

@@ -1,4 +1,4 @@
-"""Injecting memories: their vectors, two engines for injected passes, their check, and cells computed in batches.
+"""Injecting memories: vectors, two engines for injected forward passes, their check, and cells computed in batches.
 
 Every later package may import from here.
 """

@@ -5,7 +5,7 @@ The page holds its numbers packed, and unpacks a sweep when a reader turns to it
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jinja2
 import numpy as np
@@ -18,7 +18,7 @@ from memory_injections.analysis.tables import N_TOKENS
 from memory_injections.pages.explorer_data import COLUMNS, has_ranks, number_texts, pack, pack_cells, pack_sites
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, ENCODINGS, PROMPT_KINDS
+from memory_injections.terms import CURATED, PROMPT_KINDS, Encoding
 
 # Characters of packed numbers: with its markup, the page stays under 30 MB.
 LIMIT = 29_000_000
@@ -95,7 +95,7 @@ def render_explorer(
     small sweeps; of the others the page has the averages only, and says so.
     """
     # What the page shows first comes first.
-    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, ENCODINGS.index(name.encoding)))
+    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, get_args(Encoding).index(name.encoding)))
     numbers = {name: number for number, name in enumerate(order)}
     # The page draws its first heat map while the browser still reads the cells: they come last.
     first: dict[str, str] = {}

@@ -204,7 +204,8 @@ const HITS = {
     says: (sites, site) => ["they rescue ", shareText(sites.n_rescued[site], sites.n_missed[site]), " of the answers that were missed before"],
   },
   broken: {
-    ...SHARES, sides: [-1, 0], tick: (strength) => percentText(-strength),
+    // Nothing here is a gain that harm could bleach, so the scale has room for all harm.
+    ...SHARES, sides: [-1, 0], enough: 1, tick: (strength) => percentText(-strength),
     strengths: (sites) => shareOf(sites, "n_broken", "n_hit").map((share) => -share),
     text: (sites, site) => shareText(sites.n_broken[site], sites.n_hit[site]),
     none: "no answer was hit before the injection",

@@ -78,7 +78,7 @@ function textsOf(pairs) {
   }]));
 }
 
-// Where best, reported and chosen site lie; nothing chosen is the best site.
+// Where best, reported and chosen site lie; nothing chosen is the best site, by the mean effect if no site has the measure.
 function placed(view, sites) {
   const { layers, magnitudes } = sites;
   const at = (layer, magnitude) => {
@@ -89,7 +89,7 @@ function placed(view, sites) {
   const best = bestOf(strengths, sites.effect);
   const asked = at(view.layer, view.magnitude);
   const { reported } = view.sweep;
-  return { ...view, sites, strengths, best, asked, chosen: asked ?? best, reported: reported && at(...reported) };
+  return { ...view, sites, strengths, best, asked, chosen: asked ?? best ?? bestOf(sites.effect, sites.effect), reported: reported && at(...reported) };
 }
 
 // The site with the highest value, null if all are missing; many sites have equal hits: of those, the highest effect.
@@ -138,8 +138,10 @@ function drawSites(view) {
   const rows = [
     [best, "★", `best by ${measure.by}`, best === null ? MISSING : nameOf(view, best)],
     ...(sweep.reported ? [[reported, "◆", "reported in the paper", paperSiteText(...sweep.reported)]] : []),
-    ...(chosen === best ? [] : [[chosen, "▢", "chosen", nameOf(view, chosen)]]),
   ];
+  const same = rows.filter(([site]) => site === chosen);
+  for (const row of same) row[2] += ", chosen";
+  if (!same.length) rows.push([chosen, "▢", "chosen", nameOf(view, chosen)]);
   const columns = [
     ...view.measures.map(({ key, label, text }) => [label, (site) => text(sites, site), key === measure.key]),
     ["prompts that improve", (site) => shareText(sites.n_improved[site], sites.n_prompts[site]), false],

@@ -42,8 +42,8 @@ class HeatMap {
     narrow.addEventListener("change", () => this.content && this.draw(this.content));
   }
 
-  // `strengths` by site, `enough`, `sides`, `tick` and `between` as in a measure; `chosen`, `best` and `reported` are sites or
-  // null; `text(site)` writes a site's value; `choose(site)`.
+  // `strengths` by site, `enough`, `sides`, `tick` and `between` as in a measure; `chosen` is a site, `best` and `reported`
+  // are sites or null; `text(site)` writes a site's value; `choose(site)`.
   draw(content) {
     this.content = content;
     const shape = JSON.stringify([content.layers, content.magnitudes, narrow.matches]);
@@ -51,7 +51,7 @@ class HeatMap {
     this.shape = shape;
     this.limit = limitOf(content.strengths, content.enough);
     this.cells.forEach((cell, site) => this.paint(cell, site));
-    this.focusOn(content.chosen ?? 0, false);
+    this.focusOn(content.chosen, false);
     this.say(content.chosen);
     this.drawLegend();
   }

@@ -24,14 +24,12 @@ const PORTION = 100;
 function drawPrompts(view) {
   const { cells, chosen } = view;
   const body = byId("prompts-body");
-  byId("prompts-title").textContent = chosen === null ? "Prompts" : `Every prompt at ${nameOf(view, chosen)}`;
+  byId("prompts-title").textContent = `Every prompt at ${nameOf(view, chosen)}`;
   byId("bound").textContent = cells ? boundText(cells) : "";
   const { model, dataset, memories, encoding } = view.sweep;
   if (!cells) {
     const path = `injections/${model}/${dataset}/${memories}.${encoding}.parquet`;
     body.replaceChildren(h("p", { class: "note" }, `To stay under 30 MB, this page has the averages of these memories but not their prompts. They are in `, h("code", {}, path), ", beside this page."));
-  } else if (chosen === null) {
-    body.replaceChildren();
   } else if (!sameTable(view)) {
     body.replaceChildren(...promptTable(view));
   }
