@@ -87,7 +87,7 @@ def test_the_grid_test_keeps_its_level(design: Design, monkeypatch: pytest.Monke
     monkeypatch.setattr(effects, "FLIPPED_IN_ALL_WAYS", 0)
     rng = np.random.default_rng(0)
     p_values = []
-    for seed in range(300):
+    for seed in range(200):
         clusters = draw_clusters(design, rng)
         p_values.append(adjust_over_grid(draw_effects("no effect", design, clusters, rng), clusters, seed).min())
     assert 0.01 <= np.mean(np.array(p_values) < 0.05) <= 0.08
