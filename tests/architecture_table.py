@@ -13,6 +13,7 @@ from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.models.loading import measure_model
 from tiny_models import train_tokenizer
+from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedConfig, PreTrainedModel
 
 CPU = torch.device("cpu")
@@ -47,8 +48,16 @@ def describe_result(family: Family, config: PreTrainedConfig) -> list[str]:
             bridge, _ = load_checked_bridge(Path(folder), CPU)
     except UnsupportedArchitectureError as error:
         return [error.architecture, describe_refusal(error), "", *shape]
-    gain = "folded in" if getattr(bridge.adapter, "supports_fold_ln", True) else ""
-    return [type(model).__name__, "exact", gain, *shape]
+    return [type(model).__name__, "exact", "" if has_final_gain(bridge) else "folded in", *shape]
+
+
+def has_final_gain(bridge: TransformerBridge) -> bool:
+    """Whether the final norm of a processed bridge still multiplies by a gain."""
+    if not hasattr(bridge, "ln_final"):
+        return False
+    # Its mean is zero and its mean square is one, so a norm without gain and bias leaves it as it is.
+    signs = torch.tensor([1.0, -1.0]).repeat(bridge.cfg.d_model // 2)
+    return not torch.allclose(bridge.ln_final(signs[None, None])[0, 0], signs, atol=1e-3)
 
 
 def describe_refusal(error: UnsupportedArchitectureError) -> str:

@@ -73,7 +73,7 @@ def test_the_papers_map_is_that_of_its_own_average() -> None:
 
 
 def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
-    site = {"model": "tiny", "dataset": "mine", "layer": 1, "magnitude": 2.0}
+    site = {"model": "tiny", "dataset": "mine", "layer": 1, "paper_layer": 2, "magnitude": 2.0}
     table = pd.DataFrame(
         [
             {**site, "rule": "mean", "label": "mean", "value": 100.0},
@@ -84,6 +84,7 @@ def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
     bars: Any = axes.containers[0]
     assert list(bars.datavalues) == pytest.approx([np.log(2), -np.log(2)])
     assert {text.get_text() for text in axes.texts} == {"+100.0 %", "-50.0 %"}
+    assert "layer 1, magnitude 2 (the paper's 2, 2)" in axes.get_title()
 
 
 def test_a_figure_of_what_the_cells_lack_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ def render_explorer(
         "sweeps": [
             {
                 **name.columns,
+                "dose": name.dose_name,
                 "reported": find_reported_site(name, paper),
                 "has_cells": f"cells-{number}" in last,
                 "has_ranks": name in ranked,

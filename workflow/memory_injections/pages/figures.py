@@ -29,12 +29,14 @@ from memory_injections.analysis.averages import (
 )
 from memory_injections.pages.registry import register
 from memory_injections.sweeps.cells import find_sweep_id
-from memory_injections.terms import CURATED, PROMPT_KINDS, RELATIVE
+from memory_injections.terms import CURATED, PROMPT_KINDS
 
 mpl.use("agg")
 
 
 DIVERGING = "RdBu_r"
+LAYER = "layer (from 0)"
+AXES = {"magnitude": "magnitude", "dose": "dose (share of\nthe residual stream)"}
 EFFECT = "effect on the answer's log-probability (nats)"
 # The colour scale is linear within this many nats of zero and logarithmic beyond.
 LINEAR_BELOW = 0.25
@@ -55,8 +57,10 @@ def effect(cells: pd.DataFrame) -> Figure:
     for axes, (average, label) in zip(figure.subplots(2, 1), EFFECTS.items(), strict=True):
         ticks = [-10, -3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3, 10]
         best = _draw_site_map(axes, sites[average], NATS, f"{label} (nats)", ticks)
-        axes.set(ylabel=_name_magnitudes(cells))
-        axes.set_title(f"{label}: best {sites[average].loc[best]:+.2f} nats at {_name(best)}")
+        axes.set(ylabel=AXES[find_sweep_id(cells).dose_name])
+        axes.set_title(
+            f"{label}: best {sites[average].loc[best]:+.2f} nats at {_name(best, find_sweep_id(cells).dose_name)}"
+        )
     figure.suptitle(_title_sweep(cells))
     return figure
 
@@ -71,8 +75,10 @@ def change(cells: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     ticks = [math.log1p(value / 100) for value in (-99, -90, -50, -20, 0, 25, 100, 900)]
     best = _draw_site_map(axes, in_nats, PERCENT, "change of the answer's probability", ticks)
-    axes.set(ylabel=_name_magnitudes(cells))
-    axes.set_title(f"{AVERAGES[PAPER_AVERAGE]}: best {percent.loc[best]:+.1f} % at {_name(best)}")
+    axes.set(ylabel=AXES[find_sweep_id(cells).dose_name])
+    axes.set_title(
+        f"{AVERAGES[PAPER_AVERAGE]}: best {percent.loc[best]:+.1f} % at {_name(best, find_sweep_id(cells).dose_name)}"
+    )
     figure.suptitle(_title_sweep(cells))
     return figure
 
@@ -91,19 +97,14 @@ def _draw_site_map(
     best = find_best_site(values.to_frame("value"), "value")
     star = (grid.columns.get_loc(best[0]) + 0.5, grid.index.get_loc(best[1]) + 0.5)
     axes.scatter(*star, marker="*", s=110, color="black", edgecolor="white", linewidth=0.8)
-    axes.set(xlabel="layer")
+    axes.set(xlabel=LAYER)
     axes.set_xticks(np.arange(grid.shape[1]) + 0.5, grid.columns)
     axes.set_yticks(np.arange(len(grid)) + 0.5, [f"{value:g}" for value in grid.index])
     return best
 
 
-def _name_magnitudes(cells: pd.DataFrame) -> str:
-    is_relative = find_sweep_id(cells).encoding.endswith(RELATIVE)
-    return "dose (share of\nthe residual stream)" if is_relative else "magnitude"
-
-
-def _name(site: tuple[int, float]) -> str:
-    return f"layer {site[0]}, magnitude {site[1]:g}"
+def _name(site: tuple[int, float], dose: str = "magnitude") -> str:
+    return f"layer {site[0]}, {dose} {site[1]:g}"
 
 
 def _add_percent_axis(axes: Axes) -> None:
@@ -143,7 +144,8 @@ def distribution(cells: pd.DataFrame) -> Figure:
         )
     _add_percent_axis(axes)
     axes.legend(title="over prompts", loc="center left", bbox_to_anchor=(1.12, 0.5))
-    axes.set(xlabel="layer", ylabel=EFFECT, title=f"{_title_sweep(cells)}\none dot per prompt, magnitude {magnitude:g}")
+    axes.set(xlabel=LAYER, ylabel=EFFECT)
+    axes.set_title(f"{_title_sweep(cells)}\none dot per prompt, {find_sweep_id(cells).dose_name} {magnitude:g}")
     return figure
 
 
@@ -170,7 +172,9 @@ def comparison(cells: pd.DataFrame) -> Figure:
             if here[kind].empty:
                 axes.annotate("not swept\nat this site", (position, 0), ha="center", va="bottom", color="0.4")
         axes.set(xlabel="memories", ylabel=EFFECT)
-        axes.set_title(f"best site by the {({**EFFECTS, **AVERAGES})[average]}:\n{_name(site)}")
+        axes.set_title(
+            f"best site by the {({**EFFECTS, **AVERAGES})[average]}:\n{_name(site, find_sweep_id(cells).dose_name)}"
+        )
     for axes in panels:
         _add_percent_axis(axes)
     sweep = find_sweep_id(cells)
@@ -196,8 +200,10 @@ def headline(history: pd.DataFrame) -> Figure:
         axes.margins(x=0.2)
         axes.invert_yaxis()
         axes.tick_params(axis="y", labelsize=8)
-        site = rows.iloc[0]
-        axes.set_title(f"{model} on {dataset}, {_name((site['layer'], site['magnitude']))}", fontsize=10)
+        layer, magnitude, label = rows.iloc[0][["layer", "magnitude", "paper_layer"]]
+        axes.set_title(
+            f"{model} on {dataset}, {_name((layer, magnitude))} (the paper's {label:.0f}, {magnitude:g})", fontsize=10
+        )
     low, high = panels[0].get_xlim()
     ticks = [math.log1p(value / 100) for value in (-99, -90, -50, 0, 100, 400, 900, 9_900)]
     panels[0].set_xticks([tick for tick in ticks if low <= tick <= high])

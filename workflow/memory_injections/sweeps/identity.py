@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
+from memory_injections.terms import RELATIVE
+
 
 @dataclass(frozen=True, order=True)
 class SweepId:
@@ -28,6 +30,11 @@ class SweepId:
         """Return the sweep of a `path`."""
         model, dataset, sweep = path.split("/")
         return cls(model, dataset, *sweep.rsplit(".", 1))
+
+    @property
+    def dose_name(self) -> str:
+        """What its column `magnitude` holds: a magnitude, or a dose relative to the residual stream."""
+        return "dose" if self.encoding.endswith(RELATIVE) else "magnitude"
 
     @property
     def columns(self) -> dict[str, str]:

@@ -121,7 +121,7 @@ function probabilityText(value) {
 const countText = (value) => (isMissing(value) ? MISSING : PLAIN.format(value));
 const countsText = (n, of) => (of ? `${countText(n)} of ${countText(of)}` : MISSING);
 const shareText = (n, of) => (of ? `${countsText(n, of)} (${percentText(n / of)})` : MISSING);
-const siteText = (layer, magnitude) => `layer ${layer}, magnitude ${magnitude}`;
+const siteText = (layer, magnitude, dose) => `layer ${layer}, ${dose} ${magnitude}`;
 // The paper counts layers from 1.
 const paperSiteText = (layer, magnitude) => `layer ${layer} (the paper's layer ${layer + 1}), magnitude ${magnitude}`;
 

@@ -103,7 +103,7 @@ function bestOf(values, effects) {
 
 const layerOf = ({ sites }, site) => sites.layers[Math.floor(site / sites.magnitudes.length)];
 const magnitudeOf = ({ sites }, site) => sites.magnitudes[site % sites.magnitudes.length];
-const nameOf = (view, site) => siteText(layerOf(view, site), magnitudeOf(view, site));
+const nameOf = (view, site) => siteText(layerOf(view, site), magnitudeOf(view, site), view.sweep.dose);
 const linkTo = (view, site, name) => h("a", { href: address({ layer: layerOf(view, site), magnitude: magnitudeOf(view, site) }) }, name);
 
 function drawControls() {
@@ -158,7 +158,7 @@ function drawSites(view) {
     ))),
   ));
   maps.site.draw({
-    ...measure, layers: sites.layers, magnitudes: sites.magnitudes, strengths, best, chosen, reported,
+    ...measure, layers: sites.layers, magnitudes: sites.magnitudes, dose: sweep.dose, strengths, best, chosen, reported,
     text: (site) => measure.text(sites, site),
     choose: (site) => go({ layer: layerOf(view, site), magnitude: magnitudeOf(view, site) }),
   });

@@ -46,7 +46,7 @@ class HeatMap {
   // are sites or null; `text(site)` writes a site's value; `choose(site)`.
   draw(content) {
     this.content = content;
-    const shape = JSON.stringify([content.layers, content.magnitudes, narrow.matches]);
+    const shape = JSON.stringify([content.layers, content.magnitudes, content.dose, narrow.matches]);
     if (shape !== this.shape) this.build(content);
     this.shape = shape;
     this.limit = limitOf(content.strengths, content.enough);
@@ -56,7 +56,7 @@ class HeatMap {
     this.drawLegend();
   }
 
-  build({ layers, magnitudes }) {
+  build({ layers, magnitudes, dose }) {
     const n = magnitudes.length;
     const steps = (names) => names.map((_, position) => position);
     const [down, across] = narrow.matches ? [steps(layers), steps(magnitudes)] : [steps(magnitudes).reverse(), steps(layers)];
@@ -77,7 +77,7 @@ class HeatMap {
     table.addEventListener("mouseover", (event) => this.say(this.siteOf(event.target)));
     table.addEventListener("focusin", (event) => this.say(this.siteOf(event.target)));
     table.addEventListener("mouseleave", () => this.say(this.content.chosen));
-    const [side, below] = narrow.matches ? ["layer", "magnitude"] : ["magnitude", "layer"];
+    const [side, below] = narrow.matches ? ["layer", dose] : [dose, "layer"];
     this.plot.style.setProperty("--columns", across.length);
     this.plot.replaceChildren(h("div", { class: "side" }, side), table, h("div", { class: "below" }, below));
   }
@@ -98,9 +98,9 @@ class HeatMap {
   }
 
   describe(site) {
-    const { layers, magnitudes, text, best, reported } = this.content;
+    const { layers, magnitudes, dose, text, best, reported } = this.content;
     const marks = [site === best && "best", site === reported && "the paper's site"].filter(Boolean);
-    const place = siteText(layers[Math.floor(site / magnitudes.length)], magnitudes[site % magnitudes.length]);
+    const place = siteText(layers[Math.floor(site / magnitudes.length)], magnitudes[site % magnitudes.length], dose);
     return [`${place}: ${text(site)}`, ...marks].join(", ");
   }
 

@@ -157,7 +157,7 @@ function drawPrompt(view) {
   );
   const effects = cells.effects(prompt);
   maps.prompt.draw({
-    ...NATS, layers: sites.layers, magnitudes: sites.magnitudes, strengths: effects, best: bestOf(effects, effects), chosen,
+    ...NATS, layers: sites.layers, magnitudes: sites.magnitudes, dose: view.sweep.dose, strengths: effects, best: bestOf(effects, effects), chosen,
     reported: view.reported, text: (site) => `${effectText(effects[site])} (${changeText(cells.change(prompt, site))})`,
     choose: (site) => go({ layer: layerOf(view, site), magnitude: magnitudeOf(view, site) }),
   });
