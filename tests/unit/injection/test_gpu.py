@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from architectures import FAMILIES, Family
 from memory_injections import Injector
+from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.tokenisation import pad
 from slow_path import Model, list_cells, tokenise_pairs
 from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
@@ -54,6 +57,25 @@ def test_a_gpu_computes_what_the_cpu_computes(model: Model, pairs: pd.DataFrame)
     for column in ("logp_obscure", "logp_injected"):
         np.testing.assert_allclose(found[column], expected[column], atol=2e-4)
     np.testing.assert_allclose(found["kl"], expected["kl"], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_a_gpu_computes_what_the_cpu_computes_for_every_family(family: Family) -> None:
+    try:
+        engine = SkippingEngine(family.build())
+    except UnsupportedArchitectureError:
+        pytest.skip("not supported")
+    rows = [[5, 7], [9, 4, 3, 2, 8], [6, 5, 4, 3, 2, 1]]
+    layers = [layer for layer in range(engine.n_layers) for _ in rows]
+    prompts = torch.arange(len(layers)) % len(rows)
+    vectors = torch.randn(len(layers), 32, generator=torch.Generator().manual_seed(1))
+    found = []
+    for device in (torch.device("cpu"), GPU[0]):
+        engine = SkippingEngine(engine.model.to(device))
+        clean = engine.clean(*pad(rows, device))
+        logits = engine.injected(clean, layers, prompts.to(device), vectors.to(device))
+        found.append(logits.log_softmax(dim=1).cpu())
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
