@@ -137,6 +137,10 @@ def test_walkthrough_has_run(finished: Checkout) -> None:
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 6
+    # It runs again where it lies, also after the whole study has been moved.
+    used = re.findall(r'= "(.+)"', next(c.source for c in code if "injected-parameters" in c.metadata.tags))
+    assert len(used) == 4
+    assert all((finished.folder / "results/tiny" / path).exists() for path in used)
     said = " ".join(output["data"]["text/markdown"] for output in outputs if "text/markdown" in output.get("data", {}))
     assert "The model has 3 layers of 4 heads" in said
     cells = pd.read_parquet(finished.folder / "results/tiny/injections/llama/mine/curated.unembed.parquet")

@@ -16,11 +16,8 @@ if __name__ == "__main__":
         inputs, output = job.input, job.output
         size = ModelSize.from_manifest(read_manifest(inputs.manifest))
         with hold_devices(PROCESSING_COPIES * size.weight_bytes()) as devices:
-            parameters = {
-                "model": inputs.checkpoint,
-                "pairs": inputs.pairs,
-                "heads": inputs.heads,
-                "cells": inputs.cells,
-                "devices": list(map(str, devices)),
-            }
+            used = {"model": inputs.checkpoint, "pairs": inputs.pairs, "heads": inputs.heads, "cells": inputs.cells}
+            # As seen from the notebook, so that it runs again where it lies.
+            paths = {name: os.path.relpath(path, Path(output.notebook).parent) for name, path in used.items()}
+            parameters = {**paths, "devices": list(map(str, devices))}
             execute_notebook(Path(inputs.notebook), parameters, Path(output.notebook), Path(output.page))

@@ -14,15 +14,16 @@ from memory_injections.atomic_files import replace_file
 
 
 def execute_notebook(notebook: Path, parameters: Mapping[str, Any], executed: Path, page: Path) -> None:
-    """Run a notebook in the current folder with this interpreter; save it with its output, and as HTML.
+    """Run a notebook in the folder of its result with this interpreter; save it with its output, and as HTML.
 
     The page is self-contained: figures are embedded, and it loads nothing from elsewhere. It leaves out the cell with
     the parameters. Raises `papermill.PapermillExecutionError` if a cell fails; then neither file is written.
     """
     logging.getLogger("papermill").setLevel(logging.WARNING)
-    with replace_file(executed) as path, replace_file(page) as html:
+    # Papermill saves after each cell, and from the notebook's folder.
+    with replace_file(executed.resolve()) as path, replace_file(page) as html:
         document = papermill.execute_notebook(
-            notebook, path, dict(parameters), kernel_name="python3", progress_bar=False, cwd=Path.cwd()
+            notebook, path, dict(parameters), kernel_name="python3", progress_bar=False, cwd=executed.parent
         )
         exporter = HTMLExporter(
             config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": {"parameters"}}}),
