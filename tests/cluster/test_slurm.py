@@ -125,7 +125,9 @@ N_MAGNITUDES = 500
 
 def long_study(model: Path) -> dict[str, Any]:
     """A study whose cells take some minutes."""
-    study = tiny_study(model, injection={"encodings": ["unembed"], "magnitudes": [n / 100 for n in range(1, N_MAGNITUDES + 1)]})
+    study = tiny_study(
+        model, injection={"encodings": ["unembed"], "magnitudes": [n / 100 for n in range(1, N_MAGNITUDES + 1)]}
+    )
     study["datasets"]["pairs"].pop("rows")
     return study
 
