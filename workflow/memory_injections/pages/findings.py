@@ -87,6 +87,11 @@ def tabulate_findings(tables: Tables) -> pd.DataFrame:
     return pd.DataFrame({_name(row): _list_findings(row, tables) for _, row in judged.iterrows()})
 
 
+def drop_unknown(findings: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings without the rows that are missing everywhere."""
+    return findings[(findings != MISSING).any(axis=1)]
+
+
 def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
     own = {name: _select_of(table, curated) for name, table in tables.items()}
     claims = own["claims"].set_index("claim")
@@ -165,7 +170,7 @@ def write_findings(page: Path, results: Sequence[Path]) -> None:
     findings = pd.concat([tabulate_findings(read_tables(folder)) for folder in results], axis=1)
     text = page.read_text(encoding="utf-8")
     marked = re.compile(f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", flags=re.DOTALL)
-    write_text(marked.sub(lambda _: format_markdown(findings), text, count=1), page)
+    write_text(marked.sub(lambda _: format_markdown(drop_unknown(findings)), text, count=1), page)
 
 
 if __name__ == "__main__":
