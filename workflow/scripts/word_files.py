@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from _job import start_job
-from memory_injections.atomic_files import write_csv
+from memory_injections.analysis.table_files import write_table
 from memory_injections.paper.word_files import check_word_files
 from memory_injections.sweeps.cells import index_sweeps
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
         table = check_word_files(map(Path, job.input.files), index_sweeps(map(Path, job.input.cells)))
-        write_csv(table, Path(job.output[0]))
+        write_table(table, Path(job.output[0]))

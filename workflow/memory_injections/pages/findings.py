@@ -14,7 +14,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE, select_site
 from memory_injections.analysis.effects import describe_effect
-from memory_injections.analysis.tables import read_table
+from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
 from memory_injections.paper.claims import CLAIMS, find_contrast
