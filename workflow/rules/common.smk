@@ -9,6 +9,7 @@
 #   locate_pairs(dataset)         path of the prompt pairs of a data set
 #   list_pairs(wildcards)         paths of the prompt pairs of all data sets
 #   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
+#   CONTROL_CONTRASTS             the table of contrasts with controls, if there are any
 #   TABLES_OF_SOURCE, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
 import re
 import sys

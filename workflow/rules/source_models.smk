@@ -68,6 +68,16 @@ if STUDY.published is not None:
     include: "published.smk"
 
 
+CONTROLS, CONTROL_CONTRASTS = [], []
+
+if STUDY.has_controls:
+
+    include: "controls.smk"
+
+    CONTROLS = list(rules.controls.output)
+    CONTROL_CONTRASTS = [CONTROLS[1]]
+
+
 def list_published_sweeps(wildcards):
     theirs = {} if STUDY.published is None else list_published()
     return [
@@ -86,7 +96,7 @@ def list_scored_prompts(wildcards):
     )
 
 
-TABLES_OF_SOURCE = [*rules.table2.output, *PUBLISHED_TABLES]
+TABLES_OF_SOURCE = [*rules.table2.output, *CONTROLS, *PUBLISHED_TABLES]
 
 # The walk-through needs the paper's own kind of injection.
 HAS_WALKTHROUGH = (CURATED, "unembed") in STUDY.list_kinds()

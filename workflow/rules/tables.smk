@@ -94,7 +94,7 @@ rule evidence:
 
 rule claims:
     input:
-        tables=rules.evidence.output,
+        tables=[*rules.evidence.output, *CONTROL_CONTRASTS],
         coverage=COVERAGE,
     output:
         report(

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from memory_injections.errors import OverflowingInjectionError, StudyError
 from memory_injections.injection.engine import InjectionEngine
-from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
 from memory_injections.models.scoring import kl_divergence, score_answers
 from memory_injections.models.tokenisation import Prompt, batch_by_length, pad, upload
@@ -70,7 +70,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 class CellComputer:
     """Computes cells of one model."""
 
-    def __init__(self, engine: InjectionEngine, encoder: MemoryEncoder, yield_seconds: float = 5.0) -> None:
+    def __init__(self, engine: InjectionEngine, encoder: Encoder, yield_seconds: float = 5.0) -> None:
         self.engine, self.encoder = engine, encoder
         self.yield_seconds = yield_seconds
         self.batches = Batches(engine.device)
