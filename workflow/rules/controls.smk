@@ -34,7 +34,7 @@ rule control_cells:
         dataset="{dataset}",
         controls=STUDY.controls.model_dump(),
         word_kinds=STUDY.list_random_memories(),
-        paper=PAPER,
+        paper={"sites": PAPER["sites"]},
         seed=STUDY.seed,
         precision=STUDY.precision,
         store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",

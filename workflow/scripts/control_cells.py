@@ -21,6 +21,7 @@ from memory_injections.controls.sites import choose_control_sites
 from memory_injections.controls.vectors import ControlEncoder
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.data.word_lists import read_column
+from memory_injections.errors import ControlLayerError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
@@ -38,8 +39,11 @@ from memory_injections.sweeps.store import CellStore
 from memory_injections.terms import RELATIVE
 
 
-def choose_sites(inputs: Any, params: Any, controls: Controls, pairs: pd.DataFrame) -> pd.DataFrame:
+def choose_sites(inputs: Any, params: Any, controls: Controls, pairs: pd.DataFrame, n_layers: int) -> pd.DataFrame:
     """Choose the sites of every sweep of curated memories."""
+    for site in controls.sites:
+        if site.layer >= n_layers:
+            raise ControlLayerError(site.layer, n_layers)
     groups, tables = cluster_prompts(pairs), []
     for sweep, path in index_sweeps(map(Path, inputs.curated)).items():
         cells, reported = pd.read_parquet(path, columns=COLUMNS), find_reported_site(sweep, params.paper)
@@ -55,7 +59,8 @@ def write_controls(inputs: Any, params: Any, output: Any, devices: Sequence[torc
     engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
     tokenizer = load_tokenizer(checkpoint)
     encoder_parts = engine, tokenizer, Lens.load(inputs.lens, engine.device)
-    planned, sites = PlannedPrompts.of_pairs(pairs, tokenizer), choose_sites(inputs, params, controls, pairs)
+    sites = choose_sites(inputs, params, controls, pairs, engine.n_layers)
+    planned = PlannedPrompts.of_pairs(pairs, tokenizer)
     words = [word for kind in params.word_kinds for word in read_column(Path(inputs.words[0]), kind)]
     cells = plan_controls(sites, planned, list_recipes(planned, controls, words, params.seed), controls, tokenizer)
     code = digest_modules("injection.cell_computer", "injection.skipping_engine", "models.loading", "controls.vectors")

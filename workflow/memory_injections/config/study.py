@@ -23,6 +23,11 @@ Shards = Annotated[
     Annotated[JobCount, Tag("number")] | Annotated[dict[Name, JobCount], Tag("mapping")],
     Discriminator(lambda value: "mapping" if isinstance(value, Mapping) else "number"),
 ]
+# The discriminator lets a wrong key of the mapping be named.
+ControlsOrNone = Annotated[
+    Annotated[Controls, Tag("mapping")] | Annotated[Literal[False], Tag("false")],
+    Discriminator(lambda value: "false" if value is False else "mapping"),
+]
 
 
 class Attribution(Section):
@@ -54,7 +59,7 @@ class Study(Section):
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
-    controls: Controls | Literal[False] = Field(
+    controls: ControlsOrNone = Field(
         default=Controls(), description="what is injected in place of the memories; `false` leaves that out"
     )
     shards: Shards = Field(

@@ -1,6 +1,6 @@
 """Names of controls and of positions, and where controls are computed by a study's config."""
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -12,7 +12,7 @@ VectorControl = Literal[
 ]
 # Controls that are text in front of the prompt, in place of a vector.
 TextControl = Literal["in_context", "in_context_description"]
-Control = VectorControl | TextControl
+Control = Literal[VectorControl, TextControl]
 Position = Literal["all", "without_bos", "last", "description"]
 TEXT_CONTROLS: tuple[TextControl, ...] = get_args(TextControl)
 CONTROLS: tuple[Control, ...] = (*get_args(VectorControl), *TEXT_CONTROLS)
@@ -40,7 +40,7 @@ class Controls(Section):
         description="sites `{layer: 6, magnitude: 3}`, beside those that the evidence chooses, the best one by the "
         "paper's average and the paper's own",
     )
-    known_ranks: tuple[int, ...] = Field(
+    known_ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         default=(1, 5, 10),
         min_length=1,
         description="a model knows a hop, or says an answer, if its rank (from 0) is below this; a row for each",
@@ -50,7 +50,7 @@ class Controls(Section):
         description="positions to inject at, beside all of them: `without_bos`, `last`, or the tokens of the "
         "`description` that stands for the memory",
     )
-    doses: tuple[float, ...] = Field(
+    doses: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         default=(0.01, 0.03, 0.1, 0.3, 1.0, 2.0),
         description="lengths of the injected vector, as shares of the residual stream's, for the dose curve",
     )
@@ -62,6 +62,6 @@ class Controls(Section):
     def count_cells(self, n_sites: int) -> int:
         """Return the number of cells of a prompt in one encoding, with so many sites; the memories' own among them."""
         vectors = [kind for kind in self.kinds if kind not in TEXT_CONTROLS]
-        compared = 1 + self.draws * (SHUFFLED in vectors)
+        compared = 1 + (SHUFFLED in vectors)
         at_sites = 1 + sum(self.draws if kind in DRAWN else 1 for kind in vectors)
         return n_sites * at_sites + (len(self.positions) + len(self.doses)) * compared

@@ -95,10 +95,10 @@ def plan_controls(
     """List every cell of the controls of a data set.
 
     `sites` has the columns of `sites.choose_control_sites`, and encoding. All controls go to all of a prompt's sites,
-    at all positions. At the site chosen most often, curated and shuffled memories go to other positions, too; and in
-    its layer, with other doses, in the encoding for relative doses. Columns: `cells.KEY`, start, stop, prompt_id,
-    control, draw, positions and part, which says which of the three it is. The key's memory is that of a recipe
-    (`vectors.Recipe`).
+    at all positions. At the site chosen most often, curated memories and the first draw of shuffled ones go to other
+    positions, too; and in its layer, with other doses, in the encoding for relative doses. Columns: `cells.KEY`, start,
+    stop, prompt_id, control, draw, positions and part, which says which of the three it is. The key's memory is that of
+    a recipe (`vectors.Recipe`).
     """
     cells = pd.concat(_list_cells(sites, recipes, controls), ignore_index=True)
     spans = _list_spans(planned, sorted(cells["positions"].unique()), tokenizer)
@@ -115,7 +115,7 @@ def plan_controls(
 def _list_cells(sites: pd.DataFrame, recipes: pd.DataFrame, controls: Controls) -> Iterator[pd.DataFrame]:
     own = sites[["encoding", "prompt_id", *SITE]]
     yield own.merge(recipes, on="prompt_id").assign(positions=EVERYWHERE, part=AT_SITES)
-    compared = recipes[recipes["control"].isin([CURATED, SHUFFLED])]
+    compared = recipes[recipes["control"].isin([CURATED, SHUFFLED]) & (recipes["draw"] == 0)]
     most = own[sites["name"].str.contains(CHOSEN, regex=False)]
     for position in controls.positions:
         if position != EVERYWHERE:
