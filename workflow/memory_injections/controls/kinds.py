@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from memory_injections.sweeps.grid import check_list
-from memory_injections.terms import Section
+from memory_injections.terms import Count, Index, Number, Section
 
 VectorControl = Literal[
     "random_direction", "matched_words", "shuffled", "other_entity", "opposite", "answer", "without_answer"
@@ -26,21 +26,21 @@ EVERYWHERE = "all"
 class Site(Section):
     """A site for controls, beside those that the sweep chooses."""
 
-    layer: int = Field(ge=0, description="counted from 0")
-    magnitude: float = Field(allow_inf_nan=False, description="as in the sweep: a factor, or a relative dose")
+    layer: Index = Field(description="counted from 0")
+    magnitude: Number = Field(allow_inf_nan=False, description="as in the sweep: a factor, or a relative dose")
 
 
 class Controls(Section):
     """What is injected in place of the curated memories, to see whether it is the memory that works."""
 
     kinds: tuple[Control, ...] = Field(default=CONTROLS, description="which controls; an empty list leaves all out")
-    draws: int = Field(default=2, ge=1, description="how often what is drawn at random is drawn for each prompt")
+    draws: Count = Field(default=2, description="how often what is drawn at random is drawn for each prompt")
     sites: tuple[Site, ...] = Field(
         default=(),
         description="sites `{layer: 6, magnitude: 3}`, beside those that the evidence chooses, the best one by the "
         "paper's average and the paper's own",
     )
-    known_ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    known_ranks: tuple[Count, ...] = Field(
         default=(1, 5, 10),
         min_length=1,
         description="a model knows a hop, or says an answer, if its rank (from 0) is below this; a row for each",
@@ -50,7 +50,7 @@ class Controls(Section):
         description="positions to inject at, beside all of them: `without_bos`, `last`, or the tokens of the "
         "`description` that stands for the memory",
     )
-    doses: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    doses: tuple[Annotated[Number, Field(gt=0)], ...] = Field(
         default=(0.01, 0.03, 0.1, 0.3, 1.0, 2.0),
         description="lengths of the injected vector, as shares of the residual stream's, for the dose curve",
     )

@@ -40,7 +40,7 @@ DIVERGING = "RdBu_r"
 LAYER = "layer (from 0)"
 AXES = {"magnitude": "magnitude", "dose": "dose (share of\nthe residual stream)"}
 EFFECT = "effect on the answer's log-probability (nats)"
-# The colour scale is linear within this many nats of zero and logarithmic beyond.
+# Scales are linear within this many nats of zero and logarithmic beyond.
 LINEAR_BELOW = 0.25
 # Changes at which a scale in nats has ticks in percent.
 PERCENTS = (-99.99, -99.9, -99, -90, -50, 0, 100, 900, 9_900, 99_900)
@@ -216,6 +216,10 @@ def doses(effects: pd.DataFrame) -> Figure:
             _draw_estimates(axes, own["dose"], own["effect"], own, control, is_across=False)
         axes.axhline(0, color="0.4", linewidth=1)
         axes.set(xscale="log", xlabel="dose (share of the residual stream)", ylabel="mean effect (nats)")
+        places = sorted(rows["dose"].unique())
+        axes.set_xticks(places, [f"{dose:g}" for dose in places])
+        axes.minorticks_off()
+        axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
         axes.yaxis.set_major_formatter(NATS)
         axes.set_title("{} on {}, encoding: {}, layer {}".format(*names))
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
