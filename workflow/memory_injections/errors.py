@@ -1,5 +1,7 @@
 """Errors that the user can correct. The message of each is one sentence that says what, where and what to do."""
 
+from pathlib import Path
+
 
 class StudyError(Exception):
     """Bad input: the message is one sentence that names the file or key and the remedy."""
@@ -29,6 +31,14 @@ class TooManyShardsError(StudyError):
     def __init__(self, shards: int, n_layers: int) -> None:
         super().__init__(f"{shards} jobs cannot share out {n_layers} layers; use {n_layers} or less")
         self.shards, self.n_layers = shards, n_layers
+
+
+class DamagedFileError(StudyError):
+    """A file whose contents are not those that its job wrote."""
+
+    def __init__(self, path: Path, reason: str = "its contents are not those that its job wrote") -> None:
+        super().__init__(f"file {path} is damaged ({reason}); make it again")
+        self.path = path
 
 
 class UnknownWordsError(StudyError):
