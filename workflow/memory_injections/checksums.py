@@ -7,26 +7,44 @@ checksum.
 
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 import xxhash
 
 from memory_injections.atomic_files import write_text
-from memory_injections.errors import DamagedFileError
+from memory_injections.errors import ChangedFileError, DamagedFileError, StudyError
 
 ENDING = ".xxh3"
+ASIDE = ".damaged"
 # A file that changed so recently may change once more within the resolution of its times.
 SETTLED_SECONDS = 2.0
 
 
 def hash_contents(path: Path) -> str:
-    """Return the XXH3-128 of a file, in hexadecimal; ten times as fast as SHA-256."""
+    """Return the XXH3-128 of a file, or of a folder's files and their paths, in hexadecimal.
+
+    It is ten times as fast as SHA-256.
+    """
+    if path.is_dir():
+        return hash_lines(f"{file.relative_to(path)} {hash_contents(file)}" for file in _list_files(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
+def hash_lines(lines: Iterable[str]) -> str:
+    """Return the XXH3-128 of lines of text, in hexadecimal."""
+    return xxhash.xxh3_128_hexdigest("\n".join(lines).encode())
+
+
+def _list_files(folder: Path) -> list[Path]:
+    """List the files below a folder, other than those in hidden folders."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
 
 
 def hash_twice(path: Path) -> tuple[str, str]:
@@ -50,33 +68,68 @@ def locate_checked(checksum: Path) -> Path:
 
 
 def write_checksum(path: Path) -> None:
-    """Write the checksum of a finished file beside it."""
+    """Write the checksum of a finished file or folder beside it."""
     write_text(f"{hash_contents(path)}  {path.name}\n", locate_checksum(path))
 
 
 def read_checksum(path: Path) -> str:
-    """Return the checksum that was written with a file; empty if it is unreadable itself."""
+    """Return the checksum that was written with a file or folder; other text if it is damaged itself."""
     return locate_checksum(path).read_bytes()[:32].decode("ascii", errors="replace")
 
 
 def verify_file(path: Path) -> None:
-    """Raise `DamagedFileError` if a file has a checksum beside it and its contents are others."""
+    """Raise `DamagedFileError` if a file or folder has a checksum beside it and its contents are others."""
     if locate_checksum(path).is_file() and hash_contents(path) != read_checksum(path):
         raise DamagedFileError(path)
 
 
+@contextmanager
+def hold_unchanged(checksums: Mapping[Path, str]) -> Iterator[None]:
+    """Make sure that what the block reads from files are the very bytes that these checksums are of.
+
+    The files are verified before, and their status must be the same after it. Raises `ChangedFileError` or, for a file
+    in a folder that a job wrote, `DamagedFileError` with the folder.
+    """
+
+    def look() -> list[str | None]:
+        return [read_status(file) if file.is_file() else None for file in checksums]
+
+    before = look()
+    for (file, checksum), status in zip(checksums.items(), before, strict=True):
+        if status is None or hash_contents(file) != checksum:
+            raise _describe_change(file)
+    yield
+    for file, now, then in zip(checksums, look(), before, strict=True):
+        if now != then:
+            raise _describe_change(file)
+
+
+def _describe_change(file: Path) -> StudyError:
+    written = (folder for folder in file.parents if folder.name and locate_checksum(folder).is_file())
+    folder = next(written, None)
+    return ChangedFileError(file) if folder is None else DamagedFileError(folder, f"{file} is not what its job wrote")
+
+
 def set_aside(path: Path) -> Path:
-    """Rename a file to `name.damaged`, remove its checksum, and return the new path.
+    """Rename a file or folder to `name.damaged`, remove its checksum, and return the new path.
 
     Of a link, which leads to a cache of results, the target is renamed and the link removed.
     """
     target = path.resolve()
-    aside = target.with_name(f"{target.name}.damaged")
+    aside = target.with_name(target.name + ASIDE)
+    if aside.is_dir():
+        shutil.rmtree(aside)
     with suppress(FileNotFoundError):  # another job may have been faster
         target.rename(aside)
     path.unlink(missing_ok=True)
     locate_checksum(path).unlink(missing_ok=True)
     return aside
+
+
+def list_set_aside(folder: Path) -> list[Path]:
+    """List the files below a folder that were set aside and have not been made again."""
+    files = (aside.with_name(aside.name.removesuffix(ASIDE)) for aside in folder.rglob(f"*{ASIDE}"))
+    return sorted(file for file in files if not file.exists())
 
 
 class Ledger:
@@ -97,9 +150,9 @@ class Ledger:
             return {}
 
     def hash_files(self, files: Iterable[Path]) -> Mapping[Path, str]:
-        """Return the checksum of every file that exists."""
+        """Return the checksum of every file and folder that exists."""
         found, is_new = {}, False
-        for file in filter(Path.is_file, files):
+        for file in filter(Path.exists, files):
             status = read_status(file)
             known_status, checksum = self._known.get(str(file), ["", ""])
             if status != known_status:
@@ -119,6 +172,8 @@ class Ledger:
 
 
 def read_status(file: Path) -> str:
-    """Return what changes with every change of a file's contents: its size, times and inode."""
+    """Return what changes with every change of a file's contents: its size, times and inode; a folder's files'."""
+    if file.is_dir():
+        return hash_lines(f"{each} {read_status(each)}" for each in _list_files(file))
     status = file.stat()
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"

@@ -33,6 +33,17 @@ class TooManyShardsError(StudyError):
         self.shards, self.n_layers = shards, n_layers
 
 
+class ChangedFileError(StudyError):
+    """A file that is no longer what the study knows it as."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"file {path} changed while the study ran; leave it alone and run the same command again, "
+            "which reads it anew"
+        )
+        self.path = path
+
+
 class DamagedFileError(StudyError):
     """A file whose contents are not those that its job wrote."""
 

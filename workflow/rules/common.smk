@@ -25,7 +25,7 @@ if BASE.is_dir():
     )
 
 import memory_injections
-from memory_injections.checksums import Ledger, locate_checksum
+from memory_injections.checksums import Ledger, list_set_aside, locate_checksum
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
 from memory_injections.errors import StudyError
@@ -98,6 +98,16 @@ with open(locate_source("../resources/paper.yaml"), encoding="utf-8") as file:
 def hash_source(source):
     """A checksum of the local files that a source depends on; as a parameter, it reruns jobs when contents change."""
     return describe_contents(source.local_files(), LEDGER)
+
+
+def list_lost_results():
+    """Paths of results that were set aside, even if nothing else has to be made of them."""
+    lost = [*list_set_aside(Path(SHARED)), *list_set_aside(Path(RESULTS))]
+    return [
+        str(file)
+        for file in lost
+        if any(rule.is_producer(str(file)) for rule in workflow.rules)
+    ]
 
 
 def match_names(names):

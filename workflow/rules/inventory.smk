@@ -1,13 +1,24 @@
 # What the authors published. This is known only after their results are fetched.
 import json
 
-from memory_injections.paper.published_sources import list_result_files
+from memory_injections.checksums import verify_file
+from memory_injections.errors import DamagedFileError
 
 
 def read_inventory(part):
-    """A part of the inventory of the authors' files: `sweeps` or `word_files`; waits for the checkpoint `published`."""
-    with checkpoints.published.get().output[0].open() as file:
-        return json.load(file)[part]
+    """A part of the inventory of the authors' files (`sweeps`, `word_files`, `checksums`); waits for its checkpoint."""
+    inventory = Path(checkpoints.published.get().output[0])
+    try:
+        verify_file(inventory)
+    except DamagedFileError as error:
+        raise WorkflowError(str(error)) from None
+    return json.loads(inventory.read_text(encoding="utf-8"))[part]
+
+
+def list_checksums(files):
+    """The checksums of some of the authors' files, which a job that reads them verifies."""
+    known = read_inventory("checksums")
+    return {Path(file): known[file] for file in files}
 
 
 def list_published():

@@ -31,7 +31,7 @@ checkpoint published:
         (
             rules.published_download.output
             if LOCAL_ROOT is None
-            else list_result_files(LOCAL_ROOT / "experiments")
+            else STUDY.published.local_files()
         ),
     output:
         f"{RESULTS}/published.json",
@@ -45,6 +45,7 @@ checkpoint published:
     params:
         code=digest_code("published"),
         root=lambda wildcards, input: str(LOCAL_ROOT or input[0]),
+        contents=hash_source(STUDY.published),
     script:
         "../scripts/published.py"
 
@@ -67,6 +68,7 @@ rule published_cells:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("published_cells"),
+        checksums=lambda wildcards, input: list_checksums(input),
     script:
         "../scripts/published_cells.py"
 
@@ -86,6 +88,7 @@ rule published_pairs:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("published_pairs"),
+        checksums=lambda wildcards, input: list_checksums(input),
     script:
         "../scripts/published_pairs.py"
 
@@ -110,6 +113,7 @@ rule coverage:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("coverage"),
+        checksums=lambda wildcards: list_checksums(list_surveyed_files(wildcards)),
         grid=PAPER["magnitudes"],
     script:
         "../scripts/coverage.py"
@@ -135,6 +139,7 @@ rule word_files:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("word_files"),
+        checksums=lambda wildcards, input: list_checksums(input.files),
     script:
         "../scripts/word_files.py"
 

@@ -12,7 +12,7 @@ from memory_injections.activations.recording import record_activations
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import hold_unchanged, read_manifest
+from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.limits import PROCESSING_COPIES
 from memory_injections.models.loading import load_bridge
 from memory_injections.models.sizes import ModelSize
@@ -33,7 +33,7 @@ def write_activations(
         ActivationCacheWriter(path, n_pairs, names) as writer,
         tqdm(total=n_pairs, desc="activations", unit="prompt pair") as progress,
     ):
-        with hold_unchanged(checkpoint, Path(inputs.manifest)):
+        with hold_model(checkpoint, Path(inputs.manifest)):
             bridge, tokenizer = load_bridge(checkpoint, devices), load_tokenizer(checkpoint)
         for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE):
             writer.write(record_activations(bridge, tokenizer, chunk, bos=bos))

@@ -12,7 +12,7 @@ from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, read
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import hold_unchanged
+from memory_injections.models.checkpoints import hold_model
 from memory_injections.models.lens import Lens
 from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
 from tqdm import tqdm
@@ -21,7 +21,7 @@ from tqdm import tqdm
 def write_readings(inputs: Any, lens: Lens, top_k: int, top: Path, targets: Path) -> None:
     """Read every head of every prompt; `top` gets its top tokens, `targets` how it rates answer and memory."""
     table = read_pairs(Path(inputs.pairs))
-    with hold_unchanged(Path(inputs.checkpoint), Path(inputs.manifest), weights=False):
+    with hold_model(Path(inputs.checkpoint), Path(inputs.manifest), weights=False):
         vocabulary = list_vocabulary(load_tokenizer(Path(inputs.checkpoint)), lens.W_U.shape[1])
     with (
         replace_file(top) as top_path,

@@ -19,7 +19,7 @@ from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import hold_unchanged, read_manifest
+from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.sizes import ModelSize
@@ -36,7 +36,7 @@ def write_cells(
 ) -> None:
     """Compute what the store does not have yet of some sweeps, and write all of their cells."""
     checkpoint = Path(inputs.checkpoint)
-    with hold_unchanged(checkpoint, Path(inputs.manifest)):
+    with hold_model(checkpoint, Path(inputs.manifest)):
         engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
         tokenizer = load_tokenizer(checkpoint)
     lens = Lens.load(inputs.lens, engine.device)

@@ -7,13 +7,13 @@ import torch
 from _job import start_job
 from memory_injections.atomic_files import replace_file, write_text
 from memory_injections.injection.load_check import load_checked_bridge
-from memory_injections.models.checkpoints import hold_unchanged
+from memory_injections.models.checkpoints import hold_model
 from memory_injections.models.lens import Lens
 
 
 def write_lens(checkpoint: Path, manifest: Path, lens: Path, check: Path) -> None:
     """Process a model's weights on the CPU, save those that the study reads, and how far the model's forms differ."""
-    with hold_unchanged(checkpoint, manifest):
+    with hold_model(checkpoint, manifest):
         bridge, differences = load_checked_bridge(checkpoint, torch.device("cpu"))
     with replace_file(lens) as path:
         Lens.of(bridge).save(path)

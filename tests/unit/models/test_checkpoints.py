@@ -14,7 +14,7 @@ from bench import CPU
 from memory_injections.checksums import write_checksum
 from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.jobs.checks import check_inputs
-from memory_injections.models.checkpoints import fetch_model, hold_unchanged
+from memory_injections.models.checkpoints import fetch_model, hold_model
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.sources import LocalModel
 from safetensors.torch import load_file, save_file
@@ -192,16 +192,16 @@ def fetched(tiny_models: dict[str, Path], tmp_path: Path) -> tuple[Path, Path, P
 
 def test_a_model_is_verified_before_it_is_loaded(fetched: tuple[Path, Path, Path]) -> None:
     folder, checkpoint, manifest = fetched
-    with hold_unchanged(checkpoint, manifest):
+    with hold_model(checkpoint, manifest):
         pass
     with_other(NORM, lambda value: value + 1)(folder)
-    with hold_unchanged(checkpoint, manifest, weights=False):
+    with hold_model(checkpoint, manifest, weights=False):
         pass
     no_longer = pytest.raises(DamagedFileError, match=r"own/model\.safetensors is no longer the file that it describes")
-    with no_longer, hold_unchanged(checkpoint, manifest):
+    with no_longer, hold_model(checkpoint, manifest):
         raise AssertionError("the model must not be loaded")
     set_key("rms_norm_eps", 1.0)(folder)
-    with pytest.raises(DamagedFileError), hold_unchanged(checkpoint, manifest, weights=False):
+    with pytest.raises(DamagedFileError), hold_model(checkpoint, manifest, weights=False):
         pass
 
 
@@ -216,7 +216,7 @@ def test_a_model_swapped_while_it_is_loaded_and_back_again_is_noticed(fetched: t
         load_causal_lm(checkpoint, CPU)
         (folder / "old").replace(weights)
 
-    with pytest.raises(DamagedFileError), hold_unchanged(checkpoint, manifest):
+    with pytest.raises(DamagedFileError), hold_model(checkpoint, manifest):
         swap()
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import xxhash
-
 from memory_injections.atomic_files import remove_leftovers
-from memory_injections.checksums import ENDING, Ledger, set_aside, verify_file, write_checksum
+from memory_injections.checksums import ENDING, Ledger, hash_lines, set_aside, verify_file, write_checksum
 
 
 def verify_inputs(paths: Iterable[Path]) -> None:
@@ -44,5 +42,4 @@ def clean_results(folders: Iterable[Path], ledger: Ledger, is_in_use: Callable[[
 def describe_contents(files: Iterable[str], ledger: Ledger) -> str:
     """Return one checksum of the names and contents of files; empty if there are none."""
     checksums = ledger.hash_files(map(Path, files))
-    lines = sorted(f"{file.name} {checksum}" for file, checksum in checksums.items())
-    return xxhash.xxh3_128_hexdigest("\n".join(lines).encode()) if lines else ""
+    return hash_lines(f"{file} {checksum}" for file, checksum in sorted(checksums.items())) if checksums else ""

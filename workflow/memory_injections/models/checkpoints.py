@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memory_injections.checksums import hash_contents, hash_twice, read_status, verify_file
-from memory_injections.errors import DamagedFileError, StudyError, UnsupportedArchitectureError
+from memory_injections.checksums import hash_twice, hold_unchanged, verify_file
+from memory_injections.errors import ChangedFileError, DamagedFileError, StudyError, UnsupportedArchitectureError
 
 if TYPE_CHECKING:
     from memory_injections.models.sources import ModelSource
@@ -181,23 +181,18 @@ def read_manifest(path: str | Path) -> Mapping[str, Any]:
 
 
 @contextmanager
-def hold_unchanged(folder: Path, manifest: Path, weights: bool = True) -> Iterator[None]:
+def hold_model(folder: Path, manifest: Path, weights: bool = True) -> Iterator[None]:
     """Make sure that what the block loads from a model folder are the very bytes that its manifest describes.
 
-    They are verified before, and their status must be the same after it. Without `weights`, config and tokenizer are
-    looked at alone. Raises `DamagedFileError` with the manifest, which is no longer true.
+    Without `weights`, config and tokenizer are looked at alone. Raises `DamagedFileError` with the manifest, which is
+    no longer true.
     """
-    checksums: Mapping[str, str] = read_manifest(manifest)["checksums"]
-    files = [name for name in checksums if weights or not name.endswith(".safetensors")]
-
-    def look() -> dict[str, str]:
-        return {name: read_status(folder / name) for name in files if (folder / name).is_file()}
-
-    before = look()
-    changed = [name for name in files if name not in before or hash_contents(folder / name) != checksums[name]]
-    if not changed:
-        yield
-        after = look()
-        changed = [name for name in files if after.get(name) != before[name]]
-    if changed:
-        raise DamagedFileError(manifest, f"{(folder / changed[0]).resolve()} is no longer the file that it describes")
+    checksums = read_manifest(manifest)["checksums"].items()
+    try:
+        with hold_unchanged(
+            {folder / name: value for name, value in checksums if weights or not name.endswith(".safetensors")}
+        ):
+            yield
+    except ChangedFileError as error:
+        reason = f"{error.path.resolve()} is no longer the file that it describes"
+        raise DamagedFileError(manifest, reason) from None
