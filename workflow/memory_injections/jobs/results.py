@@ -14,9 +14,12 @@ def verify_inputs(paths: Iterable[Path]) -> None:
 
 
 def write_checksums(paths: Iterable[Path]) -> None:
-    """Write the checksums of a job's outputs; folders have a manifest or an inventory instead."""
+    """Write the checksums of a job's outputs, other than notebooks, which are there to be edited.
+
+    Folders have a manifest or an inventory instead.
+    """
     for path in paths:
-        if path.is_file() and not path.name.endswith(ENDING):
+        if path.is_file() and path.suffix not in (ENDING, ".ipynb"):
             write_checksum(path)
 
 
