@@ -39,6 +39,6 @@ if STUDY.words is not None:
         params:
             code=digest_source("words", STUDY.words),
             source=STUDY.words.model_dump(),
-            contents=hash_source(STUDY.words),
+            contents=lambda wildcards: hash_source(STUDY.words),
         script:
             "../scripts/words.py"

@@ -34,7 +34,8 @@ checkpoint published:
             else STUDY.published.local_files()
         ),
     output:
-        f"{RESULTS}/published.json",
+        inventory=f"{RESULTS}/published.json",
+        checksums=f"{RESULTS}/published_checksums.json",
     log:
         f"{LOGS}/published.log",
     benchmark:
@@ -45,7 +46,7 @@ checkpoint published:
     params:
         code=digest_code("published"),
         root=lambda wildcards, input: str(LOCAL_ROOT or input[0]),
-        contents=hash_source(STUDY.published),
+        contents=lambda wildcards: hash_source(STUDY.published),
     script:
         "../scripts/published.py"
 
@@ -96,7 +97,7 @@ rule published_pairs:
 rule coverage:
     input:
         list_surveyed_files,
-        inventory=rules.published.output[0],
+        inventory=rules.published.output.inventory,
     output:
         report(
             f"{RESULTS}/tables/coverage.csv",

@@ -67,7 +67,8 @@ def find_job(file: str, configfiles: list[Path]) -> Any:
     from snakemake.script import Snakemake
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-    with snakemake.api.SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    # Snakemake itself runs nothing here, so it changes nothing either.
+    with snakemake.api.SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         description = api.workflow(
             resource_settings=ResourceSettings(cores=1),
             config_settings=ConfigSettings(configfiles=configfiles),

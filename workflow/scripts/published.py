@@ -18,6 +18,7 @@ if __name__ == "__main__":
             inventory = {
                 "sweeps": {sweep.path: files for sweep, files in survey_files(root).items()},
                 "word_files": {str(path): sweep.path for path, sweep in find_word_files(root).items()},
-                "checksums": {str(path): checksum for path, checksum in checksums.items()},
             }
-        write_text(json.dumps(inventory, indent=1), Path(job.output[0]))
+        write_text(json.dumps(inventory, indent=1), Path(job.output.inventory))
+        by_path = {str(path): checksum for path, checksum in checksums.items()}
+        write_text(json.dumps(by_path, indent=1), Path(job.output.checksums))

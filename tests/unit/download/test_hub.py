@@ -55,8 +55,9 @@ def test_pickled_weights_are_not_even_downloaded(hub: Hub, repos: dict[str, Path
 
 
 def test_a_damaged_file_in_the_cache_is_downloaded_again(hub: Hub, repos: dict[str, Path]) -> None:
-    weights = (download_model("someone/tiny", "main") / "model.safetensors").resolve()
-    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    for name in ("model.safetensors", "tokenizer.json"):
+        file = (download_model("someone/tiny", "main") / name).resolve()
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
     assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
 
 

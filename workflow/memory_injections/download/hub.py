@@ -1,5 +1,6 @@
 """Downloading models and data sets from the Hugging Face hub, with one sentence for every failure."""
 
+import hashlib
 import logging
 import time
 from functools import partial
@@ -51,13 +52,20 @@ def download_model(repo: str, revision: str) -> Path:
     whose contents are not those that the hub names it after is downloaded again.
     """
     folder = _fetch_snapshot(repo, revision, MODEL_FILES)
-    blobs = [file.resolve() for file in folder.iterdir()]
-    damaged = [blob for blob in blobs if len(blob.name) == 64 and hash_file(blob) != blob.name]
+    damaged = [blob for blob in map(Path.resolve, folder.iterdir()) if blob.is_file() and not _is_whole(blob)]
     for blob in damaged:
         logger.warning("%s is damaged and downloaded again", blob)
         blob.unlink()
     # By the commit, because the revision may have moved in the meantime.
     return _fetch_snapshot(repo, folder.name, MODEL_FILES) if damaged else folder
+
+
+def _is_whole(blob: Path) -> bool:
+    """Return whether a file of the hub's cache is what its name says: weights' SHA-256, and git's hash of others."""
+    if len(blob.name) == 64:
+        return hash_file(blob) == blob.name
+    content = blob.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == blob.name
 
 
 def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
