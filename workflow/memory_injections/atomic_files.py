@@ -1,5 +1,6 @@
 """Writing files and folders whole or not at all, and checksums."""
 
+import csv
 import hashlib
 import os
 import shutil
@@ -74,8 +75,10 @@ def write_text(text: str, path: Path) -> None:
 
 def write_csv(table: "pd.DataFrame", path: Path) -> None:
     """Write a table without its index as CSV, whole or not at all."""
+    # A carriage return by itself is quoted only where all texts are; readers would take it for the end of a row.
+    has_returns = table.select_dtypes(exclude="number").map(lambda value: "\r" in str(value)).any(axis=None)
     with replace_file(path) as whole:
-        table.to_csv(whole, index=False)
+        table.to_csv(whole, index=False, quoting=csv.QUOTE_NONNUMERIC if has_returns else csv.QUOTE_MINIMAL)
 
 
 def hash_file(path: Path) -> str:

@@ -3,8 +3,21 @@
 from pathlib import Path
 
 
+def make_printable(text: str, keep: str = "") -> str:
+    """Return a text that a terminal only shows: what does not print, or steers a terminal, becomes an escape.
+
+    Characters in `keep` stay as they are.
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 class StudyError(Exception):
-    """Bad input: the message is one sentence that names the file or key and the remedy."""
+    """Bad input: the message is one printable sentence that names the file or key and the remedy."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(make_printable(sentence))
 
 
 class LayerError(StudyError):

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 Encoding = Literal["unembed", "embed", "layer"]
@@ -30,6 +30,18 @@ def column_name(heading: str) -> str:
     return re.sub(r"\W+", "_", heading.strip().lower()).strip("_")
 
 
+def _check_column_name(name: str) -> str:
+    if not name:
+        raise ValueError("no letter or digit is in it; name a column of the word list")
+    return name
+
+
+def _refuse_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers; give a number")
+    return value
+
+
 def _find_path(path: str, info: ValidationInfo) -> str:
     root = (info.context or {}).get("root")
     if root is not None and not Path(path).exists() and (Path(root) / path).exists():
@@ -37,8 +49,16 @@ def _find_path(path: str, info: ValidationInfo) -> str:
     return path
 
 
-Name = Annotated[str, AfterValidator(check_path_part)]
-MemoryKind = Annotated[str, Field(min_length=1), AfterValidator(column_name)]
+# Numbers fit into 64 bits, and the names that make up a file name into 255 characters together.
+LARGEST_NUMBER = 2**63 - 1
+LONGEST_NAME = 60
+Name = Annotated[str, Field(max_length=LONGEST_NAME), AfterValidator(check_path_part)]
+MemoryKind = Annotated[
+    str, Field(min_length=1, max_length=LONGEST_NAME), AfterValidator(column_name), AfterValidator(_check_column_name)
+]
+Count = Annotated[int, Field(ge=1, le=LARGEST_NUMBER), BeforeValidator(_refuse_boolean)]
+Index = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(_refuse_boolean)]
+Number = Annotated[float, BeforeValidator(_refuse_boolean)]
 # A path, relative to where the workflow runs or, if nothing is there, to the workflow's own folder (`root` in the
 # validation context).
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_find_path)]

@@ -26,6 +26,7 @@ if BASE.is_dir():
 
 import memory_injections
 from memory_injections.checksums import Ledger, list_set_aside, locate_checksum
+from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
 from memory_injections.errors import StudyError
@@ -59,6 +60,9 @@ def check_results(folders):
 
 
 try:
+    # Snakemake has read these files, and of a key given twice it has taken the last.
+    for configfile in workflow.configfiles:
+        read_config(Path(configfile))
     STUDY = parse_study(config, BASE.parent)
     check_inputs(STUDY)
     if workflow.is_main_process:

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from _job import start_job
-from memory_injections.analysis.tables import read_table
-from memory_injections.atomic_files import write_csv
+from memory_injections.analysis.table_files import read_table, write_table
 from memory_injections.paper.claims import judge_claims
 from memory_injections.paper.coverage import read_flags
 
@@ -14,4 +13,4 @@ if __name__ == "__main__":
         flags = {
             sweep: flag for path in job.input.coverage for sweep, flag in read_flags(read_table(Path(path))).items()
         }
-        write_csv(judge_claims(tables, job.params.paper, flags), Path(job.output[0]))
+        write_table(judge_claims(tables, job.params.paper, flags), Path(job.output[0]))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.analysis.evidence import assess_sweeps
-from memory_injections.atomic_files import write_csv
+from memory_injections.analysis.table_files import write_table
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.cells import index_sweeps
@@ -15,4 +15,4 @@ if __name__ == "__main__":
         reported = {sweep: find_reported_site(sweep, job.params.paper) for sweep in sweeps}
         tables = assess_sweeps(sweeps, index_pairs(map(Path, job.input.pairs)), reported, job.params.seed)
         for path in map(Path, job.output):
-            write_csv(tables[path.stem], path)
+            write_table(tables[path.stem], path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _job import start_job
-from memory_injections.analysis.tables import read_table
+from memory_injections.analysis.table_files import read_table
 from memory_injections.pages.figures import draw_note, save_figure
 from memory_injections.pages.registry import list_figures, load_figure
 

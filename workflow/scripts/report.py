@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import jinja2
 from _job import start_job
-from memory_injections.analysis.tables import read_table
+from memory_injections.analysis.table_files import read_table
 from memory_injections.atomic_files import write_text
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.models.checkpoints import read_manifest

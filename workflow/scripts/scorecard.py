@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from _job import start_job
-from memory_injections.atomic_files import write_csv
+from memory_injections.analysis.table_files import write_table
 from memory_injections.paper.scorecard import build_scorecard
 from memory_injections.sweeps.cells import index_sweeps
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
         ours, authors = (index_sweeps(map(Path, paths)) for paths in (job.input.ours, job.input.authors))
-        write_csv(build_scorecard(ours, authors, job.params.paper), Path(job.output[0]))
+        write_table(build_scorecard(ours, authors, job.params.paper), Path(job.output[0]))

@@ -7,8 +7,8 @@ from typing import Literal
 import pandas as pd
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.analysis.table_files import write_table
 from memory_injections.analysis.tables import build_table1, score_prompts_of_cache, score_prompts_of_cells
-from memory_injections.atomic_files import write_csv
 
 
 def read_prompts(paths: Sequence[Path], source: Literal["models", "published"]) -> pd.DataFrame:
@@ -25,4 +25,4 @@ def read_prompts(paths: Sequence[Path], source: Literal["models", "published"]) 
 if __name__ == "__main__":
     with start_job(globals()) as job:
         prompts = read_prompts([Path(path) for path in job.input], job.params.source)
-        write_csv(build_table1(prompts), Path(job.output[0]))
+        write_table(build_table1(prompts), Path(job.output[0]))

@@ -71,7 +71,7 @@ def test_a_gpu_computes_what_the_cpu_computes_for_every_family(family: Family) -
     vectors = torch.randn(len(layers), 32, generator=torch.Generator().manual_seed(1))
     found = []
     for device in (torch.device("cpu"), GPU[0]):
-        engine = SkippingEngine(engine.model.to(device))
+        engine = SkippingEngine(engine.model.to(device))  # type: ignore[arg-type]
         clean = engine.clean(*pad(rows, device))
         logits = engine.injected(clean, layers, prompts.to(device), vectors.to(device))
         found.append(logits.log_softmax(dim=1).cpu())

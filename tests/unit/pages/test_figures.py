@@ -101,6 +101,13 @@ def test_a_figure_of_what_the_cells_lack_is_a_sentence(tmp_path: Path, monkeypat
     assert sizes[0] < sizes[1] / 2
 
 
+def test_a_name_with_dollar_signs_is_no_formula(tmp_path: Path) -> None:
+    table = cells("curated", [0.1] * 3, [0.05, 0.1, 0.2]).assign(dataset="$\\undefined{$")
+    table.to_parquet(tmp_path / "cells.parquet")
+    for name in ("effect", "change", "distribution"):
+        draw_figure(name, [tmp_path / "cells.parquet"], tmp_path / "a.png", tmp_path / "a.pdf")
+
+
 def test_a_figure_is_the_same_each_time(tmp_path: Path) -> None:
     cells("curated", [0.1] * 3, [0.05, 0.1, 0.2]).to_parquet(tmp_path / "cells.parquet")
     for name in ("a", "b"):

@@ -19,7 +19,7 @@ from memory_injections.analysis.averages import (
     find_best_site,
     select_site,
 )
-from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
+from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS
 
 # The paper's average, and the one that the evidence rests on.
@@ -28,11 +28,6 @@ N_EXAMPLES = 8
 N_TOKENS = 6
 OF_PROMPTS = {"p": "p_answer", "n_tokens": "n_tokens"}
 NUMBERS = [*AVERAGES, *EFFECTS, "n_improved", "n_prompts"]
-
-
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that a job wrote as CSV; names that look like numbers or like missing values stay names."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(ID_COLUMNS, str))
 
 
 def score_prompts_of_cache(cache: ActivationCache) -> pd.DataFrame:

@@ -13,6 +13,8 @@ from memory_injections.errors import (
     UnknownWordsError,
 )
 
+# Characters of a wrong value in a message.
+LONGEST_VALUE = 80
 # The config key to correct, for errors that are found while the study runs.
 KEYS: dict[type[StudyError], str] = {
     LayerError: "injection.layers",
@@ -28,13 +30,24 @@ def describe_error(error: StudyError) -> str:
     return f"config key {key}: {error}" if key else str(error)
 
 
+def _show(value: Any) -> str:
+    """Return a value as Python writes it, its end left out if it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer with more digits than Python writes
+        return "a very long number"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
 def _find_key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
     """Return the dotted key of a pydantic error location, without pydantic's own parts."""
-    parts = [str(part) for part in location if part != "[key]"]
+    parts = [str(part)[:LONGEST_VALUE] for part in location if part != "[key]"]
     match parts:
         case ["models" | "datasets", name, _, *rest]:
             parts = [parts[0], name, *rest]
         case ["words" | "published", _, *rest]:
+            parts = [parts[0], *rest]
+        case ["shards", _, *rest]:
             parts = [parts[0], *rest]
         case ["injection", index, *rest]:
             rest = rest[:1] if rest[:1] == ["layers"] else rest
@@ -46,7 +59,7 @@ def _find_key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str
 def describe_invalid_config(config: Mapping[str, Any], error: ValidationError) -> str:
     """Return one sentence for the first error: which key, what is wrong, what is allowed."""
     first = error.errors(include_url=False)[0]
-    key, given, context = _find_key(config, first["loc"]), first.get("input"), first.get("ctx", {})
+    key, given, context = _find_key(config, first["loc"]), _show(first.get("input")), first.get("ctx", {})
     kind = "layers" if key.endswith(".layers") else first["type"]
     match kind:
         case "extra_forbidden":
@@ -55,18 +68,18 @@ def describe_invalid_config(config: Mapping[str, Any], error: ValidationError) -
             missing = key if kind == "missing" else f"{key}.source"
             return f"config key {missing} is missing; add it (config/README.md describes it)"
         case "literal_error":
-            return f"config key {key} is {given!r}; allowed: {context['expected']}"
+            return f"config key {key} is {given}; allowed: {context['expected']}"
         case "layers":
             return f"config key {key} is not valid; allowed: all, a list of layers (0 or more), or {{step: n}}"
         case "union_tag_invalid":
-            return f"config key {key}.source is {context['tag']!r}; allowed: {context['expected_tags']}"
+            return f"config key {key}.source is {_show(context['tag'])}; allowed: {context['expected_tags']}"
         case "value_error":
             message = str(context["error"])
             return f"config key {key}: {message}" if key else f"config key {message}"
         case "tuple_type" | "dict_type" | "model_type" | "model_attributes_type" | "string_type":
             wanted = {"t": "a list", "s": "text (in quotes, if it looks like a number)"}.get(kind[0], "a mapping")
-            return f"config key {key} is {given!r}; give {wanted}"
+            return f"config key {key} is {given}; give {wanted}"
         case "too_short":
             return f"config key {key} is empty; name at least one"
         case _:
-            return f"config key {key} is {given!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+            return f"config key {key} is {given}: {first['msg'][0].lower()}{first['msg'][1:]}"

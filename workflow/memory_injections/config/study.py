@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from memory_injections.config.messages import describe_invalid_config
 from memory_injections.data.sources import Dataset, Words
@@ -13,15 +13,21 @@ from memory_injections.models.sources import Model
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, Name, Precision, Section
+from memory_injections.terms import CURATED, Count, Index, Name, Precision, Section
 
-Shards = Annotated[int, Field(ge=1)]
+# No language model has as many layers.
+MOST_SHARDS = 1000
+JobCount = Annotated[Count, Field(le=MOST_SHARDS)]
+Shards = Annotated[
+    Annotated[JobCount, Tag("number")] | Annotated[dict[Name, JobCount], Tag("mapping")],
+    Discriminator(lambda value: "mapping" if isinstance(value, Mapping) else "number"),
+]
 
 
 class Attribution(Section):
     """How attention heads are read in vocabulary space."""
 
-    top_k: int = Field(default=30, ge=1, description="tokens kept per head")
+    top_k: Count = Field(default=30, description="tokens kept per head")
     bos: bool = Field(default=True, description="run prompts with the BOS token; the authors run them without")
 
 
@@ -30,7 +36,7 @@ class Study(Section):
     published results, it is a re-analysis of those."""
 
     study: Name = Field(description="name of the study; results land in `results/<study>/`")
-    seed: int = Field(default=0, ge=0, description="seed of the random words")
+    seed: Index = Field(default=0, description="seed of the random words")
     models: dict[Name, Model] = Field(
         default={}, min_length=1, description="a name, used in paths, and a source for each model"
     )
@@ -47,7 +53,7 @@ class Study(Section):
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
-    shards: Shards | dict[Name, Shards] = Field(
+    shards: Shards = Field(
         default=1,
         description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
         "model that is named (others: 1)",

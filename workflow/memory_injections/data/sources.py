@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 from pydantic import Field, model_validator
 
 from memory_injections.errors import StudyError
-from memory_injections.terms import LocalPath, Section, Sha256
+from memory_injections.terms import Count, Index, LocalPath, Section, Sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ class DataSource(Section, ABC):
 
 
 class _Table(DataSource):
-    rows: int | None = Field(default=None, ge=1, description="use the first so many rows only; all by default")
+    rows: Count | None = Field(default=None, description="use the first so many rows only; all by default")
 
     @property
     def n_rows(self) -> int | None:
@@ -142,8 +142,8 @@ class TwoWikiDataset(DataSource):
     url: str | None = Field(default=None, pattern=r"^https?://", description="or its address")
     sha256: Sha256 | None = Field(default=None, description="with `url`: checksum of the file")
     member: str | None = Field(default=None, min_length=1, description="if the file is a zip archive: the file in it")
-    size: int = Field(ge=1, description="how many prompt pairs to draw")
-    seed: int = Field(default=0, ge=0, description="which ones; a smaller sample is the beginning of a larger one")
+    size: Count = Field(description="how many prompt pairs to draw")
+    seed: Index = Field(default=0, description="which ones; a smaller sample is the beginning of a larger one")
 
     @model_validator(mode="after")
     def _one_place(self) -> "TwoWikiDataset":

@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from memory_injections.errors import make_printable
+
 # The middle and the ends of the colour map of the report's heat maps.
 WHITE, RED, BLUE = (247, 247, 247), (178, 24, 43), (33, 102, 172)
 CELL_WIDTH = 5
@@ -70,8 +72,9 @@ def describe_best_site(best: pd.Series, token: str) -> Text:
 def tabulate_continuations(prompt: str, before: str, after: str) -> Table:
     """Tabulate a prompt's continuations without and with a memory."""
     shown = Table("", "", box=None, show_header=False)
+    start = (make_printable(prompt, keep="\n"), "dim")
     for name, text in (("before", before), ("after", after)):
-        shown.add_row(Text(name, "bold"), Text.assemble((prompt, "dim"), text))
+        shown.add_row(Text(name, "bold"), Text.assemble(start, make_printable(text, keep="\n")))
     return shown
 
 
@@ -137,7 +140,7 @@ class _ProgressHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one record."""
-        message = record.getMessage()
+        message = make_printable(record.getMessage())
         if record.levelno >= logging.WARNING:
             self.notes.print(message, style="yellow", markup=False, highlight=False)
         else:

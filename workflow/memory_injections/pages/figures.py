@@ -32,7 +32,8 @@ from memory_injections.sweeps.cells import find_sweep_id
 from memory_injections.terms import CURATED, PROMPT_KINDS
 
 mpl.use("agg")
-
+# Names of models, data sets and words are text: a dollar sign starts no formula.
+mpl.rcParams["text.parse_math"] = False
 
 DIVERGING = "RdBu_r"
 LAYER = "layer (from 0)"

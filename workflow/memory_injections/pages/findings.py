@@ -14,7 +14,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE, select_site
 from memory_injections.analysis.effects import describe_effect
-from memory_injections.analysis.tables import read_table
+from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
 from memory_injections.paper.claims import CLAIMS, find_contrast
@@ -85,6 +85,11 @@ def tabulate_findings(tables: Tables) -> pd.DataFrame:
     """Return the findings of a study: a column of texts for each model and data set; all studies have the same rows."""
     judged = _select_judged(tables["evidence"], tables)
     return pd.DataFrame({_name(row): _list_findings(row, tables) for _, row in judged.iterrows()})
+
+
+def drop_unknown(findings: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings without the rows that are missing everywhere."""
+    return findings[(findings != MISSING).any(axis=1)]
 
 
 def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
@@ -165,7 +170,7 @@ def write_findings(page: Path, results: Sequence[Path]) -> None:
     findings = pd.concat([tabulate_findings(read_tables(folder)) for folder in results], axis=1)
     text = page.read_text(encoding="utf-8")
     marked = re.compile(f"(?<={re.escape(BEGIN)}).*(?={re.escape(END)})", flags=re.DOTALL)
-    write_text(marked.sub(lambda _: format_markdown(findings), text, count=1), page)
+    write_text(marked.sub(lambda _: format_markdown(drop_unknown(findings)), text, count=1), page)
 
 
 if __name__ == "__main__":

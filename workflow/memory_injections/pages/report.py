@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +14,13 @@ import yaml
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
 from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_ZERO
 from memory_injections.analysis.hits import AFTER, BEFORE
-from memory_injections.pages.findings import summarise_study, tabulate_findings
+from memory_injections.pages.findings import drop_unknown, summarise_study, tabulate_findings
 from memory_injections.pages.registry import RegisteredFigure, list_figures
 from memory_injections.paper.scorecard import TOLERANCE
 
 SCALE = 0.56
+# Where a kind of figure has more files, only those of the first model and data set are unfolded.
+SHOWN_OPEN = 8
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
 NAMES = {
     "dataset": "data",
@@ -81,7 +84,9 @@ FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
     **dict.fromkeys(("chosen_by", "share_improved", *BEFORE, *AFTER, "share"), "{:.0%}"),
     "difference": "{:+.3g}",
-    **dict.fromkeys(("paper", "authors", "ours", "max_difference", "median_difference"), "{:.3g}"),
+    **dict.fromkeys(
+        ("paper", "authors", "ours", "max_difference", "median_difference", "p_obscure", "p_injected"), "{:.3g}"
+    ),
     **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "p_mcnemar", "hits_p"), "{:.2g}"),
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
@@ -103,6 +108,22 @@ def embed_png(png: str | Path) -> str:
 def scale_width(png: str | Path) -> int:
     """Return the width in CSS pixels at which all figures have text of one size; bytes 16 to 19 are the PNG's width."""
     return round(SCALE * int.from_bytes(Path(png).read_bytes()[16:20], "big"))
+
+
+def name_subject(png: str | Path) -> str:
+    """Return what a figure's file shows, from its name: `effect.gpt2.hand.curated.unembed.png` shows
+    `gpt2.hand.curated.unembed`."""
+    return Path(png).stem.partition(".")[2]
+
+
+def group_paths(pngs: Sequence[str], subjects: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Group the files of a figure by model and data set, in the order of these; others come last, as `whole study`."""
+    groups: dict[str, list[str]] = {}
+    for png in pngs:
+        subject = f"{name_subject(png)}."
+        own = [f"{model} on {dataset}" for model, dataset in subjects if subject.startswith(f"{model}.{dataset}.")]
+        groups.setdefault(own[0] if own else "whole study", []).append(png)
+    return groups
 
 
 def format_cell(column: str, value: Any) -> str:
@@ -140,7 +161,14 @@ def render_report(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"embed_png": embed_png, "scale_width": scale_width}
+    subjects = list(tables["evidence"][["model", "dataset"]].drop_duplicates().itertuples(index=False, name=None))
+    environment.filters |= {
+        "embed_png": embed_png,
+        "scale_width": scale_width,
+        "name_subject": name_subject,
+        "name_file": lambda path: Path(path).name,
+        "group_paths": partial(group_paths, subjects=subjects),
+    }
     sections: dict[str, list[RegisteredFigure]] = {}
     for figure in list_figures().values():
         if figures.get(figure.name):
@@ -160,9 +188,10 @@ def render_report(
         figures=figures,
         captions=captions,
         names=NAMES,
+        shown_open=SHOWN_OPEN,
         averages=[*AVERAGES, *EFFECTS],
         text=format_cell,
         sentences=summarise_study(tables),
-        findings=tabulate_findings(tables),
+        findings=drop_unknown(tabulate_findings(tables)),
         libraries={name: version(name) for name in LIBRARIES},
     )

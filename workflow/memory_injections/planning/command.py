@@ -19,8 +19,8 @@ from pathlib import Path
 import huggingface_hub
 import pandas as pd
 import transformers
-from yaml import YAMLError, safe_load
 
+from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import Study, parse_study
 from memory_injections.errors import StudyError
@@ -45,14 +45,7 @@ FORMATS = {"cells": "{:,.0f}", "PFLOP": "{:,.2f}", "GPU GiB": "{:.1f}", "host Gi
 
 def read_study(path: Path) -> Study:
     """The study of a config file; raises `StudyError` if it cannot be read or has no jobs with a model."""
-    try:
-        config = safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise StudyError(f"config {path} cannot be read ({reason}); correct the path or the file") from None
-    if not isinstance(config, dict):
-        raise StudyError(f"config {path} is no mapping of keys; config/README.md describes every key")
-    study = parse_study(config)
+    study = parse_study(read_config(path))
     if study.is_reanalysis:
         raise StudyError(f"config {path} has no models: a re-analysis of published results needs no plan")
     return study

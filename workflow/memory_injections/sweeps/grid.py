@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from memory_injections.errors import LayerError, TooManyShardsError
-from memory_injections.terms import CURATED, RELATIVE, Encoding, MemoryKind, Section
+from memory_injections.terms import CURATED, RELATIVE, Count, Encoding, Index, MemoryKind, Number, Section
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
@@ -17,7 +17,7 @@ MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
 class LayerStep(Section):
     """Every n-th layer, from layer 0."""
 
-    step: int = Field(ge=1)
+    step: Count
 
 
 def _check_list(value: Any) -> Any:
@@ -25,8 +25,9 @@ def _check_list(value: Any) -> Any:
     if isinstance(value, tuple):
         if not value:
             raise ValueError("the list is empty; name at least one")
-        if len(set(value)) < len(value):
-            raise ValueError(f"{list(value)} names something twice; name each once")
+        twice = [item for item in value if value.count(item) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands in the list twice; name each once")
         if not all(math.isfinite(item) for item in value if isinstance(item, float)):
             raise ValueError("magnitudes must be finite numbers")
     return value
@@ -35,7 +36,7 @@ def _check_list(value: Any) -> Any:
 class RelativeDoses(Section):
     """Magnitudes relative to the residual stream, instead of factors of the memory vector."""
 
-    relative: tuple[float, ...] = Field(
+    relative: tuple[Number, ...] = Field(
         min_length=1,
         description="the injected vector's length, as shares of the mean length of the residual stream at that layer",
     )
@@ -44,7 +45,7 @@ class RelativeDoses(Section):
 
 
 Magnitudes = Annotated[
-    Annotated[tuple[float, ...], Field(min_length=1), Tag("list")] | Annotated[RelativeDoses, Tag("relative")],
+    Annotated[tuple[Number, ...], Field(min_length=1), Tag("list")] | Annotated[RelativeDoses, Tag("relative")],
     Discriminator(lambda value: "relative" if isinstance(value, Mapping | RelativeDoses) else "list"),
 ]
 
@@ -56,7 +57,7 @@ class InjectionGrid(Section):
         default=(CURATED,), min_length=1, description="`curated`, or columns of the word list"
     )
     encodings: tuple[Encoding, ...] = Field(default=("unembed",), min_length=1, description="how a memory is encoded")
-    layers: Literal["all"] | LayerStep | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    layers: Literal["all"] | LayerStep | tuple[Index, ...] = Field(
         default="all", description="`all`, a list of layers, or `{step: n}` for every n-th from layer 0"
     )
     magnitudes: Magnitudes = Field(
