@@ -2,7 +2,9 @@
 
 import os
 import random
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,9 @@ from memory_injections.checksums import (
     write_checksum,
 )
 from memory_injections.errors import DamagedFileError
+from memory_injections.jobs.results import describe_contents
+from memory_injections.models.sources import LocalModel
+from swaps import MEANS
 
 
 @pytest.fixture
@@ -103,3 +108,18 @@ def test_damaged_results_are_found_below_a_folder(file: Path, tmp_path: Path) ->
     assert ledger.find_damaged(tmp_path) == [file]
     file.unlink()
     assert ledger.find_damaged(tmp_path) == []
+
+
+@pytest.mark.parametrize("means", MEANS, ids=lambda means: means.__name__)
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_other_contents_of_a_models_folder_are_noticed(
+    name: str, means: Callable[[Path, bytes], None], tiny_models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny_models["llama"], tmp_path / "model")
+    for file in folder.iterdir():
+        os.utime(file, (1.1e9, 1.1e9))
+    source = LocalModel(source="local", path=str(folder))
+    known = describe_contents(source.local_files(), Ledger(tmp_path / "ledger.json"))
+    content = (folder / name).read_bytes()
+    means(folder / name, content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+    assert describe_contents(source.local_files(), Ledger(tmp_path / "ledger.json")) != known

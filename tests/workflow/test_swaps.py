@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,17 +13,14 @@ import pandas as pd
 import pytest
 from checkout import Checkout
 from conftest import Run
+from swaps import MEANS, move
 
 # What a study reads, and a change of it that leaves its size as it is.
 SWAPPED: dict[str, tuple[bytes, bytes]] = {
     "llama/model.safetensors": (b"", b""),
-    "llama/config.json": (b'"rms_norm_eps": 1e-06', b'"rms_norm_eps": 1e-05'),
-    "llama/tokenizer.json": ('"Ġthe"'.encode(), '"Ġtha"'.encode()),
     "mine.csv": (b"fought", b"sought"),
     "words.csv": (b"time", b"tide"),
 }
-RULES = {"llama/model.safetensors": "model", "llama/config.json": "model", "llama/tokenizer.json": "model",
-         "mine.csv": "pairs", "words.csv": "words"}  # fmt: skip
 CELLS = "results/tiny/injections/llama/mine/curated.unembed.parquet"
 
 
@@ -37,46 +33,6 @@ def change(file: str, content: bytes) -> bytes:
     return content.replace(old, new, 1)
 
 
-def write_old(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    os.utime(path, (1e9, 1e9))
-
-
-def edit(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-
-
-def move(path: Path, content: bytes) -> None:
-    """As `mv` does within a file system: the other file keeps its inode and its dates, which are older."""
-    write_old(path.with_name("other"), content)
-    path.with_name("other").replace(path)
-
-
-def copy_with_dates(path: Path, content: bytes) -> None:
-    """As `cp -p` does: into the same inode, with older dates."""
-    write_old(path.with_name("other"), content)
-    shutil.copy2(path.with_name("other"), path)
-    path.with_name("other").unlink()
-
-
-def synchronise(path: Path, content: bytes) -> None:
-    """As `rsync -a` does: a new inode beside it, older dates, renamed."""
-    temporary = path.with_name(f".{path.name}.Xy12Zz")
-    temporary.write_bytes(content)
-    os.utime(temporary, (1e9, 1e9))
-    temporary.replace(path)
-
-
-def retarget(path: Path, content: bytes) -> None:
-    """A symbolic link that leads to an older file now."""
-    write_old(path.with_name("other"), content)
-    path.unlink()
-    path.symlink_to("other")
-
-
-MEANS = [edit, move, copy_with_dates, synchronise, retarget]
-
-
 @contextmanager
 def put_back(folder: Path, files: list[str]) -> Iterator[None]:
     """Restore files and their dates after the block."""
@@ -86,23 +42,18 @@ def put_back(folder: Path, files: list[str]) -> Iterator[None]:
         path.unlink()
         path.write_bytes(content)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    for other in (*folder.glob("other"), *folder.glob("llama/other")):
-        other.unlink()
+    for other in (folder / ".other", folder / "llama" / ".other"):
+        other.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("means", MEANS, ids=lambda means: means.__name__)
-@pytest.mark.parametrize("model_file", ["llama/model.safetensors", "llama/config.json", "llama/tokenizer.json"])
-def test_a_swap_reruns_what_reads_it(model_file: str, means: Callable[[Path, bytes], None], finished: Checkout) -> None:
-    files = [model_file, "mine.csv", "words.csv"]
-    if model_file != "llama/model.safetensors":
-        files = [model_file]
-    with put_back(finished.folder, files):
-        for file in files:
+def test_a_swap_reruns_what_reads_it(means: Callable[[Path, bytes], None], finished: Checkout) -> None:
+    with put_back(finished.folder, list(SWAPPED)):
+        for file in SWAPPED:
             path = finished.folder / file
             means(path, change(file, path.read_bytes()))
         plan = finished.plan()
-    assert {RULES[file] for file in files} <= plan.keys()
-    assert {"lens", "activations", "cells"} <= plan.keys()
+    assert {"model", "pairs", "words", "lens", "activations", "cells"} <= plan.keys()
 
 
 def test_cells_of_two_models_never_meet(finished: Checkout, tmp_path: Path, snakemake: Run) -> None:
@@ -125,7 +76,7 @@ def test_cells_of_two_models_never_meet(finished: Checkout, tmp_path: Path, snak
     move(weights, own)
     back, counts = run(1, 4, 8)
     assert counts == ("24", "12")
-    pd.testing.assert_frame_equal(back[back["magnitude"] < 8].reset_index(drop=True), first)
+    pd.testing.assert_frame_equal(back[back["magnitude"] < 8].reset_index(drop=True), first, check_categorical=False)
     assert not back["p_obscure"].equals(swapped["p_obscure"])
     for _, cells in swapped.groupby("prompt_id"):
         assert cells["p_obscure"].nunique() == 1
