@@ -22,7 +22,7 @@ def list_shards(wildcards):
     """The shards of a model's cells on a data set."""
     shards = STUDY.count_shards(wildcards.model)
     return expand(
-        rules.cells.output,
+        rules.cells.output.cells,
         **wildcards,
         shard=range(1, shards + 1),
         shards=shards,
