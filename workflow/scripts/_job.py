@@ -20,15 +20,18 @@ if (WORKFLOW / "memory_injections").is_dir():
 
 from memory_injections.config.messages import describe_error  # noqa: E402
 from memory_injections.errors import StudyError  # noqa: E402
+from memory_injections.jobs.disk import is_disk_full  # noqa: E402
 from memory_injections.jobs.logs import start_log  # noqa: E402
+
+DISK_FULL = "no space is left to make %s (%s); free some and run the same command again: what is finished is kept"
 
 
 @contextmanager
 def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
     """The job of a script, given its `globals()`: log, inputs, outputs and parameters as Snakemake describes them.
 
-    A `StudyError` ends the process with its one sentence, any other exception with its traceback; both stand in the
-    log, and both end it with exit status 1.
+    A `StudyError` or a full disk ends the process with one sentence, any other exception with its traceback; both stand
+    in the log, and both end it with exit status 1.
     """
     job = namespace.get("snakemake") or find_job(*_read_arguments())
     start_log(job.log[0])
@@ -37,8 +40,11 @@ def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
     except StudyError as error:
         logging.error("%s", describe_error(error))
         raise SystemExit(1) from None
-    except Exception:
-        logging.exception("uncaught exception")
+    except Exception as error:
+        if is_disk_full(error):
+            logging.error(DISK_FULL, job.output[0], str(error).strip().splitlines()[-1])
+        else:
+            logging.exception("uncaught exception")
         raise SystemExit(1) from None
 
 
