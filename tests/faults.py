@@ -9,6 +9,7 @@ were equal, the files named in a sentence, results silently different, or all lo
 
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -68,9 +69,9 @@ def list_files(folder: Path) -> list[Path]:
 def read_results(folder: Path) -> dict[str, bytes]:
     """Read what a study ends in, by path: tables, cells, heads, pages and pictures."""
     files = (path for pattern in RESULTS for path in (folder / "results").rglob(pattern))
-    left_out = {"ledger.json", "context.json"}
-    kept = (path for path in files if path.name not in left_out and path.parts[-4:-2] != ("shared", "cells"))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept if "checkpoint" not in path.parts}
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    is_result = {name: not name.startswith("results/shared/cells/") and "/checkpoint/" not in name for name in named}
+    return {name: path.read_bytes() for name, path in named.items() if is_result[name] and path.name != "ledger.json"}
 
 
 def judge(checkout: Checkout, expected: dict[str, bytes], faults: Sequence[Fault]) -> str:
@@ -80,6 +81,7 @@ def judge(checkout: Checkout, expected: dict[str, bytes], faults: Sequence[Fault
     if "Traceback" in said or "uncaught exception" in said:
         return "traceback"
     if done.returncode:
+        print(*re.findall(r"^.*(?:ERROR|Error|Exception).*$", said, re.MULTILINE), sep="\n", file=sys.stderr)
         names = any(fault.file.name in said for fault in faults)
         again = checkout.call()
         is_mended = not again.returncode and read_results(checkout.folder) == expected
@@ -114,7 +116,7 @@ def main(runs: int, at_once: int) -> None:
         checkout.snakemake()  # nothing to do, but whatever is noted down by then is noted down
         shutil.copytree(checkout.folder / "results", whole / "results", symlinks=True)
         shutil.copytree(checkout.folder / ".snakemake", whole / ".snakemake", symlinks=True)
-        chance = random.Random(0)
+        chance = random.Random(runs)
         for index in range(runs):
             files = list_files(checkout.folder)
             chance.shuffle(files)

@@ -12,13 +12,14 @@ from memory_injections import checksums
 from memory_injections.checksums import (
     Ledger,
     hash_contents,
+    hold_unchanged,
     locate_checked,
     locate_checksum,
     set_aside,
     verify_file,
     write_checksum,
 )
-from memory_injections.errors import DamagedFileError
+from memory_injections.errors import ChangedFileError, DamagedFileError
 from memory_injections.jobs.results import describe_contents
 from memory_injections.models.sources import LocalModel
 from swaps import MEANS
@@ -123,3 +124,26 @@ def test_other_contents_of_a_models_folder_are_noticed(
     content = (folder / name).read_bytes()
     means(folder / name, content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
     assert describe_contents(source.local_files(), Ledger(tmp_path / "ledger.json")) != known
+
+
+def test_files_that_change_while_they_are_read_are_named(file: Path, tmp_path: Path) -> None:
+    known = {file: hash_contents(file)}
+    with hold_unchanged(known):
+        file.read_bytes()
+    with pytest.raises(ChangedFileError, match=r"table\.csv changed while the study ran"), hold_unchanged(known):
+        file.write_bytes(file.read_bytes())
+    file.write_bytes(b"other")
+    with pytest.raises(ChangedFileError), hold_unchanged(known):
+        raise AssertionError("the file must not be read")
+    # In a folder that a job wrote, the folder has to be made again.
+    folder = tmp_path / "published"
+    (folder / "experiments").mkdir(parents=True)
+    file = file.rename(folder / "experiments" / "table.csv")
+    write_checksum(folder)
+    assert Ledger(tmp_path / "ledger.json").find_damaged(tmp_path) == []
+    file.write_bytes(b"another")
+    with pytest.raises(DamagedFileError) as error, hold_unchanged({file: ""}):
+        pass
+    assert error.value.path == folder
+    assert Ledger(tmp_path / "ledger.json").find_damaged(tmp_path) == [folder]
+    assert set_aside(folder) == set_aside(folder) == tmp_path / "published.damaged"

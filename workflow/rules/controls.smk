@@ -8,7 +8,7 @@ rule control_cells:
         lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
-        words=rules.words.output if STUDY.list_random_memories() else [],
+        words=rules.words.output.words if STUDY.list_random_memories() else [],
         curated=lambda wildcards: [
             locate_cells(sweep)
             for sweep in STUDY.list_sweeps()
