@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass, place_vectors, select_last
+from memory_injections.injection.past import follow_rows
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components
 
@@ -51,6 +52,29 @@ class SkippingEngine:
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
     ) -> CleanPass:
         """Run prompts without injection, and record what injections into `layers` (by default all) start from."""
+        return self._record(tokens, lengths, layers, None)
+
+    @torch.inference_mode()
+    def clean_last(self, tokens: Int[Tensor, "batch pos"]) -> CleanPass:
+        """Run prompts of one length, and record what injections at their last position alone start from.
+
+        Such an injection changes no earlier position. Their keys and values come from this clean pass, which has the
+        last position only, and so `injected` computes no other. Models that keep no keys and values run all positions.
+        """
+        lengths = tokens.new_full([len(tokens)], tokens.shape[1])
+        past = getattr(self.model(input_ids=tokens[:, :-1], use_cache=True), "past_key_values", None)
+        if past is None:
+            return self._record(tokens, lengths, None, None)
+        return self._record(tokens[:, -1:], torch.ones_like(lengths), None, past)
+
+    def _record(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        lengths: Int[Tensor, " batch"],
+        layers: Sequence[int] | None,
+        past: Cache | None,
+    ) -> CleanPass:
+        """Run prompts behind what is in `past`, and record the layers' inputs and attention outputs."""
         parts, n_prompts, rows = self.components, len(tokens), _repeat_rows(len(tokens), tokens.device)
         resid_pre: dict[int, Tensor] = {}
         attn_out: dict[int, Tensor] = {}
@@ -60,10 +84,10 @@ class SkippingEngine:
                     keep_output = _keep_output(attn_out, layer, parts.attn_scale)
                     stack.callback(block.register_forward_pre_hook(_keep_input(resid_pre, layer)).remove)
                     stack.callback(out.register_forward_hook(keep_output).remove)
-            logits = self._compute_last_logits(tokens[rows], lengths[rows])[:n_prompts]
+            logits = self._compute_last_logits(tokens[rows], lengths[rows], follow_rows(past, rows))[:n_prompts]
         for kept in (resid_pre, attn_out):
             kept.update({layer: values[:n_prompts] for layer, values in kept.items()})
-        return CleanPass(tokens, lengths, resid_pre, attn_out, logits)
+        return CleanPass(tokens, lengths, resid_pre, attn_out, logits, past)
 
     @torch.inference_mode()
     def injected(
@@ -103,14 +127,20 @@ class SkippingEngine:
             for layer, block in enumerate(self.components.blocks):
                 stop = n_filling + bisect_right(layers, layer) if layer >= layers[0] else 0
                 if not stop:
-                    stack.enter_context(_replace_forward(block, self._build_skip(block, None)))
+                    stack.enter_context(replace_forward(block, self.build_skip(block, None)))
                 elif stop > start:
                     scale = self.components.attn_scale
                     joining = _JoiningCells(clean, layer, start, prompts[start:stop], added[start:stop], scale)
                     self._let_join(stack, joining, layer)
                 start = stop
             tokens = clean.tokens[:1] if self._is_one_row_enough else clean.tokens[prompts]
-            return self._compute_last_logits(tokens, _take_rows(clean.lengths, prompts))[n_filling:]
+            past = follow_rows(clean.past, prompts)
+            return self._compute_last_logits(tokens, _take_rows(clean.lengths, prompts), past)[n_filling:]
+
+    def compute_logits_of_rows(self, n_rows: int) -> Float[Tensor, "row vocab"]:
+        """Return the logits, in float32, of as many single positions, whose content replaced forwards have to bring."""
+        tokens = torch.zeros(1 if self._is_one_row_enough else n_rows, 1, dtype=torch.long, device=self.device)
+        return self._compute_last_logits(tokens, tokens.new_ones(n_rows), None)
 
     def _let_join(self, stack: ExitStack, joining: "_JoiningCells", layer: int) -> None:
         """Let cells join the batch before a block, and pass by that block's attention."""
@@ -124,10 +154,10 @@ class SkippingEngine:
         attn_out = joining.inject()
         # An attention whose own part is replaced does something else with it, such as adding the residual stream.
         for module in (out,) if out in attention.modules() else (attention, out):
-            stack.enter_context(_replace_forward(module, self._build_skip(module, attn_out)))
+            stack.enter_context(replace_forward(module, self.build_skip(module, attn_out)))
 
     def _compute_last_logits(
-        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
+        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], past: Cache | None
     ) -> Float[Tensor, "batch vocab"]:
         """Run the model, and return its logits at each row's last position, in float32.
 
@@ -151,8 +181,9 @@ class SkippingEngine:
             for module in self.components.last_writers:
                 stack.callback(module.register_forward_hook(spread).remove)
             if unembed.weight.dtype != torch.float32:
-                stack.enter_context(_replace_forward(unembed, lambda hidden: _unembed_in_float32(unembed, hidden)))
-            return self.model(input_ids=tokens, use_cache=False).logits[:, 0].float()
+                stack.enter_context(replace_forward(unembed, lambda hidden: _unembed_in_float32(unembed, hidden)))
+            cache = {} if past is None else {"past_key_values": past}
+            return self.model(input_ids=tokens, use_cache=past is not None, **cache).logits[:, 0].float()
 
     @torch.inference_mode()
     def _probe_model(self) -> bool:
@@ -186,7 +217,7 @@ class SkippingEngine:
         if not isinstance(output, Tensor):
             self._forms[module] = type(output), len(output)
 
-    def _build_skip(self, module: nn.Module, value: Tensor | None) -> Callable[..., Any]:
+    def build_skip(self, module: nn.Module, value: Tensor | None) -> Callable[..., Any]:
         """Build a forward that returns `value` (None: its input) in the form of the module's own output."""
         form = self._forms.get(module)
 
@@ -264,7 +295,7 @@ def set_first(output: Any, value: Tensor) -> Any:
 
 
 @contextmanager
-def _replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Give a module another forward within the block.
 
     A forward that was set on the module itself, as a device map does, is put back afterwards.
