@@ -78,7 +78,8 @@ class Components:
     `attn_scale`: of the attention itself, of a norm behind it, or of a matrix within it.
 
     `last_writers` are the modules of the last block that its attention and its MLP write through, as far as the
-    adapter names them. `final_norm` is the norm before the unembedding, None in a model without one. Raises `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
+    adapter names them. `final_norm` is the norm before the unembedding, None in a model without one. Raises
+    `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
