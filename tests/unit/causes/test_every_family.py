@@ -6,8 +6,8 @@ import pytest
 import torch
 from architectures import OTHERS, QUICK, Family
 from full_pass import at_the_end, run_fully
-from memory_injections.causes.neutral_text import measure_surprisal
 from memory_injections.causes.residuals import read_out, trace_injections
+from memory_injections.causes.side_effects import measure_surprisal
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.tokenisation import pad
 from slow_path import CPU

@@ -46,16 +46,18 @@ def _freeze_norm(
     A norm divides vectors of one length by one number, whatever its kind: so the vectors are given the length of the
     residual stream before the norm, and their own one behind it.
     """
-    shape = resid.unsqueeze(1)
-    bias = norm(torch.zeros_like(shape))
-    ignores_mean = torch.allclose(norm(shape + shape.std()), norm(shape), rtol=1e-2, atol=1e-2)
+    bias = norm(torch.zeros_like(resid[:1, None]))
+    resid, added = resid[:, None].to(bias.device), added[:, None].to(bias.device)
+    normed = norm(resid)
+    moved = norm(resid + resid.std()) - normed
+    ignores_mean = bool(moved.float().norm() < 0.1 * normed.float().norm())
 
     def measure(vectors: Tensor) -> Tensor:
         centred = vectors - vectors.mean(dim=-1, keepdim=True) if ignores_mean else vectors
         return centred.float().norm(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
 
     scale = (measure(added) / measure(resid)).to(resid)
-    return (norm(shape) + (norm((added / scale)[:, None]) - bias) * scale[:, None])[:, 0]
+    return (normed + (norm(added / scale) - bias) * scale)[:, 0]
 
 
 @torch.inference_mode()
