@@ -9,12 +9,7 @@ rule control_cells:
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
         words=rules.words.output.words if STUDY.list_random_memories() else [],
-        curated=lambda wildcards: [
-            locate_cells(sweep)
-            for sweep in STUDY.list_sweeps()
-            if (sweep.model, sweep.dataset) == (wildcards.model, wildcards.dataset)
-            and sweep.memories == CURATED
-        ],
+        curated=list_curated,
     output:
         cells=f"{RESULTS}/controls/{{model}}/{{dataset}}/cells.parquet",
         sites=f"{RESULTS}/controls/{{model}}/{{dataset}}/sites.parquet",

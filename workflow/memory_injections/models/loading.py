@@ -144,7 +144,8 @@ class Components:
     `attn_scale`: of the attention itself, of a norm behind it, or of a matrix within it.
 
     `last_writers` are the modules of the last block that its attention and its MLP write through, as far as the
-    adapter names them. Raises `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
+    adapter names them. `final_norm` is the norm before the unembedding, None in a model without one. Raises
+    `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -158,6 +159,7 @@ class Components:
         self.attn_scale = float(getattr(block, "residual_contribution_scale", 1))
         self.last_writers = self._list_writers(block)
         self.unembed = cast(nn.Linear, self._get_part(model, names["unembed"]))
+        self.final_norm = self._get_part(model, names["ln_final"]) if "ln_final" in names else None
         width = model.config.get_text_config().hidden_size
         if self.unembed.weight.shape[1] != width:
             raise self._refuse(f"its unembedding reads {self.unembed.weight.shape[1]} of {width} dimensions")
