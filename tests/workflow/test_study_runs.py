@@ -146,7 +146,8 @@ def test_figures_show_something(finished: Checkout) -> None:
 def test_report_stands_alone(finished: Checkout) -> None:
     page = (finished.folder / "results/tiny/report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == len(list((finished.folder / "results/tiny/figures").glob("*.png")))
-    assert not re.findall(r"(?:src|href)=\"(?!data:|#|https://arxiv\.org)", page)
+    beside = r"(?:tables|figures)/|explorer\.html|walkthrough\.html"  # files of the same study
+    assert not re.findall(rf"(?:src|href)=\"(?!data:|#|https://arxiv\.org|{beside})", page)
     manifest = json.loads((finished.folder / "results/shared/models/llama/manifest.json").read_text())
     assert manifest["files"]["model.safetensors"] in page
     assert "attribution in float32, injections in float32" in page
