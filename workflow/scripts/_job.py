@@ -21,8 +21,11 @@ if (WORKFLOW / "memory_injections").is_dir():
 from memory_injections.checksums import set_aside  # noqa: E402
 from memory_injections.config.messages import describe_error  # noqa: E402
 from memory_injections.errors import DamagedFileError, StudyError  # noqa: E402
+from memory_injections.jobs.disk import is_disk_full  # noqa: E402
 from memory_injections.jobs.logs import start_log  # noqa: E402
 from memory_injections.jobs.results import verify_inputs, write_checksums  # noqa: E402
+
+DISK_FULL = "no space is left to make %s (%s); free some and run the same command again: what is finished is kept"
 
 
 @contextmanager
@@ -30,8 +33,8 @@ def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
     """The job of a script, given its `globals()`: log, inputs, outputs and parameters as Snakemake describes them.
 
     Inputs that another job wrote are verified before the block, and outputs get their checksums after it. A damaged
-    input is set aside, so that the next run makes it again. A `StudyError` ends the process with its one sentence, any
-    other exception with its traceback; both stand in the log, and both end it with exit status 1.
+    input is set aside, so that the next run makes it again. A `StudyError` or a full disk ends the process with one
+    sentence, any other exception with its traceback; both stand in the log, and both end it with exit status 1.
     """
     job = namespace.get("snakemake") or find_job(*_read_arguments())
     start_log(job.log[0])
@@ -45,8 +48,11 @@ def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
     except StudyError as error:
         logging.error("%s", describe_error(error))
         raise SystemExit(1) from None
-    except Exception:
-        logging.exception("uncaught exception")
+    except Exception as error:
+        if is_disk_full(error):
+            logging.error(DISK_FULL, job.output[0], str(error).strip().splitlines()[-1])
+        else:
+            logging.exception("uncaught exception")
         raise SystemExit(1) from None
 
 
