@@ -33,7 +33,7 @@ writers = {
     "png": lambda path: figure.savefig(path, format="png"),
 }
 for name, write in writers.items():
-    job = SimpleNamespace(log=[str(log)], output=[str(disk / name)])
+    job = SimpleNamespace(log=[str(log)], input=[], output=[str(disk / name)])
     try:
         with start_job({"snakemake": job}), replace_file(disk / name) as whole:
             write(whole)
