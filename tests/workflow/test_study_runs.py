@@ -116,7 +116,7 @@ def test_tables_of_causes(finished: Checkout) -> None:
     blocks = tables["logit_lens"]
     assert (blocks.groupby(["dataset", "encoding"])["block"].max() == 2).all()
     effects = tables["side_effects"].query("dataset == 'mine' and encoding == 'unembed'")
-    assert list(effects.groupby("memories").size()) == [4, 4, 4]
+    assert list(effects.groupby("memories").size()) == [3, 3, 3]
     assert (effects["perplexity_clean"] > 1).all()
 
 

@@ -19,15 +19,15 @@ class Site(NamedTuple):
 class Causes(Section):
     """How closely an injection is looked at: its heads, its way to the answer, and its side effects."""
 
-    prompts: int = Field(default=12, ge=1, description="prompts, drawn at random, whose attention heads are patched")
+    prompts: int = Field(default=8, ge=1, description="prompts, drawn at random, whose attention heads are patched")
     others: int = Field(
         default=1,
         ge=1,
         description="other pairs, drawn for each prompt, whose memories are injected into it to see side effects",
     )
-    texts: int = Field(default=4, ge=1, description="memories, drawn at random, under which a neutral text is read")
+    texts: int = Field(default=2, ge=1, description="memories, drawn at random, under which a neutral text is read")
     factors: tuple[float, ...] = Field(
-        default=(0.5, 1.0, 2.0, 4.0),
+        default=(1.0, 2.0, 4.0),
         min_length=1,
         description="magnitudes of the side effects, as multiples of the chosen site's",
     )

@@ -88,18 +88,18 @@ def measure_surprisal(
     """Return a text's mean surprisal under each vector, in nats a token; its exponential is the perplexity.
 
     Vectors are added to the attention output of `layer` at every position. `windows` are parts of the text, each with
-    BOS in front; the model sees one at a time.
+    BOS in front, that the model sees by themselves.
     """
-    total, n_tokens = torch.zeros(len(vectors), device=engine.device), 0
-    for window in windows:
-        tokens, lengths = pad([window], engine.device)
-        clean = engine.clean(tokens, lengths, [layer], reads_all=True)
-        n_tokens += len(window) - 1
-        size = max(1, CELL_TOKENS[engine.device.type] // len(window))
-        for start in range(0, len(vectors), size):
-            part = vectors[start : start + size].to(engine.device)
-            rows = torch.zeros(len(part), dtype=torch.long, device=engine.device)
-            logits = engine.injected(clean, [layer] * len(part), rows, part)[:, :-1]
-            own = logits.gather(2, tokens[:, 1:, None].expand(len(part), -1, 1))[..., 0]
-            total[start : start + size] += (logits.logsumexp(dim=2) - own).sum(dim=1)
-    return total / n_tokens
+    tokens, lengths = pad(windows, engine.device)
+    clean = engine.clean(tokens, lengths, [layer], reads_all=True)
+    is_text = torch.arange(1, tokens.shape[1], device=engine.device) < lengths[:, None]
+    total = torch.zeros(len(vectors), device=engine.device)
+    size = max(1, CELL_TOKENS[engine.device.type] // tokens.shape[1])
+    for cells in torch.arange(len(vectors) * len(windows), device=engine.device).split(size):
+        vector, window = cells // len(windows), cells % len(windows)
+        added = vectors[vector.to(vectors.device)].to(engine.device)
+        logits = engine.injected(clean, [layer] * len(cells), window, added)[:, :-1]
+        own = logits.gather(2, tokens[window, 1:, None])[..., 0]
+        surprisal = (logits.logsumexp(dim=2) - own) * is_text[window]
+        total.index_add_(0, vector, surprisal.sum(dim=1))
+    return total / is_text.sum()

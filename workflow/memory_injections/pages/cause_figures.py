@@ -10,13 +10,16 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from scipy.stats import spearmanr
 
-from memory_injections.pages.figures import DIVERGING, NATS, OWN_TICKS
+from memory_injections.pages.figures import DIVERGING, LINEAR_BELOW, NATS, OWN_TICKS
 from memory_injections.pages.registry import register
 
 COLORS = sns.color_palette("colorblind")
 SITES = ["model", "dataset", "encoding"]
+# A logarithmic scale's own labels are formulas, which are not typeset: names in titles may look like ones.
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 @register(subject="patching", section="Causes", label="patched heads")
@@ -61,6 +64,7 @@ def direct_effects(effects: pd.DataFrame) -> Figure:
             axes.plot(own["layer"], own[part], color=color, marker="o", markersize=3.5, label=part)
             axes.fill_between(own["layer"], own[f"{part}_low"], own[f"{part}_high"], color=color, alpha=0.15)
         axes.axhline(0, color="0.4", linewidth=1)
+        axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
         axes.yaxis.set_major_formatter(NATS)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="layer", ylabel="mean (nats)", title=_name_site(names, own, "magnitude"))
@@ -80,6 +84,7 @@ def logit_lens(blocks: pd.DataFrame) -> Figure:
                 axes.plot(here["block"], 1 + here[f"rank_{state}"], line, **style)
         axes.set(yscale="log", xlabel="behind block", ylabel="median rank (from 1)")
         axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_formatter(PLAIN)
         axes.invert_yaxis()
         axes.set_title(_name_site(names, own, "layer", "magnitude"))
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -104,6 +109,8 @@ def frontier(effects: pd.DataFrame) -> Figure:
         panels[1].set_xscale("symlog", linthresh=1)
         panels[1].set_xlabel("change of a neutral text's perplexity (%)")
         panels[0].set_title(_name_site(names, own, "layer"), loc="left")
+        for axes in panels:
+            axes.xaxis.set_major_formatter(PLAIN)
         panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
