@@ -14,6 +14,7 @@ STAGES = {
     "attribution": {"attribution", "table2"},
     "injections": {"cells", "injections"},
     "controls": {"control_cells", "controls"},
+    "causes": {"cause_measurements", "causes"},
     "tables": {"table1", "table3", "evidence", "claims", "scorecard", "headline"},
     "figures": {"figure"},
     "report": {"report"},
