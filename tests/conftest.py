@@ -179,6 +179,7 @@ def tiny_study(model: Path, **changes: Any) -> dict[str, Any]:
         "words": {"source": "file", "path": str(WORDS)},
         "injection": {"memories": ["curated", "nouns"], "encodings": ["unembed"], "magnitudes": [1, 4]},
         "attribution": {"top_k": 5},
+        "controls": False,
     }
     return study | changes
 

@@ -30,7 +30,10 @@ class Model:
         return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.lens))
 
     def slow_log_probs(self, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities from one full forward pass with a TransformerLens hook, on processed weights."""
+        """Log-probabilities from one full forward pass with a TransformerLens hook, on processed weights.
+
+        `vector` [d_model] is added at every position, or [pos, d_model] to each its own.
+        """
         with torch.inference_mode():
             logits = self.bridge.run_with_hooks(
                 torch.tensor([ids]), fwd_hooks=[(f"blocks.{layer}.hook_attn_out", lambda out, hook: out + vector)]

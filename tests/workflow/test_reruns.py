@@ -13,6 +13,7 @@ STAGES = {
     "activations": {"activations"},
     "attribution": {"attribution", "table2"},
     "injections": {"cells", "injections"},
+    "controls": {"control_cells", "controls"},
     "tables": {"table1", "table3", "evidence", "claims", "scorecard", "headline"},
     "figures": {"figure"},
     "report": {"report"},

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from checkout import Checkout
 from conftest import WORDS, Run
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.sweeps.cell_plan import draw_word
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
@@ -56,7 +57,7 @@ def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
         "table1", "table2", "table3", "evidence", "contrasts", "last_hops", "sites", "explicit_prompts", "claims",
-        "headline", "headline_prompts", "scorecard",
+        "headline", "headline_prompts", "scorecard", "controls", "control_contrasts", "positions", "doses", "both_hops",
     }  # fmt: skip
     assert set(tables["contrasts"]["memories"]) == {"nouns"}
     assert len(tables["evidence"]) == 2 * 4
@@ -78,10 +79,30 @@ def test_tables(finished: Checkout) -> None:
     assert means.idxmax() == (best["layer"], best["magnitude"])
 
 
+def test_controls(finished: Checkout) -> None:
+    results = finished.folder / "results/tiny"
+    tables = {name: pd.read_csv(results / "tables" / f"{name}.csv") for name in ("controls", "control_contrasts")}
+    keys = ["model", "dataset", "encoding", "layer", "magnitude", "control"]
+    assert not tables["controls"].duplicated(keys).any()
+    named = tables["controls"].query("dataset == 'mine' and encoding == 'unembed'")
+    assert set(named["control"]) == set(CONTROLS) - {"other_entity"}
+    # The curated memories' own effects are those of the sweep.
+    cells = pd.read_parquet(results / "injections/llama/mine/curated.unembed.parquet")
+    means = (cells["logp_injected"] - cells["logp_obscure"]).groupby([cells["layer"], cells["magnitude"]]).mean()
+    of_sites = named.drop_duplicates(["layer", "magnitude"]).set_index(["layer", "magnitude"])["curated_effect"]
+    assert of_sites.to_dict() == pytest.approx(means.loc[of_sites.index].to_dict(), abs=1e-4)
+    chosen = tables["control_contrasts"].query("dataset == 'mine' and encoding == 'unembed'").set_index("memories")
+    evidence = pd.read_csv(results / "tables/evidence.csv").query("dataset == 'mine' and encoding == 'unembed'")
+    effect = evidence.set_index("memories")["effect"]["curated"]
+    assert chosen.loc["shuffled", "curated_effect"] == pytest.approx(effect, abs=1e-4)
+    helps = pd.read_csv(results / "tables/claims.csv").query("dataset == 'mine' and claim.str.startswith('2.')")
+    assert "more than other prompts' memories" in helps["evidence"].iloc[0]
+
+
 def test_figures_show_something(finished: Checkout) -> None:
     pngs = sorted((finished.folder / "results/tiny/figures").glob("*.png"))
     kinds = {path.name.split(".")[0] for path in pngs}
-    assert kinds == {"attribution", "change", "comparison", "distribution", "effect"}
+    assert kinds == {"attribution", "change", "comparison", "controls", "distribution", "doses", "effect"}
     kinds_of_injection = ["curated.layer", "curated.unembed", "nouns.unembed", "verbs.embed"]
     assert {path.stem for path in pngs} == {
         f"{figure}.llama.{dataset}{of}"
@@ -94,7 +115,7 @@ def test_figures_show_something(finished: Checkout) -> None:
             "effect": [f".{kind}" for kind in kinds_of_injection],
         }.items()
         for of in subjects
-    }
+    } | {"controls.study", "doses.study"}
     for path in pngs:
         assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
         assert matplotlib.image.imread(path)[..., :3].std() > 0.05
@@ -110,7 +131,7 @@ def test_report_stands_alone(finished: Checkout) -> None:
     headings = re.findall(r'<h2 id="\w+">([^<]+)</h2>', page)
     assert headings == [
         "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites",
-        "Scorecard", "Caveats",
+        "Controls", "Scorecard", "Caveats",
         "How it was made",
     ]  # fmt: skip
 

@@ -26,6 +26,10 @@ class LayerError(StudyError):
         self.layer, self.n_layers = layer, n_layers
 
 
+class ControlLayerError(LayerError):
+    """A layer of a control's site that the model does not have."""
+
+
 class OverflowingInjectionError(StudyError):
     """An injection so large that the model's arithmetic gives no finite logits."""
 

@@ -9,6 +9,7 @@
 #   locate_pairs(dataset)         path of the prompt pairs of a data set
 #   list_pairs(wildcards)         paths of the prompt pairs of all data sets
 #   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
+#   CONTROL_TABLES                the tables of controls by name, if there are any
 #   TABLES_OF_SOURCE, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
 import re
 import sys
@@ -97,6 +98,11 @@ def locate_cells(sweep):
 def list_cells(wildcards):
     """Paths of the cells of every sweep of the study."""
     return [locate_cells(sweep) for sweep in list_sweeps(wildcards)]
+
+
+def list_control_tables(name):
+    """Path of a table of controls, in a list; an empty one in a study without controls."""
+    return [CONTROL_TABLES[name]] if name in CONTROL_TABLES else []
 
 
 def share_cores():

@@ -51,6 +51,7 @@ def ask_for(request):
 FOR_LENS = ask_for(lambda input, _: REQUESTS.for_lens(read_size(input))) | {"gpu": 0}
 FOR_ACTIVATIONS = ask_for(lambda input, _: REQUESTS.for_activations(*read_sizes(input)))
 FOR_ATTRIBUTION = ask_for(lambda input, _: REQUESTS.for_attribution(*read_sizes(input)))
+FOR_CONTROLS = ask_for(lambda input, _: REQUESTS.for_controls(*read_sizes(input)))
 FOR_CELLS = ask_for(
     lambda input, wildcards: REQUESTS.for_cells(
         *read_sizes(input), int(wildcards.shard), int(wildcards.shards)

@@ -68,6 +68,15 @@ if STUDY.published is not None:
     include: "published.smk"
 
 
+CONTROL_TABLES = {}
+
+if STUDY.has_controls:
+
+    include: "controls.smk"
+
+    CONTROL_TABLES = {Path(table).stem: table for table in rules.controls.output}
+
+
 def list_published_sweeps(wildcards):
     theirs = {} if STUDY.published is None else list_published()
     return [
@@ -86,7 +95,7 @@ def list_scored_prompts(wildcards):
     )
 
 
-TABLES_OF_SOURCE = [*rules.table2.output, *PUBLISHED_TABLES]
+TABLES_OF_SOURCE = [*rules.table2.output, *CONTROL_TABLES.values(), *PUBLISHED_TABLES]
 
 # The walk-through needs the paper's own kind of injection.
 HAS_WALKTHROUGH = (CURATED, "unembed") in STUDY.list_kinds()

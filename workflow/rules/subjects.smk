@@ -46,11 +46,19 @@ def list_headline(wildcards):
     return {"study": rules.headline.output[:1]} if reported else {}
 
 
+def list_control_table(name):
+    """A table of controls of the whole study, if it has them."""
+    tables = list_control_tables(name)
+    return lambda wildcards: {"study": tables} if tables else {}
+
+
 SUBJECTS = {
     "sweep": list_swept,
     "encoding": list_compared,
     "heads": list_read_heads,
     "headline": list_headline,
+    "contrasts": list_control_table("control_contrasts"),
+    "doses": list_control_table("doses"),
 }
 
 

@@ -94,7 +94,7 @@ rule evidence:
 
 rule claims:
     input:
-        tables=rules.evidence.output,
+        tables=[*rules.evidence.output, *list_control_tables("control_contrasts")],
         coverage=COVERAGE,
     output:
         report(

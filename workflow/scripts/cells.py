@@ -50,7 +50,9 @@ def write_cells(
         tokenizer,
         list_vocabulary(tokenizer, lens.W_U.shape[1]),
     )
-    code = digest_modules("injection.cell_computer", "injection.skipping_engine", "models.loading")
+    code = digest_modules(
+        "injection.cell_computer", "injection.memory_vectors", "injection.skipping_engine", "models.loading"
+    )
     context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, code)
     schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
     with replace_file(output) as path, pq.ParquetWriter(path, schema) as writer:

@@ -6,6 +6,7 @@ import pytest
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
 from memory_injections.errors import (
+    ControlLayerError,
     LayerError,
     OverflowingInjectionError,
     StudyError,
@@ -71,6 +72,10 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
         ({"study": 300 * "a"}, f"config key study is '{79 * 'a'}…: string should have at most 60 characters"),
         ({"study": "\x1b[31m\n"}, r"config key study: the name '\x1b[31m\n' becomes part of paths"),
         ({"\x1b[31m\n": 1}, r"config key \x1b[31m\n is unknown"),
+        ({"controls": True}, "config key controls is True; give a mapping"),
+        ({"controls": {"drows": 1}}, "config key controls.drows is unknown"),
+        ({"controls": {"kinds": ["shufled"]}}, "config key controls.kinds.0 is 'shufled'; allowed: 'random_direction'"),
+        ({"controls": {"sites": [{"layer": 1}]}}, "config key controls.sites.0.magnitude is missing"),
     ],
 )
 def test_one_sentence_for_a_wrong_config(changes: dict[str, Any], sentence: str) -> None:
@@ -88,6 +93,7 @@ def test_missing_study() -> None:
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
+        (ControlLayerError(3, 3), "config key controls.sites: layer 3 is out of range; the model has 3 layers: 0 to 2"),
         (LayerError(3, 3), "config key injection.layers: layer 3 is out of range; the model has 3 layers: 0 to 2"),
         (OverflowingInjectionError(1, 1e30), "config key injection.magnitudes: magnitude 1e+30 at layer 1 overflows"),
         (TooManyShardsError(4, 3), "config key shards: 4 jobs cannot share out 3 layers; use 3 or less"),

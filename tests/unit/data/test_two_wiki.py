@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import SHARED
-from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
+from memory_injections.data.prompt_pairs import ENTITY, TEXT_COLUMNS, normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.data.two_wiki import list_pairs, read_records, sample_pairs
 from memory_injections.errors import StudyError
@@ -61,7 +61,8 @@ def test_what_in_the_authors_file_is_not_in_the_facts(authors: pd.DataFrame) -> 
 )
 def test_wording(relation: str, explicit: str, obscure: str) -> None:
     facts = [["Solaris", "director", "Andrei Tarkovsky"], [" A. T.", relation, "x"]]
-    assert list_pairs([make_record("", evidences=facts, answer="y")], "x") == [(explicit, obscure, "A. T.", "y")]
+    expected = (explicit, obscure, "A. T.", "y", "Solaris")
+    assert list_pairs([make_record("", evidences=facts, answer="y")], "x") == [expected]
 
 
 def test_only_compositional_questions_with_two_whole_facts(caplog: pytest.LogCaptureFixture) -> None:
@@ -80,7 +81,7 @@ def test_only_compositional_questions_with_two_whole_facts(caplog: pytest.LogCap
 
 def test_sample_depends_on_the_seed_alone() -> None:
     drawn = sample_pairs(PAIRS, 20, 0, "x")
-    assert list(drawn.columns) == TEXT_COLUMNS
+    assert list(drawn.columns) == [*TEXT_COLUMNS, ENTITY]
     assert drawn["memory"].nunique() == 20
     assert set(drawn["memory"]) <= {pair.memory for pair in PAIRS}
     assert sample_pairs(reversed(PAIRS), 20, 0, "x").equals(drawn)

@@ -19,17 +19,18 @@ each_family = pytest.mark.parametrize(
 )  # fmt: skip
 
 
-def draw_cells(engine: SkippingEngine) -> tuple[list[list[int]], list[int], Tensor, Tensor]:
-    """Prompts of several lengths, and a cell of each in every layer: layers, prompts and vectors."""
+def draw_cells(engine: SkippingEngine) -> tuple[list[list[int]], list[int], Tensor, Tensor, Tensor]:
+    """Prompts of several lengths, and a cell of each in every layer: layers, prompts, vectors and some positions."""
     draws = torch.Generator().manual_seed(1)
     rows = [torch.randint(1, 400, (length,), generator=draws).tolist() for length in LENGTHS]
     layers = [layer for layer in range(engine.n_layers) for _ in rows]
     vectors = torch.randn(len(layers), 32, generator=draws)
-    return rows, layers, torch.arange(len(layers)) % len(rows), vectors
+    where = torch.rand(len(layers), max(LENGTHS), generator=draws) < 0.5
+    return rows, layers, torch.arange(len(layers)) % len(rows), vectors, where
 
 
 def run_alone(model: PreTrainedModel, ids: list[int], hooked: nn.Module | None, vector: Tensor) -> Tensor:
-    """Log-probabilities of a full pass of one prompt, with a vector added to a module's output by a plain hook."""
+    """Log-probabilities of a full pass of one prompt, with a vector, at all positions or of each, added by a hook."""
 
     def add(_: nn.Module, __: object, output: Tensor) -> Tensor:
         return set_first(output, get_first(output) + vector)
@@ -46,17 +47,22 @@ def run_alone(model: PreTrainedModel, ids: list[int], hooked: nn.Module | None, 
 def test_fast_engine_equals_full_passes(family: Family, tokenizer: PreTrainedTokenizerFast) -> None:
     model = family.build()
     engine = SkippingEngine(model)
-    rows, layers, prompts, vectors = draw_cells(engine)
+    rows, layers, prompts, vectors, where = draw_cells(engine)
     clean = engine.clean(*pad(rows, CPU[0]))
     injected = engine.injected(clean, layers, prompts, vectors).log_softmax(dim=1)
+    somewhere = engine.injected(clean, layers, prompts, vectors, where).log_softmax(dim=1)
     for row, ids in enumerate(rows):
         alone = run_alone(model, ids, None, vectors[0])
         torch.testing.assert_close(clean.logits[row].log_softmax(dim=0), alone, rtol=0, atol=2e-4)
     parts = engine.components
     for cell, (layer, row) in enumerate(zip(layers, prompts.tolist(), strict=True)):
-        alone = run_alone(model, rows[row], parts.attn_out[layer], vectors[cell] / parts.attn_scale)
+        everywhere = vectors[cell].repeat(len(rows[row]), 1) / parts.attn_scale
+        alone = run_alone(model, rows[row], parts.attn_out[layer], everywhere)
         torch.testing.assert_close(injected[cell], alone, rtol=0, atol=2e-4)
+        alone = run_alone(model, rows[row], parts.attn_out[layer], everywhere * where[cell, : len(rows[row]), None])
+        torch.testing.assert_close(somewhere[cell], alone, rtol=0, atol=2e-4)
     assert (injected - clean.logits[prompts].log_softmax(dim=1)).abs().max() > 0.1
+    assert (injected - somewhere).abs().max() > 0.1
     # TransformerLens' hooks say what attention adds to the residual stream. A bridge changes the model: it comes last.
     hooked = HookedEngine(boot_bridge(model, tokenizer))
     theirs = hooked.clean(*pad(rows, CPU[0]))
@@ -64,6 +70,8 @@ def test_fast_engine_equals_full_passes(family: Family, tokenizer: PreTrainedTok
     torch.testing.assert_close(clean.stack_last_attn_out(), theirs.stack_last_attn_out(), rtol=1e-4, atol=1e-4)
     logits = hooked.injected(theirs, layers, prompts, vectors)
     torch.testing.assert_close(injected, logits.log_softmax(dim=1), rtol=0, atol=2e-4)
+    logits = hooked.injected(theirs, layers, prompts, vectors, where)
+    torch.testing.assert_close(somewhere, logits.log_softmax(dim=1), rtol=0, atol=2e-4)
 
 
 def boot_bridge(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> TransformerBridge:

@@ -66,6 +66,29 @@ def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.Dat
     assert moved > 5
 
 
+def test_cells_at_some_positions_equal_full_passes_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
+    prompts = tokenise_pairs(pairs, model.tokenizer)
+    scale = 3 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
+    cells = list_cells(pairs, [0, model.engine.n_layers - 1], [scale], ["unembed", "layer"])
+    lengths = cells["prompt"].map(lambda prompt: len(prompts[prompt].tokens))
+    spans = {"without BOS": (1, lengths), "last": (lengths - 1, lengths), "not the last": (2, lengths - 1)}
+    cells = pd.concat(
+        [cells.assign(span=name, start=start, stop=stop) for name, (start, stop) in spans.items()], ignore_index=True
+    )
+    found = pd.concat(model.computer.compute(cells, prompts)).sort_index()
+    for cell in found.groupby(["span", "layer"]).sample(3, random_state=0).itertuples():
+        ids, answer = list(prompts[cell.prompt].tokens), prompts[cell.prompt].answer
+        vectors = torch.zeros(len(ids), model.lens.W_U.shape[0])
+        vectors[cell.start : cell.stop] = cell.magnitude * model.slow_vector(cell.encoding, cell.memory, cell.layer)
+        slow = model.slow_log_probs(ids, cell.layer, vectors)
+        assert cell.logp_injected == pytest.approx(slow[answer].item(), abs=2e-4)
+    # Behind the last block's attention, only the last position counts.
+    moved = (found["logp_injected"] - found["logp_obscure"]).abs()
+    is_lost = (found["layer"] == model.engine.n_layers - 1) & (found["span"] == "not the last")
+    assert moved[is_lost].max() < 1e-5
+    assert moved[~is_lost].groupby([found["span"], found["layer"]]).max().min() > 1e-3
+
+
 def test_magnitude_zero_is_no_injection(model: Model, pairs: pd.DataFrame) -> None:
     prompts = tokenise_pairs(pairs, model.tokenizer)
     cells = list_cells(pairs, [0, model.engine.n_layers - 1], [0.0, 0.5], ["unembed"])
@@ -239,9 +262,9 @@ class OneAtATime(SkippingEngine):
         self._allocate(len(tokens), 2)
         return super().clean(tokens, lengths, layers)
 
-    def injected(self, clean, layers, prompts, vectors):  # type: ignore[no-untyped-def]
+    def injected(self, clean, layers, prompts, vectors, where=None):  # type: ignore[no-untyped-def]
         self._allocate(len(prompts), 3)
-        return super().injected(clean, layers, prompts, vectors)
+        return super().injected(clean, layers, prompts, vectors, where)
 
     def _allocate(self, rows: int, limit: int) -> None:
         if rows > limit:

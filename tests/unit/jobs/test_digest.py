@@ -12,7 +12,8 @@ from memory_injections.jobs import digest
 from memory_injections.jobs.digest import digest_function, digest_modules, digest_object, digest_script
 
 # The code that the store of cells depends on.
-CALL = re.search(r"digest_modules\((.*?)\)", (ROOT / "workflow" / "scripts" / "cells.py").read_text(encoding="utf-8"))
+CELLS_SCRIPT = (ROOT / "workflow" / "scripts" / "cells.py").read_text(encoding="utf-8")
+CALL = re.search(r"digest_modules\((.*?)\)", CELLS_SCRIPT, flags=re.DOTALL)
 CELLS = re.findall(r'"([\w.]+)"', CALL[1] if CALL else "")
 
 

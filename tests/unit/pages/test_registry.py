@@ -13,7 +13,16 @@ from memory_injections.pages.registry import list_figures, load_figure
 
 def test_the_registry_is_that_of_the_decorators() -> None:
     registered = list_figures()
-    assert list(registered) == ["effect", "change", "distribution", "comparison", "headline", "attribution"]
+    assert list(registered) == [
+        "effect",
+        "change",
+        "distribution",
+        "comparison",
+        "controls",
+        "doses",
+        "headline",
+        "attribution",
+    ]
     for name, figure in registered.items():
         function = load_figure(name)
         assert isfunction(function)

@@ -81,6 +81,24 @@ def test_the_memory_helps_only_if_it_beats_random_words_and_the_grid(arguments: 
         assert judge(**arguments).loc[CLAIMS["helps"], "verdict"] == verdict
 
 
+def test_in_a_study_with_controls_the_memory_has_to_beat_shuffled_memories() -> None:
+    found = tables()
+    where = {"layer": 7, "magnitude": 2.0, "curated_effect": 0.4, "control_effect": 0.38}
+    shuffled = {**ID, **estimate(0.02), **where}
+    others = [{**shuffled, "memories": "opposite", **estimate(0.9)}, {**shuffled, "memories": "shuffled"}]
+    table = judge_claims(found | {"control_contrasts": pd.DataFrame(others)}, PAPER, {}).set_index("claim")
+    assert table.loc[CLAIMS["helps"], "verdict"] == "inconclusive"
+    assert "+0.02 nats [-0.08, +0.12] more than other prompts' memories" in table.loc[CLAIMS["helps"], "evidence"]
+    assert "+0.40 against +0.38 nats" in table.loc[CLAIMS["helps"], "evidence"]
+    assert table.loc[CLAIMS["random"], "verdict"] == "supported"
+    others[1] |= estimate(0.3)
+    found["contrasts"] = found["contrasts"].head(0)
+    table = judge_claims(found | {"control_contrasts": pd.DataFrame(others)}, PAPER, {}).set_index("claim")
+    assert table.loc[CLAIMS["helps"], "verdict"] == "supported"
+    without = judge_claims(found | {"control_contrasts": pd.DataFrame(others[:1])}, PAPER, {}).set_index("claim")
+    assert without.loc[CLAIMS["helps"], "verdict"] == "inconclusive"
+
+
 def test_breaking_more_than_rescuing_is_the_opposite() -> None:
     assert judge(hits_gain=-0.2, hits_p=0.001).loc[CLAIMS["failures"], "verdict"] == "opposite"
     assert judge(hits_p=0.2).loc[CLAIMS["failures"], "verdict"] == "inconclusive"

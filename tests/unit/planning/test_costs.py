@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm, measure_model
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
-from memory_injections.planning.costs import plan_study
+from memory_injections.planning.costs import CONTROL_SITES, plan_study
 from memory_injections.planning.known import read_known
 from memory_injections.planning.machines import find_machine
 from memory_injections.planning.sizes import DataSize
@@ -104,6 +105,21 @@ def test_shards_share_out_the_cells(tiny_models: dict[str, Path]) -> None:
     parts = [shared[f"cells tiny/pairs, {shard} of 3"] for shard in (1, 2, 3)]
     assert sum(part.cells for part in parts) == whole["cells tiny/pairs"].cells
     assert parts[0].flop > parts[1].flop > parts[2].flop  # an injection at an early layer runs more blocks
+
+
+def test_controls_are_counted_where_the_study_asks_for_them(tiny_models: dict[str, Path]) -> None:
+    size, data = measure(tiny_models["llama"]), {"pairs": DataSize(4, {"explicit": 9, "obscure": 15, "memory": 4})}
+
+    def count(controls: Any) -> int:
+        study = parse_study(tiny_study(tiny_models["llama"], controls=controls))
+        job = plan_study(study, {"tiny": size}, data, find_machine("cpu")).get("controls tiny/pairs")
+        return 0 if job is None else job.cells
+
+    # At each site the memory's own cell, and those of the controls; curated and shuffled at another position and dose.
+    few = {"kinds": ["shuffled", "opposite", "in_context"], "draws": 3, "positions": ["last"], "doses": [0.1]}
+    assert count(few) == 4 * (CONTROL_SITES * (1 + 3 + 1) + (1 + 1) * 2)
+    assert count({**few, "sites": [{"layer": 1, "magnitude": 3}]}) == count(few) + 4 * (1 + 3 + 1)
+    assert count(False) == count({"kinds": []}) == 0
 
 
 def test_a_precision_without_a_rate(tiny_models: dict[str, Path]) -> None:

@@ -47,6 +47,7 @@ def test_a_job_gets_what_its_plan_says(name: str) -> None:
         f"activations {name}/2wmh": requests.for_activations(size, texts),
         f"attribution {name}/2wmh": requests.for_attribution(size, texts),
         f"cells {name}/2wmh": requests.for_cells(size, texts, 1, 1),
+        f"controls {name}/2wmh": requests.for_controls(size, texts),
     }
     for job, request in asked.items():
         planned = jobs[job]

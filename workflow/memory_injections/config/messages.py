@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from memory_injections.errors import (
+    ControlLayerError,
     LayerError,
     OverflowingInjectionError,
     StudyError,
@@ -17,6 +18,7 @@ from memory_injections.errors import (
 LONGEST_VALUE = 80
 # The config key to correct, for errors that are found while the study runs.
 KEYS: dict[type[StudyError], str] = {
+    ControlLayerError: "controls.sites",
     LayerError: "injection.layers",
     OverflowingInjectionError: "injection.magnitudes",
     TooManyShardsError: "shards",
@@ -49,6 +51,8 @@ def _find_key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str
             parts = [parts[0], *rest]
         case ["shards", _, *rest]:
             parts = [parts[0], *rest]
+        case ["controls", _, *rest]:
+            parts = ["controls", *rest]
         case ["injection", index, *rest]:
             rest = rest[:1] if rest[:1] == ["layers"] else rest
             rest = [*rest[:1], *rest[2:]] if rest[:1] == ["magnitudes"] else rest

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from memory_injections.config.study import Attribution, Study
+from memory_injections.controls.kinds import Controls, Site
 from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
 from memory_injections.models.sources import list_model_sources
 from memory_injections.paper.published_sources import PublishedCommit, PublishedFolder
@@ -34,6 +35,8 @@ def list_sections() -> dict[str, type[BaseModel]]:
     grids: dict[str, type[BaseModel]] = {
         "`injection`, or each grid in its list": InjectionGrid,
         "`attribution`": Attribution,
+        "`controls`": Controls,
+        "`controls.sites`, each in its list": Site,
     }
     return {"The study": Study, **sources, **grids}
 

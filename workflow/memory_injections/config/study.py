@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from memory_injections.config.messages import describe_invalid_config
+from memory_injections.controls.kinds import Controls
 from memory_injections.data.sources import Dataset, Words
 from memory_injections.errors import StudyError
 from memory_injections.models.sources import Model
@@ -21,6 +22,11 @@ JobCount = Annotated[Count, Field(le=MOST_SHARDS)]
 Shards = Annotated[
     Annotated[JobCount, Tag("number")] | Annotated[dict[Name, JobCount], Tag("mapping")],
     Discriminator(lambda value: "mapping" if isinstance(value, Mapping) else "number"),
+]
+# The discriminator lets a wrong key of the mapping be named.
+ControlsOrNone = Annotated[
+    Annotated[Controls, Tag("mapping")] | Annotated[Literal[False], Tag("false")],
+    Discriminator(lambda value: "false" if value is False else "mapping"),
 ]
 
 
@@ -53,6 +59,9 @@ class Study(Section):
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
+    controls: ControlsOrNone = Field(
+        default=Controls(), description="what is injected in place of the memories; `false` leaves that out"
+    )
     shards: Shards = Field(
         default=1,
         description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
@@ -106,6 +115,12 @@ class Study(Section):
     def is_reanalysis(self) -> bool:
         """Whether the study is of the authors' published results alone."""
         return self.published is not None and not self.models and not self.datasets
+
+    @property
+    def has_controls(self) -> bool:
+        """Whether there are memories whose controls the study asks for."""
+        asked = self.controls and self.controls.kinds
+        return bool(asked) and any(memories == CURATED for memories, _ in self.list_kinds())
 
     def list_kinds(self) -> list[tuple[str, str]]:
         """List every (memories, encoding) that is swept, in the order of the config."""

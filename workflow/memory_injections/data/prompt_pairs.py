@@ -4,6 +4,7 @@ A prompt pair is an explicit prompt that names an entity, an obscure prompt that
 memory) and the answer that both ask for (paper, section 3.1).
 """
 
+import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,10 +22,15 @@ AUTHORS_NAMES = {
     "explicit_entity": "memory",
 }
 TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
+# The entity that the obscure prompt names to describe the memory: a column that a data set may have, texts it may lack.
+ENTITY = "entity"
+# The first fact of a pair in the authors' file of 2WikiMultiHopQA, whose subject is that entity.
+AUTHORS_FACT = "fact1"
 PAIRS = pa.DataFrameSchema(
     {
         "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
         **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in TEXT_COLUMNS},
+        ENTITY: pa.Column(str, required=False),
     },
     strict=True,
 )
@@ -33,8 +39,9 @@ PAIRS = pa.DataFrameSchema(
 def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -> pd.DataFrame:
     """Bring a table of prompt pairs into the columns `prompt_id` (row of the source, from 0) and `TEXT_COLUMNS`.
 
-    Text is kept as it stands, spaces included, because tokens depend on them. Reads the authors' column names
-    too. Raises `StudyError` for a missing column, an empty cell or an empty table; `source` names the file.
+    Text is kept as it stands, spaces included, because tokens depend on them. Reads the authors' column names too, and
+    keeps a column `ENTITY`, or makes it from the authors' facts. Raises `StudyError` for a missing column, an empty
+    cell or an empty table; `source` names the file.
     """
     table = table.rename(columns={old: new for old, new in AUTHORS_NAMES.items() if new not in table.columns})
     missing = [name for name in TEXT_COLUMNS if name not in table.columns]
@@ -48,7 +55,9 @@ def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -
         raise StudyError(f"{source} has two columns for {twice[0]}; remove one of them")
     if table.empty:
         raise StudyError(f"{source} has no rows; give at least one prompt pair")
-    table = table[TEXT_COLUMNS].head(rows)
+    if ENTITY not in table and AUTHORS_FACT in table:
+        table = table.assign(**{ENTITY: table[AUTHORS_FACT].map(_read_subject)})
+    table = table[[*TEXT_COLUMNS, *table.columns.intersection([ENTITY])]].head(rows)
     table.insert(0, "prompt_id", range(len(table)))
     try:
         return PAIRS.validate(table, lazy=True)
@@ -56,6 +65,14 @@ def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -
         first = error.failure_cases.iloc[0]
         where = f"row {first['index']} (counted from 0)" if pd.notna(first["index"]) else "every row"
         raise StudyError(f"{source}: column {first['column']} is empty in {where}; fill it in") from error
+
+
+def _read_subject(fact: str) -> str:
+    """Return the subject of a fact in the authors' file, a list in Python's syntax; nothing for anything else."""
+    try:
+        return str(ast.literal_eval(fact)[0])
+    except (ValueError, SyntaxError, LookupError, TypeError):
+        return ""
 
 
 def read_pairs(path: Path) -> pd.DataFrame:

@@ -52,12 +52,13 @@ class Question(BaseModel):
 
 
 class Pair(NamedTuple):
-    """A prompt pair."""
+    """A prompt pair; `entity` is the one that the obscure prompt names, to describe the memory."""
 
     explicit_prompt: str
     obscure_prompt: str
     memory: str
     answer: str
+    entity: str
 
 
 def verbalise(first: Fact, second: Fact, answer: str) -> Pair:
@@ -69,7 +70,7 @@ def verbalise(first: Fact, second: Fact, answer: str) -> Pair:
     entity, relation, _ = second
     before, after = WORDING.get(relation, (f"The {relation} of ", " is"))
     obscure = f"{before}the {first[1]} of {first[0]}{after}"
-    return Pair(f"{before}{entity}{after}", obscure[0].upper() + obscure[1:], entity.strip(), answer)
+    return Pair(f"{before}{entity}{after}", obscure[0].upper() + obscure[1:], entity.strip(), answer, first[0])
 
 
 def list_pairs(records: Iterable[Any], source: str) -> list[Pair]:
@@ -103,10 +104,10 @@ def list_pairs(records: Iterable[Any], source: str) -> list[Pair]:
 def sample_pairs(pairs: Iterable[Pair], size: int, seed: int, source: str) -> pd.DataFrame:
     """Draw `size` pairs by the seed; a smaller sample is the beginning of a larger one.
 
-    A pair's place depends on the seed and on its own text, not on the order of the records or on their file format.
-    Raises `StudyError` if there are too few.
+    A pair's place depends on the seed and on its prompts, memory and answer, not on the order of the records or on
+    their file format. Raises `StudyError` if there are too few.
     """
-    ordered = sorted(pairs, key=lambda pair: hashlib.sha256("\0".join([str(seed), *pair]).encode()).digest())
+    ordered = sorted(pairs, key=lambda pair: hashlib.sha256("\0".join([str(seed), *pair[:-1]]).encode()).digest())
     if size > len(ordered):
         raise StudyError(f"{source} gives {len(ordered)} prompt pairs, but the config asks for {size}; lower `size`")
     return pd.DataFrame(ordered[:size], columns=list(Pair._fields))

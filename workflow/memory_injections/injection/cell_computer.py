@@ -16,12 +16,12 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from memory_injections.errors import OverflowingInjectionError, StudyError
 from memory_injections.injection.engine import InjectionEngine
-from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
 from memory_injections.models.scoring import kl_divergence, score_answers
 from memory_injections.models.tokenisation import Prompt, batch_by_length, pad, upload
@@ -70,7 +70,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 class CellComputer:
     """Computes cells of one model."""
 
-    def __init__(self, engine: InjectionEngine, encoder: MemoryEncoder, yield_seconds: float = 5.0) -> None:
+    def __init__(self, engine: InjectionEngine, encoder: Encoder, yield_seconds: float = 5.0) -> None:
         self.engine, self.encoder = engine, encoder
         self.yield_seconds = yield_seconds
         self.batches = Batches(engine.device)
@@ -78,11 +78,12 @@ class CellComputer:
     def compute(self, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> Iterator[pd.DataFrame]:
         """Yield the cells with their scores, every `yield_seconds`, in the order in which they are computed.
 
-        `cells` has the columns prompt (a key of `prompts`), encoding, memory, layer and magnitude. The scores are p,
-        logp (nats) and rank of the answer, before the injection (`_obscure`) and after (`_injected`); kl, which is
-        KL(clean || injected) of the next token in nats; and top_token_id, the most probable token after the injection.
-        Ranks count from 0. Raises `OverflowingInjectionError` for an injection that overflows the model's arithmetic,
-        and `StudyError` if a single prompt does not fit into memory.
+        `cells` has the columns prompt (a key of `prompts`), encoding, memory, layer and magnitude. With the columns
+        start and stop, a cell adds its vector at the positions from start (0 is BOS) up to, but without, stop;
+        otherwise at all. The scores are p, logp (nats) and rank of the answer, before the injection (`_obscure`) and
+        after (`_injected`); kl, which is KL(clean || injected) of the next token in nats; and top_token_id, the most
+        probable token after the injection. Ranks count from 0. Raises `OverflowingInjectionError` for an injection that
+        overflows the model's arithmetic, and `StudyError` if a single prompt does not fit into memory.
         """
         finished = _FinishedCells(cells)
         for batch in _keep_in_flight(self._compute_batches(cells, prompts)):
@@ -97,7 +98,7 @@ class CellComputer:
         layers = sorted(cells["layer"].unique().tolist())
         memory, memories = pd.MultiIndex.from_frame(cells[["encoding", "memory"]]).factorize()
         vectors = self.encoder.encode(memories.tolist(), layers)
-        cells = cells[["prompt", "layer", "magnitude"]].assign(
+        cells = cells.drop(columns=["encoding", "memory"]).assign(
             row=range(len(cells)), vector=vectors.find_rows(memory, cells["layer"].to_numpy())
         )
         by_prompt = dict(iter(cells.groupby("prompt", sort=False)))
@@ -199,15 +200,24 @@ class _PromptGroup:
         self.prompt = self._upload_array(codes)
         self.vector = self._upload_array(cells["vector"].to_numpy())
         self.magnitude = self._upload_array(cells["magnitude"].to_numpy()).float()
+        self.span = self._upload_array(cells[["start", "stop"]].to_numpy()) if "start" in cells else None
 
     def _upload_array(self, values: np.ndarray) -> Tensor:
         return upload(torch.tensor(values), self.engine.device)
+
+    def _select_positions(self, cells: slice) -> Bool[Tensor, "cell pos"] | None:
+        """Return at which positions cells add their vectors; None for all."""
+        if self.span is None:
+            return None
+        positions = torch.arange(self.positions, device=self.span.device)
+        return (positions >= self.span[cells, :1]) & (positions < self.span[cells, 1:])
 
     def score(self, cells: slice) -> "_ScoredBatch":
         """Inject and score some of the group's cells; on a GPU the work may still be under way when this returns."""
         prompt = self.prompt[cells]
         deltas = self.magnitude[cells, None] * self.vectors[self.vector[cells]]
-        log_probs = self.engine.injected(self.clean, self.layers[cells], prompt, deltas).log_softmax(dim=1)
+        where = self._select_positions(cells)
+        log_probs = self.engine.injected(self.clean, self.layers[cells], prompt, deltas, where).log_softmax(dim=1)
         scores = {
             **{f"{name}_obscure": values[prompt] for name, values in self.obscure.items()},
             **{f"{name}_injected": values for name, values in score_answers(log_probs, self.answers[prompt]).items()},

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -62,12 +62,21 @@ class InjectionEngine(Protocol):
         layers: Sequence[int],
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
+        where: Bool[Tensor, "cell pos"] | None = None,
     ) -> Float[Tensor, "cell vocab"]:
         """Return each cell's logits at its prompt's last position, in float32.
 
         A cell is one vector added to the attention output of one layer for one prompt. Cell i adds `vectors[i]` in
-        `layers[i]` to the prompt in row `prompts[i]` of `clean`. `layers` must be in ascending order.
+        `layers[i]` to the prompt in row `prompts[i]` of `clean`, at the positions where `where[i]` is true, by default
+        at all of them. `layers` must be in ascending order.
         """
+
+
+def place_vectors(
+    vectors: Float[Tensor, "cell d_model"], where: Bool[Tensor, "cell pos"] | None
+) -> Float[Tensor, "cell #pos d_model"]:
+    """Return what each cell adds at each position: its vector at all of them, or where `where` is true."""
+    return vectors[:, None] if where is None else vectors[:, None] * where[:, :, None]
 
 
 def select_last(

@@ -8,28 +8,29 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
-from memory_injections.injection.engine import CleanPass, select_last
+from memory_injections.injection.engine import CleanPass, place_vectors, select_last
 from memory_injections.injection.validation import Positions, check_head, check_layer, select_positions
 
 
 @contextmanager
 def injecting(
     bridge: TransformerBridge,
-    vectors: Float[Tensor, "#batch d_model"] | Float[Tensor, " d_model"],
+    vectors: Float[Tensor, "#batch #pos d_model"] | Float[Tensor, " d_model"],
     layer: int,
     positions: Positions | None = None,
     head: int | None = None,
 ) -> Iterator[None]:
     """Within the block, add `vectors` to the attention output of a layer in every forward pass of the model.
 
-    One vector goes to all rows of a batch; several go to one row each. They are added at every position, BOS included,
-    as in the paper, or only at `positions`. With `head`, they are added to that head's `hook_result` instead of
-    `hook_attn_out`. The effect is the same, because an attention output is the sum of its heads' results; where it is
-    not, because of a norm behind it, or an architecture does not show them, `hook_attn_out` is used.
+    One vector goes to all rows and positions of a batch; several go to one row or one position each. They are added at
+    every position, BOS included, as in the paper, or only at `positions`. With `head`, they are added to that head's
+    `hook_result` instead of `hook_attn_out`. The effect is the same, because an attention output is the sum of its
+    heads' results; where it is not, because of a norm behind it, or an architecture does not show them, `hook_attn_out`
+    is used.
 
     The hook is removed when the block ends, even by an exception; other hooks stay. Raises `StudyError` for a layer,
     head or position that the model or the prompt does not have.
@@ -41,7 +42,8 @@ def injecting(
     def add(out: Float[Tensor, "batch pos *head d_model"], hook: Any) -> Float[Tensor, "batch pos *head d_model"]:
         out = out.clone()
         target = out if out.ndim == 3 else out[:, :, head]
-        target[:, select_positions(positions, out.shape[1])] += vectors.to(out)[..., None, :]
+        selected = select_positions(positions, out.shape[1])
+        target[:, selected] += vectors.to(out).expand(target.shape)[:, selected]
         return out
 
     with ExitStack() as stack:
@@ -108,12 +110,17 @@ class HookedEngine:
         layers: Sequence[int],
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
+        where: Bool[Tensor, "cell pos"] | None = None,
     ) -> Float[Tensor, "cell vocab"]:
-        """Return each cell's logits at its prompt's last position, in float32, from one pass for all cells."""
-        cell_layers = torch.tensor(layers, device=vectors.device)[:, None]
+        """Return each cell's logits at its prompt's last position, in float32, from one pass for all cells.
+
+        The engine's own `positions` hold for every cell; `where` restricts them further.
+        """
+        added = place_vectors(vectors, where)
+        cell_layers = torch.tensor(layers, device=vectors.device)[:, None, None]
         with ExitStack() as stack:
             for layer in sorted(set(layers)):
-                own = torch.where(cell_layers == layer, vectors, 0)
+                own = torch.where(cell_layers == layer, added, 0)
                 stack.enter_context(injecting(self.bridge, own, layer, self.positions, self.head))
             return self._run_bridge(clean.tokens[prompts], clean.lengths[prompts])
 

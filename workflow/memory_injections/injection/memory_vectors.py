@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -56,6 +57,13 @@ class MemoryVectors:
     ) -> Int[np.ndarray, " cell"]:
         """Return the row of `vectors` that each cell adds, from its memory's index and its layer."""
         return self.first_row[memories] + self.is_per_layer[memories] * np.searchsorted(self.layers, layers)
+
+
+class Encoder(Protocol):
+    """Turns what a table of cells names in its columns encoding and memory into vectors."""
+
+    def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
+        """Encode (encoding, memory) pairs for injections into `layers`, which must be in ascending order."""
 
 
 class MemoryEncoder:

@@ -13,13 +13,13 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import PreTrainedModel
 
 from memory_injections.errors import UnsupportedArchitectureError
-from memory_injections.injection.engine import CleanPass, select_last
+from memory_injections.injection.engine import CleanPass, place_vectors, select_last
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components
 
@@ -72,30 +72,32 @@ class SkippingEngine:
         layers: Sequence[int],
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
+        where: Bool[Tensor, "cell pos"] | None = None,
     ) -> Float[Tensor, "cell vocab"]:
         """Return each cell's logits at its prompt's last position, in float32.
 
-        The vector is added to the layer's attention output at every position, BOS included. Cell i adds `vectors[i]`
-        in `layers[i]` to the prompt in row `prompts[i]` of `clean`. `layers` must be in ascending order, because
-        cells join the batch at their layers.
+        Cell i adds `vectors[i]` to the attention output of `layers[i]` for the prompt in row `prompts[i]` of `clean`:
+        at the positions where `where[i]` is true, by default at every position, BOS included. `layers` must be in
+        ascending order, because cells join the batch at their layers.
         """
+        added = place_vectors(vectors, where)
         if self._is_one_row_enough:
-            return self._inject_together(clean, layers, prompts, vectors)
+            return self._inject_together(clean, layers, prompts, added)
         starts = [index for index, layer in enumerate(layers) if layer not in layers[:index]]
         same_layer = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
-        return torch.cat([self._inject_together(clean, layers[own], prompts[own], vectors[own]) for own in same_layer])
+        return torch.cat([self._inject_together(clean, layers[own], prompts[own], added[own]) for own in same_layer])
 
     def _inject_together(
         self,
         clean: CleanPass,
         layers: Sequence[int],
         prompts: Int[Tensor, " cell"],
-        vectors: Float[Tensor, "cell d_model"],
+        added: Float[Tensor, "cell #pos d_model"],
     ) -> Float[Tensor, "cell vocab"]:
         """Return the logits of cells of any layers or, where one row of tokens is not enough, of one layer."""
         n_filling = max(0, MIN_ROWS - layers.count(layers[0]))
         rows = torch.arange(-n_filling, len(prompts), device=prompts.device).clamp(min=0)
-        prompts, vectors = prompts[rows], _take_rows(vectors, rows)
+        prompts, added = prompts[rows], _take_rows(added, rows)
         with ExitStack() as stack:
             start = 0
             for layer, block in enumerate(self.components.blocks):
@@ -104,7 +106,7 @@ class SkippingEngine:
                     stack.enter_context(_replace_forward(block, self._build_skip(block, None)))
                 elif stop > start:
                     scale = self.components.attn_scale
-                    joining = _JoiningCells(clean, layer, start, prompts[start:stop], vectors[start:stop], scale)
+                    joining = _JoiningCells(clean, layer, start, prompts[start:stop], added[start:stop], scale)
                     self._let_join(stack, joining, layer)
                 start = stop
             tokens = clean.tokens[:1] if self._is_one_row_enough else clean.tokens[prompts]
@@ -204,17 +206,20 @@ class _JoiningCells:
         layer: int,
         start: int,
         prompts: Int[Tensor, " cell"],
-        vectors: Float[Tensor, "cell d_model"],
+        added: Float[Tensor, "cell #pos d_model"],
         scale: float,
     ) -> None:
         self.start, self.scale = start, scale
         self.resid_pre, self.attn_out = clean.resid_pre[layer], clean.attn_out[layer]
-        self.prompts, self.vectors = prompts, vectors
+        self.prompts, self.lengths, self.added = prompts, clean.lengths, added
 
     def inject(self) -> Float[Tensor, "cell pos d_model"]:
         """Return the output of the clean pass with the cells' vectors added, before the block scales it."""
         attn_out = _take_rows(self.attn_out, self.prompts)
-        attn_out = attn_out + self.vectors.to(attn_out)[:, None]
+        added = self.added
+        if attn_out.shape[1] == 1:  # the last block's, at the last position only
+            added = select_last(added, _take_rows(self.lengths, self.prompts))[:, None]
+        attn_out = attn_out + added.to(attn_out)
         return attn_out if self.scale == 1 else attn_out / self.scale
 
     def extend_block_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

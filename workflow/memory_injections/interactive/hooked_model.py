@@ -59,7 +59,7 @@ class HookedModel:
 
     def injecting(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> AbstractContextManager[None]:
         """Within the block, add these vectors, one for each row, to the layer's attention output at every position."""
-        return injecting(self.bridge, vectors, layer)
+        return injecting(self.bridge, vectors[:, None], layer)
 
     def step(self, tokens: Int[Tensor, "batch pos"], cache: Any) -> tuple[Float[Tensor, "batch vocab"], Any]:
         """Return the next token's logits in float32, and the cache with `tokens` added."""

@@ -27,6 +27,7 @@ from memory_injections.analysis.averages import (
     measure_effect,
     select_site,
 )
+from memory_injections.analysis.effects import PRACTICALLY_ZERO
 from memory_injections.pages.registry import register
 from memory_injections.sweeps.cells import find_sweep_id
 from memory_injections.terms import CURATED, PROMPT_KINDS
@@ -39,7 +40,7 @@ DIVERGING = "RdBu_r"
 LAYER = "layer (from 0)"
 AXES = {"magnitude": "magnitude", "dose": "dose (share of\nthe residual stream)"}
 EFFECT = "effect on the answer's log-probability (nats)"
-# The colour scale is linear within this many nats of zero and logarithmic beyond.
+# Scales are linear within this many nats of zero and logarithmic beyond.
 LINEAR_BELOW = 0.25
 # Changes at which a scale in nats has ticks in percent.
 PERCENTS = (-99.99, -99.9, -99, -90, -50, 0, 100, 900, 9_900, 99_900)
@@ -184,6 +185,52 @@ def comparison(cells: pd.DataFrame) -> Figure:
         "box: quartiles and median, diamond: mean, dot: prompt"
     )
     return figure
+
+
+@register(subject="contrasts", section="Controls", label="curated memories against controls")
+def controls(contrasts: pd.DataFrame) -> Figure:
+    """Forest plot: the contrast of curated memories with each control, one panel for each model and data set."""
+    panels, names = list(contrasts.groupby(["model", "dataset"], sort=False)), list(contrasts["memories"].unique())
+    figure = Figure(figsize=(7.5, len(panels) * (0.42 * len(names) + 1.1) + 0.6), layout="constrained")
+    for axes, ((model, dataset), rows) in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
+        axes.axvspan(-PRACTICALLY_ZERO, PRACTICALLY_ZERO, color="0.93")
+        axes.axvline(0, color="0.4", linewidth=1)
+        encodings = list(rows.groupby("encoding"))
+        for number, (encoding, own) in enumerate(encodings):
+            places = own["memories"].map(names.index) + 0.5 * (number - (len(encodings) - 1) / 2) / len(encodings)
+            _draw_estimates(axes, own["effect"], places, own, encoding, is_across=True)
+        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        axes.set(ylim=(len(names) - 0.5, -0.5), title=f"{model} on {dataset}", xlabel="curated minus control (nats)")
+        axes.xaxis.set_major_formatter(NATS)
+        axes.legend(title="encoding", loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+@register(subject="doses", section="Controls", label="effect by dose")
+def doses(effects: pd.DataFrame) -> Figure:
+    """Effect over the dose, for curated and shuffled memories and their difference, one panel for each encoding."""
+    panels = list(effects.groupby(["model", "dataset", "encoding", "layer"], sort=False))
+    figure = Figure(figsize=(7.5, 3.2 * len(panels) + 0.3), layout="constrained")
+    for axes, (names, rows) in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
+        for control, own in rows.groupby("control", sort=False):
+            _draw_estimates(axes, own["dose"], own["effect"], own, control, is_across=False)
+        axes.axhline(0, color="0.4", linewidth=1)
+        axes.set(xscale="log", xlabel="dose (share of the residual stream)", ylabel="mean effect (nats)")
+        places = sorted(rows["dose"].unique())
+        axes.set_xticks(places, [f"{dose:g}" for dose in places])
+        axes.minorticks_off()
+        axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
+        axes.yaxis.set_major_formatter(NATS)
+        axes.set_title("{} on {}, encoding: {}, layer {}".format(*names))
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _draw_estimates(axes: Axes, x: pd.Series, y: pd.Series, rows: pd.DataFrame, label: str, is_across: bool) -> None:
+    """Draw effects as points with their intervals: across, or from left to right on a line."""
+    errors = np.abs(rows[["low", "high"]].sub(rows["effect"], axis=0)).to_numpy().T
+    bars = {"xerr": errors, "linestyle": ""} if is_across else {"yerr": errors}
+    axes.errorbar(x, y, **bars, marker="o", markersize=4, capsize=3, linewidth=1.3, label=label)
 
 
 @register(subject="headline", section="Best sites", label="history of the headline")

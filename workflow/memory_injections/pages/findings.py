@@ -48,7 +48,7 @@ def _say_whether_it_helps(tables: Tables) -> str:
         if len(rows):
             named = [f"{_name(row)} ({describe_effect(row)})" for _, row in rows.iterrows()]
             parts.append(f"{verdict} for {_join(named)}")
-    return f"“A curated memory makes the answer more probable, and more than random words do”: {'; '.join(parts)}."
+    return f"“A curated memory makes the answer more probable, and more than other memories do”: {'; '.join(parts)}."
 
 
 def _say_whether_it_corrects(tables: Tables) -> str:

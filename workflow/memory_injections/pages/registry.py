@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What a figure is drawn of: the cells of one sweep; those of all memories of a model, data set and encoding, where
-# there are curated and random ones; a model's attention heads on a data set; or the history of the paper's numbers.
-Subject = Literal["sweep", "encoding", "heads", "headline"]
+# there are curated and random ones; a model's attention heads on a data set; the history of the paper's numbers; or the
+# contrasts with controls, or the effects by dose, of the whole study.
+Subject = Literal["sweep", "encoding", "heads", "headline", "contrasts", "doses"]
 Function = TypeVar("Function", bound=Callable[..., object])
 SOURCE = Path(__file__).with_name("figures.py")
 

@@ -51,6 +51,7 @@ NAMES = {
     "hits_p": "p (gain)",
     "curated_effect": "curated",
     "random_effect": "random",
+    "control_effect": "control",
     "chosen_by": "chosen",
     "best_effect": "effect at its best site",
     "n_sites": "sites",
@@ -92,7 +93,9 @@ FORMATS = {
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
     "magnitude": "{:g}",
-    **dict.fromkeys((*EFFECTS, "best_effect", "effect_reported", "curated_effect", "random_effect"), "{:+.2f}"),
+    **dict.fromkeys(
+        (*EFFECTS, "best_effect", "effect_reported", "curated_effect", "random_effect", "control_effect"), "{:+.2f}"
+    ),
     "detectable": "{:.2f}",
     "n_effective": "{:.1f}",
     "hits_gain": "{:+.1%}",

@@ -23,7 +23,7 @@ from memory_injections.terms import CURATED
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 CLAIMS = {
     "explicit": "1. Explicit prompts are answered better than obscure ones",
-    "helps": "2. The memory helps: a curated memory makes the answer more probable, and more than random words do",
+    "helps": "2. The memory helps: a curated memory makes the answer more probable, and more than other memories do",
     "random": "3. Curated memories do more than random words",
     "failures": "4. The injection corrects failures",
     "headline": "5. The answer's probability rises by up to {} %",
@@ -40,7 +40,8 @@ def judge_claims(
 ) -> pd.DataFrame:
     """Judge each claim of the paper for every model and data set, in the encoding that the paper uses.
 
-    `tables` are those of `analysis.evidence.assess_sweeps`; sweeps in `flags` do not count. Columns: claim, model,
+    `tables` are those of `analysis.evidence.assess_sweeps` and, in a study with controls, `control_contrasts`; sweeps
+    in `flags` do not count. Columns: claim, model,
     dataset, verdict, effect with its interval in nats, p (the claim's p-value) and p_holm (adjusted for all claims of
     the study), n_prompts, n_clusters, evidence (a sentence with the numbers) and figure (the file that shows them).
     Claims about effects get a verdict of `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
@@ -51,7 +52,7 @@ def judge_claims(
         if sweep.memories == CURATED and sweep.encoding == PAPER_ENCODING and sweep not in flags:
             found = [
                 _weigh_explicit(sweep, tables["explicit_prompts"]),
-                *_weigh_memories(sweep, pd.Series(curated), tables["contrasts"]),
+                *_weigh_memories(sweep, pd.Series(curated), tables),
                 *_weigh_failures(pd.Series(curated)),
                 *_check_numbers(sweep, tables["sites"], paper),
             ]
@@ -70,26 +71,36 @@ def _weigh_explicit(sweep: SweepId, explicit_prompts: pd.DataFrame) -> dict[str,
     return _show("explicit", [explicit], f"{describe_effect(explicit)}; {means}", "table1.csv")
 
 
-def _weigh_memories(sweep: SweepId, curated: pd.Series, contrasts: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _weigh_memories(sweep: SweepId, curated: pd.Series, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    """Yield the claim that the memory helps, against shuffled memories or else random words, and that on the words."""
     where = f"at sites chosen on other prompts (most often {name_site(curated['layer'], curated['magnitude'])})"
     says, figure = f"{where}: {describe_effect(curated)}", f"effect.{sweep.file_stem}.png"
-    contrast = find_contrast(sweep, contrasts)
-    if contrast is None:
+    shuffled, random = find_shuffled(sweep, tables), find_contrast(sweep, tables["contrasts"])
+    against_words = None if random is None else _describe_contrast(random, _name_words(random), "random_effect")
+    if shuffled is not None:
+        against = _describe_contrast(shuffled, "other prompts' memories", "control_effect")
+        yield _show("helps", [curated, shuffled], f"{says}; {against}", figure)
+    elif random is not None:
+        yield _show("helps", [curated, random], f"{says}; {against_words}", figure)
+    else:
         says = f"{says}; the study has no random words to compare with"
         yield {**_show("helps", [curated], says, figure), "verdict": INCONCLUSIVE, "p": float("nan")}
-        return
-    kind = ALL_RANDOM if contrast["memories"] == ALL_RANDOM else f"random words ({contrast['memories']})"
-    where = f"at sites swept with both (most often {name_site(contrast['layer'], contrast['magnitude'])})"
-    against = (
-        f"{describe_effect(contrast)} more than {kind}, {where}: {contrast['curated_effect']:+.2f} against "
-        f"{contrast['random_effect']:+.2f} nats"
-    )
-    yield _show("helps", [curated, contrast], f"{says}; {against}", figure)
-    sites = (
-        f"clearly better at {contrast['n_better']:.0f} and clearly worse at {contrast['n_worse']:.0f} of "
-        f"{contrast['n_sites']:.0f} sites"
-    )
-    yield _show("random", [contrast], f"{against}; {sites}", "contrasts.csv")
+    if random is not None:
+        sites = (
+            f"clearly better at {random['n_better']:.0f} and clearly worse at {random['n_worse']:.0f} of "
+            f"{random['n_sites']:.0f} sites"
+        )
+        yield _show("random", [random], f"{against_words}; {sites}", "contrasts.csv")
+
+
+def _describe_contrast(contrast: pd.Series, other: str, effect: str) -> str:
+    where = f"at sites that have both (most often {name_site(contrast['layer'], contrast['magnitude'])})"
+    means = f"{contrast['curated_effect']:+.2f} against {contrast[effect]:+.2f} nats"
+    return f"{describe_effect(contrast)} more than {other}, {where}: {means}"
+
+
+def _name_words(contrast: pd.Series) -> str:
+    return ALL_RANDOM if contrast["memories"] == ALL_RANDOM else f"random words ({contrast['memories']})"
 
 
 def _weigh_failures(curated: pd.Series) -> Iterator[dict[str, Any]]:
@@ -110,6 +121,17 @@ def _weigh_failures(curated: pd.Series) -> Iterator[dict[str, Any]]:
 
 def _find_rows(table: pd.DataFrame, **values: str) -> pd.DataFrame:
     return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
+
+
+def find_shuffled(sweep: SweepId, tables: Mapping[str, pd.DataFrame]) -> pd.Series | None:
+    """Return the contrast of a curated sweep with shuffled memories; None in a study without that control."""
+    if "control_contrasts" not in tables:
+        return None
+    own = _find_rows(
+        tables["control_contrasts"],
+        model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding, memories="shuffled",
+    )  # fmt: skip
+    return own.iloc[0] if len(own) else None
 
 
 def find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:

@@ -6,7 +6,7 @@ tables, figures, the report, the walk-through (a minute, with the model once mor
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memory_injections.config.study import Study
 from memory_injections.models.limits import (
@@ -21,7 +21,7 @@ from memory_injections.models.sizes import BYTES_PER_WEIGHT, GIB, ModelSize, cou
 from memory_injections.planning.machines import Machine, find_machine
 from memory_injections.planning.sizes import DataSize
 from memory_injections.sweeps.grid import Sweep, take_shard
-from memory_injections.terms import PROMPT_KINDS, Precision
+from memory_injections.terms import CURATED, PROMPT_KINDS, Precision
 
 # Every process of the workflow reads this module: it imports nothing that computes.
 
@@ -36,6 +36,10 @@ HEAD_TOKEN_SECONDS = 1e-6
 START_BYTES = 2 * GIB
 # Tokens that run through a model while its forms are compared.
 CHECKED_TOKENS = 1000
+# Sites of a prompt at which controls are computed: those that the folds choose for it, and the best one.
+CONTROL_SITES = 3
+# Texts that are compared with the controls, each in a pass of its own.
+CONTROL_TEXTS = 5
 # How often weight processing holds the weights: measured on a CPU, the file's pages among them.
 PROCESSING = {"cpu": 3.5, "cuda": PROCESSING_COPIES}
 # Tensors as large as a batch's log-probabilities that live at once while it is scored, or while heads are read.
@@ -72,6 +76,8 @@ def plan_study(
                 part = f", {shard} of {shards}" if shards > 1 else ""
                 own = take_shard(sweeps, shard, shards)
                 jobs[f"cells {of}{part}"] = estimate_cells(model, texts, own, study.precision, machine)
+            if study.has_controls:
+                jobs[f"controls {of}"] = estimate_controls(study, model, texts, machine)
     return jobs
 
 
@@ -136,6 +142,24 @@ def estimate_cells(
         working=model.lens_bytes + _measure_batch(model, positions, sweeps, precision, machine),
         seconds=CELL_SECONDS * n_cells,
     )
+
+
+def estimate_controls(study: Study, model: ModelSize, texts: DataSize, machine: Machine) -> Job:
+    """What the controls of a study cost over one data set.
+
+    Their sites are known only once the sweeps are: so many are assumed in each encoding, in the middle of its layers.
+    Raises `LayerError` for a layer that the model does not have.
+    """
+    assert study.controls
+    n_cells = study.controls.count_cells(CONTROL_SITES + len(study.controls.sites))
+    sweeps = [
+        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
+        for sweep in study.expand_grids(model.n_layers)
+        if sweep.memories == CURATED
+    ]
+    job = estimate_cells(model, texts, sweeps, study.precision, machine)
+    flop = CONTROL_TEXTS * texts.n_prompts * model.clean_pass(texts.tokens["obscure"] + texts.tokens["memory"])
+    return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
 
 
 def _count_cells_per_layer(sweeps: Sequence[Sweep]) -> float:

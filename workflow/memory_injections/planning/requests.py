@@ -14,6 +14,7 @@ from memory_injections.planning.costs import (
     estimate_activations,
     estimate_attribution,
     estimate_cells,
+    estimate_controls,
     estimate_lens,
 )
 from memory_injections.planning.machines import Machine, find_machine
@@ -64,6 +65,13 @@ class Requests:
             # The job ends as soon as it has started and says why, and others go on.
             return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
         return derive_request(estimate_cells(model, texts, sweeps, self.study.precision, self.machine))
+
+    def for_controls(self, model: ModelSize, texts: DataSize) -> Request:
+        """What the controls of a model on a data set ask for."""
+        try:
+            return derive_request(estimate_controls(self.study, model, texts, self.machine))
+        except LayerError:
+            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
 
 
 def choose_reference(gpu_mb: float) -> Machine:

@@ -20,7 +20,7 @@ class LayerStep(Section):
     step: Count
 
 
-def _check_list(value: Any) -> Any:
+def check_list(value: Any) -> Any:
     """Return a value of a grid; raise `ValueError` for an empty list, one with repeats, or numbers without end."""
     if isinstance(value, tuple):
         if not value:
@@ -41,7 +41,7 @@ class RelativeDoses(Section):
         description="the injected vector's length, as shares of the mean length of the residual stream at that layer",
     )
 
-    _check = field_validator("relative")(_check_list)
+    _check = field_validator("relative")(check_list)
 
 
 Magnitudes = Annotated[
@@ -67,7 +67,7 @@ class InjectionGrid(Section):
         "called `unembed_relative`, for instance",
     )
 
-    _check = field_validator("memories", "encodings", "layers", "magnitudes")(_check_list)
+    _check = field_validator("memories", "encodings", "layers", "magnitudes")(check_list)
 
     def list_kinds(self) -> list[tuple[str, str]]:
         """List every (memories, encoding) of the grid; with relative doses, the encoding's name says so."""

@@ -1,8 +1,9 @@
 """Running the sweeps of one model on one data set: known cells come from the store, the others are computed."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,31 @@ def describe_context(manifest: Mapping[str, Any], precision: str, device_type: s
     }
 
 
+def score_cells(
+    cells: pd.DataFrame,
+    tokenise: Callable[[Sequence[str]], Mapping[str, Prompt]],
+    computer: CellComputer,
+    store: CellStore,
+    progress: tqdm,
+) -> tuple[pd.DataFrame, int]:
+    """Return the scores of each distinct cell by `KEY`, from the store or computed and stored, and how many are new.
+
+    `tokenise` gives the prompts with some keys. If cells have positions (columns start and stop), their `KEY` must tell
+    them apart.
+    """
+    wanted = cells[[*KEY, *cells.columns.intersection(["start", "stop"])]].drop_duplicates(KEY)
+    known = wanted[KEY].merge(store.known(set(wanted["prompt"])), on=KEY)
+    found = wanted[KEY].merge(known[KEY], on=KEY, how="left", indicator=True)["_merge"] == "both"
+    missing = wanted[~found.to_numpy()]
+    progress.update(len(cells) - len(missing))
+    computed = []
+    for scored in computer.compute(missing, tokenise(missing["prompt"].unique())) if len(missing) else []:
+        store.add(scored)
+        computed.append(scored)
+        progress.update(len(scored))
+    return pd.concat([known, *computed])[[*KEY, *SCORES]], len(missing)
+
+
 @dataclass
 class Experiment:
     """All sweeps of one model over one data set."""
@@ -64,7 +90,11 @@ class Experiment:
                 p_explicit = self.cache.rows("explicit.p_answer", start, start + len(pairs)).numpy()
                 start += len(pairs)
                 cells = plan_cells(pairs, self.sweeps, self.words, self.seed)
-                scores = self._score_cells(cells, pairs, computer, store, progress)
+                scores, n_computed = score_cells(
+                    cells, partial(self._tokenise_prompts, cells, pairs), computer, store, progress
+                )
+                self.n_computed += n_computed
+                self.n_known += len(scores) - n_computed
                 cells = cells.merge(scores, on=KEY, how="left", validate="many_to_one")
                 cells["p_explicit"] = cells["prompt_id"].map(pd.Series(p_explicit, index=pairs["prompt_id"]))
                 cells = cells.assign(model=self.model, dataset=self.dataset)
@@ -72,27 +102,9 @@ class Experiment:
                 yield cells
         logger.info("%d cells: %d known, %d computed", self.n_known + self.n_computed, self.n_known, self.n_computed)
 
-    def _score_cells(
-        self, cells: pd.DataFrame, pairs: pd.DataFrame, computer: CellComputer, store: CellStore, progress: tqdm
-    ) -> pd.DataFrame:
-        """Return the scores of each distinct cell by `KEY`: from the store, or computed and stored."""
-        wanted = cells[KEY].drop_duplicates()
-        known = wanted.merge(store.known(set(wanted["prompt"])), on=KEY)
-        found = wanted.merge(known[KEY], on=KEY, how="left", indicator=True)["_merge"] == "both"
-        missing = wanted[~found.to_numpy()]
-        self.n_known += len(known)
-        progress.update(len(cells) - len(missing))
-        computed = []
-        for scored in computer.compute(missing, self._tokenise_prompts(missing, cells, pairs)) if len(missing) else []:
-            store.add(scored)
-            computed.append(scored)
-            self.n_computed += len(scored)
-            progress.update(len(scored))
-        return pd.concat([known, *computed])[[*KEY, *SCORES]]
-
-    def _tokenise_prompts(self, missing: pd.DataFrame, cells: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, Prompt]:
-        """Tokenise each obscure prompt that has cells to compute, with its answer; return it by its key."""
-        ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[missing["prompt"].unique()]
+    def _tokenise_prompts(self, cells: pd.DataFrame, pairs: pd.DataFrame, keys: Sequence[str]) -> dict[str, Prompt]:
+        """Tokenise the obscure prompts with some keys, with their answers; return them by their keys."""
+        ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[keys]
         rows = pairs.set_index("prompt_id").loc[ids.to_numpy()]
         texts = zip(ids.index, rows["obscure_prompt"], rows["answer"], strict=True)
         return {key: Prompt.tokenise(self.tokenizer, text, answer) for key, text, answer in texts}

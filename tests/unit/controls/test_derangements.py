@@ -1,0 +1,43 @@
+"""Memories are exchanged between prompts so that none keeps its own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from memory_injections.controls.derangements import derange_memories
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_prompt_keeps_a_memory_with_its_own_text(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    memories = pd.Series(rng.choice([*"abcdefgh", " a"], size=40), index=rng.permutation(40))
+    relations = pd.Series(np.repeat(["r", "s"], 20), index=rng.permutation(40))
+    for groups in (None, relations):
+        taken = derange_memories(memories, groups, seed)
+        assert list(taken.index) == list(memories.index)
+        assert not (taken.str.strip() == memories.str.strip()).any()
+    same = relations.loc[memories.index]
+    for relation in ("r", "s"):  # a derangement: every memory is taken once, and stays in its relation
+        own = same == relation
+        assert sorted(taken[own]) == sorted(memories[own])
+
+
+def test_half_of_the_prompts_may_share_a_memory_but_not_more() -> None:
+    half = pd.Series(["a", "a", "b", "c"])
+    assert sorted(derange_memories(half, None, 0)[:2]) == ["b", "c"]
+    assert derange_memories(pd.Series(["a", "a", "a", "c"]), None, 0).isna().all()
+    assert derange_memories(pd.Series(["a"]), None, 0).isna().all()
+
+
+def test_a_relation_without_a_derangement_takes_memories_from_others() -> None:
+    memories = pd.Series(["a", "a", "b", "c", "d", "e"])
+    relations = pd.Series(["r", "r", "s", "s", "s", "s"])
+    taken = derange_memories(memories, relations, 0)
+    assert set(taken[:2]) <= {"b", "c", "d", "e"}
+    assert sorted(taken[2:]) == ["b", "c", "d", "e"]
+
+
+def test_draws_differ_by_their_seed_only() -> None:
+    memories = pd.Series([f"m{number}" for number in range(30)])
+    first, again, other = (derange_memories(memories, None, seed) for seed in (0, 0, 1))
+    pd.testing.assert_series_equal(first, again)
+    assert (first != other).sum() > 20

@@ -1,0 +1,124 @@
+"""Running the controls of one model on one data set: their cells, and the texts that they are compared with."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+import pyarrow as pa
+import torch
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from memory_injections.controls.plan import PlannedPrompts
+from memory_injections.errors import StudyError
+from memory_injections.injection.cell_computer import Batches, CellComputer
+from memory_injections.injection.engine import InjectionEngine
+from memory_injections.models.limits import CELL_PADDING
+from memory_injections.models.scoring import score_answers
+from memory_injections.models.tokenisation import Prompt, batch_by_length, pad
+from memory_injections.sweeps.cells import KEY, SCORES
+from memory_injections.sweeps.running import score_cells
+from memory_injections.sweeps.store import CellStore
+
+# How many cells are looked up, computed and written together. This bounds the memory of a job.
+CELLS_AT_ONCE = 20_000
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        *((name, _TEXT) for name in ("model", "dataset", "encoding", "part", "control", "positions")),
+        ("draw", pa.int16()),
+        ("prompt_id", pa.int32()),
+        ("layer", pa.int16()),
+        ("magnitude", pa.float64()),
+        *SCORES.items(),
+    ]
+)
+logger = logging.getLogger(__name__)
+
+
+def run_controls(
+    cells: pd.DataFrame, planned: PlannedPrompts, computer: CellComputer, store: CellStore
+) -> Iterator[pd.DataFrame]:
+    """Yield all cells of a plan with their scores, some prompts at a time; known ones are not computed again."""
+    names = dict(cells[["prompt", "prompt_id"]].drop_duplicates("prompt").itertuples(index=False))
+    n_computed = 0
+
+    def find_prompts(keys: Sequence[str]) -> Mapping[str, Prompt]:
+        return {key: planned.prompts[names[key]] for key in keys}
+
+    numbers = cells.groupby("prompt_id", sort=True).ngroup()
+    at_once = max(1, CELLS_AT_ONCE * (int(numbers.max()) + 1) // len(cells))
+    with tqdm(total=len(cells), desc="controls", unit="cell") as progress:
+        for _, part in cells.groupby(numbers // at_once):
+            scores, n_new = score_cells(part, find_prompts, computer, store, progress)
+            n_computed += n_new
+            yield part.merge(scores, on=KEY, how="left", validate="many_to_one")
+    logger.info("%d cells of controls, %d computed", len(cells), n_computed)
+
+
+def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
+    """List the texts that controls are compared with: prompt_id, text (its name), prompt and answer.
+
+    - obscure, explicit: the prompts themselves
+    - in_context: the memory as a sentence of its own in front of the obscure prompt
+    - in_context_description: the same, where the sentence says of what the obscure prompt describes that it is the
+      memory
+    - first_hop: what the description stands for; the answer is the memory
+
+    The last two exist where the description is found.
+    """
+    rows = []
+    for pair in planned.pairs.to_dict("records"):
+        name, memory, obscure = pair["prompt_id"], pair["memory"].strip(), pair["obscure_prompt"]
+        texts = {"obscure": obscure, "explicit": pair["explicit_prompt"], "in_context": f"{memory}. {obscure}"}
+        description = planned.descriptions[name]
+        if description is not None:
+            texts["in_context_description"] = f"{description.opening} is {memory}. {obscure}"
+            rows.append((name, "first_hop", f"{description.opening} is", memory))
+        rows += [(name, text, prompt, pair["answer"]) for text, prompt in texts.items()]
+    return pd.DataFrame(rows, columns=["prompt_id", "text", "prompt", "answer"])
+
+
+def score_texts(
+    texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase, n_ctx: int | None
+) -> pd.DataFrame:
+    """Return the probability, log-probability (nats) and rank of each text's answer: prompt_id, text, p, logp, rank.
+
+    Texts that do not split from their answers into tokens, or are longer than the model's context, are left out.
+    """
+    prompts = {}
+    for index, text in texts.iterrows():
+        try:
+            prompt = Prompt.tokenise(tokenizer, text["prompt"], text["answer"])
+        except StudyError as error:
+            logger.warning("left out %s of prompt pair %d: %s", text["text"], text["prompt_id"], error)
+            continue
+        if n_ctx is None or len(prompt.tokens) <= n_ctx:
+            prompts[index] = prompt
+        else:
+            logger.warning("left out %s of prompt pair %d: too long", text["text"], text["prompt_id"])
+    scores = score_prompts(list(prompts.values()), engine)
+    return texts.loc[list(prompts), ["prompt_id", "text"]].assign(**scores).reset_index(drop=True)
+
+
+def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping[str, torch.Tensor]:
+    """Return p, logp (nats) and rank of each prompt's answer, without an injection, each [prompt]."""
+    batches, multiple_of = Batches(engine.device), CELL_PADDING[engine.device.type]
+    lengths = [len(prompt.tokens) for prompt in prompts]
+    scores: dict[str, torch.Tensor] = {}
+    waiting = list(range(len(prompts)))
+    while waiting:
+        (chosen, *_) = batch_by_length([lengths[index] for index in waiting], batches.max_tokens, multiple_of)
+        batch = [waiting[index] for index in chosen]
+
+        def score(batch: Sequence[int] = tuple(batch)) -> Mapping[str, torch.Tensor]:
+            tokens, sizes = pad([prompts[index].tokens for index in batch], engine.device, multiple_of)
+            answers = torch.tensor([prompts[index].answer for index in batch], device=engine.device)
+            return score_answers(engine.clean(tokens, sizes, []).logits.log_softmax(dim=1), answers)
+
+        found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
+        if found is not None:
+            waiting = [index for index in waiting if index not in set(batch)]
+            for name, values in found.items():
+                scores.setdefault(name, values.new_empty(len(prompts), device="cpu"))[batch] = values.cpu()
+    return scores

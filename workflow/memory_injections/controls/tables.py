@@ -1,0 +1,219 @@
+"""Tables of controls: how much more the memory does than what stands in for it, and where, and at which dose."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from memory_injections.analysis.averages import LEAST_LOGP, measure_effect
+from memory_injections.analysis.clusters import align_clusters, cluster_prompts
+from memory_injections.analysis.effects import estimate_mean
+from memory_injections.analysis.verdicts import adjust_p_values
+from memory_injections.controls.kinds import CONTROLS, SHUFFLED, TEXT_CONTROLS
+from memory_injections.controls.plan import AT_DOSES, AT_POSITIONS, AT_SITES
+from memory_injections.controls.sites import CHOSEN, SITE
+from memory_injections.terms import CURATED
+
+ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "n_effective"]
+ID = ["model", "dataset", "encoding"]
+TABLES = {
+    "controls": [
+        *ID, *SITE, "site", "control", "effect", "contrast", "low", "high", "p", "p_holm", "detectable", "n",
+        "n_clusters", "n_effective", "clusters", "curated_effect", "explicit_gap", "in_context_gap",
+        "recovery_explicit", "recovery_in_context",
+    ],
+    "control_contrasts": [*ID, "memories", *ESTIMATE, "p_holm", *SITE, "chosen_by", "curated_effect", "control_effect"],
+    "positions": [*ID, *SITE, "positions", "control", *ESTIMATE],
+    "doses": [*ID, "layer", "dose", "control", *ESTIMATE],
+    "both_hops": [
+        *ID, *SITE, "site", "control", "known_rank", "n_prompts", "n_described", "n_first_hop", "n_second_hop",
+        "n_both", "n_missed", "n_rescued", "n_hit", "n_broken",
+    ],
+}  # fmt: skip
+# The row of positions and doses that has the difference of the other two.
+DIFFERENCE = "curated minus shuffled"
+
+
+@dataclass(frozen=True)
+class ControlResults:
+    """What the controls of a model on a data set gave: their cells, their sites, the texts' scores, and the pairs."""
+
+    cells: pd.DataFrame
+    sites: pd.DataFrame
+    texts: pd.DataFrame
+    pairs: pd.DataFrame
+    kinds: Sequence[str]
+    seed: int
+
+    @property
+    def name(self) -> dict[str, str]:
+        """The model and the data set, as columns."""
+        return {name: str(self.sites[name].iloc[0]) for name in ("model", "dataset")}
+
+    def measure(self, part: str, by: Sequence[str]) -> pd.Series:
+        """Return the effect of each control on each prompt, in nats, averaged over its draws: by columns and prompt."""
+        cells = self.cells[self.cells["part"] == part]
+        return measure_effect(cells).groupby([cells[name] for name in (*by, "prompt_id")]).mean()
+
+    def measure_texts(self) -> pd.DataFrame:
+        """Return how much more probable the answer is after each text than after the obscure prompt, in nats."""
+        logp = self.texts.pivot(index="prompt_id", columns="text", values="logp").astype("float64")
+        logp = logp.drop(columns="first_hop", errors="ignore").clip(lower=LEAST_LOGP)
+        return logp.sub(logp["obscure"], axis=0)
+
+    def estimate(self, effects: pd.Series) -> dict[str, float]:
+        """Estimate the mean of effects, which are by prompt_id."""
+        groups = align_clusters(cluster_prompts(self.pairs), effects.index)
+        return estimate_mean(effects.to_numpy(), pd.factorize(groups)[0], self.seed).columns
+
+    def list_named_sites(self) -> pd.DataFrame:
+        """List the sites with a name: encoding, layer, magnitude, name."""
+        return self.sites.loc[self.sites["name"] != "", ["encoding", *SITE, "name"]].drop_duplicates(ignore_index=True)
+
+
+def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
+    """Yield a row for each named site and control: its mean effect, and the contrast of curated memories with it.
+
+    The contrast of a prompt is the effect of its own memory minus the mean over the control's draws. explicit_gap and
+    in_context_gap are how much more probable the answer is after the explicit prompt, and with the memory as text in
+    front; recovery_*: the share of the gap that the curated memories close, where there is one.
+    """
+    effects, texts = results.measure(AT_SITES, ["encoding", *SITE, "control"]), results.measure_texts()
+    clusters = cluster_prompts(results.pairs).name
+    gaps = {name: texts[text].mean() for name, text in (("explicit", "explicit"), ("in_context", "in_context"))}
+    for site in results.list_named_sites().to_dict("records"):
+        here = effects.loc[site["encoding"], site["layer"], site["magnitude"]].unstack("control")
+        here = here.join(texts[texts.columns.intersection(TEXT_CONTROLS)])
+        curated, rows = here[CURATED], []
+        for control in (kind for kind in CONTROLS if kind in results.kinds and kind in here):
+            differences = (curated - here[control]).dropna()
+            estimate = results.estimate(differences)
+            row = {"control": control, **estimate, "contrast": estimate["effect"], "n": estimate["n_prompts"]}
+            rows.append({**row, "effect": here.loc[differences.index, control].mean()})
+        shared = {
+            **{name: site[name] for name in ("encoding", *SITE)},
+            "site": site["name"],
+            "clusters": clusters,
+            "curated_effect": curated.mean(),
+            **{f"{name}_gap": gap for name, gap in gaps.items()},
+            **{f"recovery_{name}": curated.mean() / gap if gap > 0 else np.nan for name, gap in gaps.items()},
+        }
+        yield from ({**shared, **row} for row in _adjust(rows))
+
+
+def contrast_at_chosen_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
+    """Yield a row for each encoding and control: its contrast at the sites that other clusters choose for each prompt.
+
+    A site counts for a prompt as often as the divisions into folds choose it. layer, magnitude and chosen_by: the site
+    chosen most often, and how often; curated_effect and control_effect: the means of both.
+    """
+    effects, texts = results.measure(AT_SITES, ["control", "encoding", *SITE]), results.measure_texts()
+    chosen = results.sites[results.sites["weight"] > 0].set_index(["encoding", *SITE, "prompt_id"])["weight"]
+    for encoding, weights in chosen.groupby("encoding"):
+        n_prompts = weights.index.get_level_values("prompt_id").nunique()
+        shares = weights.groupby(SITE).sum() / n_prompts
+        means = {
+            control: (own.droplevel("control") * weights).dropna().groupby("prompt_id").sum()
+            for control, own in effects.groupby("control")
+        } | {text: texts[text].dropna() for text in TEXT_CONTROLS if text in texts}
+        rows = []
+        for control in (kind for kind in CONTROLS if kind in results.kinds and kind in means):
+            both = pd.concat({"curated": means[CURATED], "control": means[control]}, axis=1, join="inner")
+            row = {"memories": control, **results.estimate(both["curated"] - both["control"])}
+            rows.append({**row, **{f"{name}_effect": both[name].mean() for name in both}})
+        site = {**dict(zip(SITE, shares.idxmax(), strict=True)), "chosen_by": shares.max()}
+        yield from ({"encoding": encoding, **site, **row} for row in _adjust(rows))
+
+
+def _adjust(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Add the p-values adjusted for all controls of a site."""
+    for row, p in zip(rows, adjust_p_values([row["p"] for row in rows]), strict=True):
+        yield {**row, "p_holm": p}
+
+
+def compare_positions(results: ControlResults) -> Iterator[dict[str, Any]]:
+    """Yield the effects of curated and shuffled memories and their difference at each choice of positions.
+
+    The site is the one that is chosen most often.
+    """
+    sites = results.list_named_sites()
+    for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
+        place = {name: site[name] for name in ("encoding", *SITE)}
+        cells = results.cells[(results.cells[list(place)] == pd.Series(place)).all(axis=1)]
+        own = ControlResults(**{**vars(results), "cells": cells})
+        for part in (AT_SITES, AT_POSITIONS):
+            for positions, effects in own.measure(part, ["positions", "control"]).groupby("positions", sort=False):
+                yield from ({**place, "positions": positions, **row} for row in _compare_with_shuffled(own, effects))
+
+
+def compare_doses(results: ControlResults) -> Iterator[dict[str, Any]]:
+    """Yield the effects of curated and shuffled memories and their difference at each relative dose."""
+    by = ["encoding", "layer", "magnitude"]
+    for (encoding, layer, dose), effects in results.measure(AT_DOSES, [*by, "control"]).groupby(by):
+        for row in _compare_with_shuffled(results, effects):
+            yield {"encoding": encoding, "layer": layer, "dose": dose, **row}
+
+
+def _compare_with_shuffled(results: ControlResults, effects: pd.Series) -> Iterator[dict[str, Any]]:
+    table = effects.groupby(["control", "prompt_id"]).mean().unstack("control")
+    if SHUFFLED in table:
+        table[DIFFERENCE] = table[CURATED] - table[SHUFFLED]
+    for control in (name for name in (CURATED, SHUFFLED, DIFFERENCE) if name in table):
+        yield {"control": control, **results.estimate(table[control].dropna())}
+
+
+def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Yield rescued and broken answers of the prompts both of whose hops the model knows, for each control.
+
+    It knows the first hop if the memory's rank behind "{description} is" is below known_rank, and the second if the
+    answer's rank behind the explicit prompt is. Of those n_both prompts, n_missed have another answer behind the
+    obscure prompt, n_rescued of which have the right one after the injection, and n_broken of the n_hit others lose it;
+    both are means over the control's draws. The site is the one that is chosen most often.
+    """
+    ranks = results.texts.pivot(index="prompt_id", columns="text", values="rank")
+    ranks = ranks.reindex(columns=[*{*ranks.columns, "first_hop"}])
+    sites, cells = results.list_named_sites(), results.cells[results.cells["part"] == AT_SITES]
+    for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
+        place = {name: site[name] for name in ("encoding", *SITE)}
+        here = cells[(cells[list(place)] == pd.Series(place)).all(axis=1)]
+        after = {control: own.set_index("prompt_id")["rank_injected"] for control, own in here.groupby("control")}
+        after |= {text: ranks[text].dropna() for text in TEXT_CONTROLS if text in ranks}
+        for control in (CURATED, *(kind for kind in CONTROLS if kind in results.kinds and kind in after)):
+            for known_rank in known_ranks:
+                counts = _count_hops(ranks.loc[after[control].index.unique()], after[control], known_rank)
+                yield {**place, "site": site["name"], "control": control, "known_rank": known_rank, **counts}
+
+
+def _count_hops(before: pd.DataFrame, after: pd.Series, known_rank: int) -> dict[str, float]:
+    first, second, hit = (before[text] < known_rank for text in ("first_hop", "explicit", "obscure"))
+    both = first & second
+    share = (after < known_rank).groupby("prompt_id").mean()
+    return {
+        "n_prompts": len(before),
+        "n_described": int(before["first_hop"].notna().sum()),
+        "n_first_hop": int(first.sum()),
+        "n_second_hop": int(second.sum()),
+        "n_both": int(both.sum()),
+        "n_missed": int((both & ~hit).sum()),
+        "n_rescued": float(share[both & ~hit].sum()),
+        "n_hit": int((both & hit).sum()),
+        "n_broken": float((1 - share)[both & hit].sum()),
+    }
+
+
+def tabulate_controls(every: Sequence[ControlResults], known_ranks: Sequence[int]) -> dict[str, pd.DataFrame]:
+    """Return the tables of controls of a study, those of `TABLES`."""
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for results in every:
+        found = {
+            "controls": contrast_at_sites(results),
+            "control_contrasts": contrast_at_chosen_sites(results),
+            "positions": compare_positions(results),
+            "doses": compare_doses(results),
+            "both_hops": count_both_hops(results, known_ranks),
+        }
+        for name, own in found.items():
+            rows[name] += [{**results.name, **row} for row in own]
+    return {name: pd.DataFrame(rows[name]).reindex(columns=columns) for name, columns in TABLES.items()}

@@ -1,0 +1,99 @@
+# Controls of the injections: other vectors, other positions, other doses, at the sites that the evidence chooses.
+
+
+rule control_cells:
+    input:
+        checkpoint=ancient(rules.model.output.checkpoint),
+        manifest=rules.model.output.manifest,
+        lens=rules.lens.output.lens,
+        pairs=rules.pairs.output[0],
+        activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
+        words=rules.words.output if STUDY.list_random_memories() else [],
+        curated=lambda wildcards: [
+            locate_cells(sweep)
+            for sweep in STUDY.list_sweeps()
+            if (sweep.model, sweep.dataset) == (wildcards.model, wildcards.dataset)
+            and sweep.memories == CURATED
+        ],
+    output:
+        cells=f"{RESULTS}/controls/{{model}}/{{dataset}}/cells.parquet",
+        sites=f"{RESULTS}/controls/{{model}}/{{dataset}}/sites.parquet",
+        texts=f"{RESULTS}/controls/{{model}}/{{dataset}}/texts.parquet",
+    log:
+        f"{LOGS}/controls/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/controls/{{model}}/{{dataset}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    threads: share_cores()
+    resources:
+        **FOR_CONTROLS,
+    params:
+        code=digest_code("control_cells"),
+        model="{model}",
+        dataset="{dataset}",
+        controls=STUDY.controls.model_dump(),
+        word_kinds=STUDY.list_random_memories(),
+        paper={"sites": PAPER["sites"]},
+        seed=STUDY.seed,
+        precision=STUDY.precision,
+        store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",
+    script:
+        "../scripts/control_cells.py"
+
+
+rule controls:
+    input:
+        **{
+            part: expand(
+                rules.control_cells.output[part],
+                model=STUDY.models,
+                dataset=STUDY.datasets,
+            )
+            for part in ("cells", "sites", "texts")
+        },
+        pairs=list_pairs,
+    output:
+        report(
+            f"{RESULTS}/tables/controls.csv",
+            category="Tables",
+            labels={"table": "controls"},
+            caption="../report/controls.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/control_contrasts.csv",
+            category="Tables",
+            labels={"table": "controls, at sites chosen on other prompts"},
+            caption="../report/control_contrasts.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/both_hops.csv",
+            category="Tables",
+            labels={"table": "failures with both hops known"},
+            caption="../report/both_hops.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/positions.csv",
+            category="Tables",
+            labels={"table": "positions"},
+            caption="../report/positions.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/doses.csv",
+            category="Tables",
+            labels={"table": "doses"},
+            caption="../report/doses.rst",
+        ),
+    log:
+        f"{LOGS}/tables/controls.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/controls.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("controls"),
+        kinds=STUDY.controls.kinds,
+        known_ranks=STUDY.controls.known_ranks,
+        seed=STUDY.seed,
+    script:
+        "../scripts/controls.py"
