@@ -29,11 +29,15 @@ class Checkout:
         self._contents: dict[Path, bytes | None] = {}
         self._times: dict[Path, int] = {}
 
-    def snakemake(self, *arguments: str) -> str:
-        """Run Snakemake on the study, assert that it succeeds, and return its output."""
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake on the study, and return how it ended."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
         command = [str(self.python), "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"]
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+
+    def snakemake(self, *arguments: str) -> str:
+        """Run Snakemake on the study, assert that it succeeds, and return its output."""
+        done = self.call(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 

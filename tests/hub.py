@@ -142,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_bytes(self, body: bytes, headers: dict[str, str] | None = None) -> None:
         """Send a file, or the rest of it if the client resumes a download."""
-        headers = {"ETag": f'"{hashlib.sha1(body).hexdigest()}"', "Accept-Ranges": "bytes"} | (headers or {})
+        headers = {"ETag": f'"{_name_blob(body)}"', "Accept-Ranges": "bytes"} | (headers or {})
         if start := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             first = int(start[1])
             content_range = f"bytes {first}-{len(body) - 1}/{len(body)}"
@@ -164,11 +164,16 @@ class Handler(BaseHTTPRequestHandler):
         """Suppress the log."""
 
 
+def _name_blob(body: bytes) -> str:
+    """The name that git gives a file's contents."""
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+
+
 def _entry(path: Path, folder: Path) -> dict[str, Any]:
     """A file in the listing of a repository; weights are large files."""
     body = path.read_bytes()
     entry: dict[str, Any] = {"type": "file", "path": path.relative_to(folder).as_posix(), "size": len(body)}
-    entry["oid"] = hashlib.sha1(body).hexdigest()
+    entry["oid"] = _name_blob(body)
     if path.suffix in (".safetensors", ".bin"):
         entry["lfs"] = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 134}
     return entry

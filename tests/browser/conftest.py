@@ -1,18 +1,13 @@
 """A page of the explorer, and a tab of a headless browser."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from explorer_tables import tables_in
+from headless import browser, page
 from memory_injections.pages import explorer
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+__all__ = ["browser", "page"]
 
 
 @pytest.fixture(scope="module")
@@ -21,38 +16,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    """Headless Chromium, driven by Playwright; if REQUIRE_CHROMIUM is set, the tests fail without it."""
-    missing = pytest.fail if os.environ.get("REQUIRE_CHROMIUM") else pytest.skip
-    try:
-        import playwright.sync_api as api
-    except ModuleNotFoundError:
-        missing("playwright is not installed")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        missing("no Chromium on this machine")
-    with api.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def address(tables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("page") / "explorer.html"
     path.write_text(explorer.render_explorer(**tables), encoding="utf-8")
     return path.as_uri()
-
-
-@pytest.fixture
-def page(browser: "Browser") -> Iterator["Page"]:
-    """A tab that must report no errors and request only the page's own file."""
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
-    page.set_default_timeout(5000)
-    problems: list[str] = []
-    page.on("console", lambda message: problems.append(message.text))
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: None if request.url.startswith("file:") else problems.append(request.url))
-    yield page
-    page.close()
-    assert not problems

@@ -1,13 +1,18 @@
 """Any error in a study ends it with one sentence, and no output is left half-written."""
 
+import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import PAIRS, Run, tiny_study
+import yaml
+from conftest import PAIRS, ROOT, WORDS, Run, tiny_study
+from hostile import nearly_valid_configs
+from hypothesis import HealthCheck, Phase, given, settings
 
 
 def write_pairs(folder: Path, change: Any) -> str:
@@ -124,3 +129,36 @@ def test_nothing_is_computed_with_a_model_that_is_refused(
     assert "Traceback" not in done.stderr
     made = {path.name for path in (tmp_path / "results").rglob("*") if path.suffix in (".safetensors", ".parquet")}
     assert made <= {"model.safetensors"}
+
+
+@settings(
+    deadline=None, max_examples=5, derandomize=True, database=None, phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(config=nearly_valid_configs())
+def test_a_dry_run_plans_or_says_one_sentence(
+    config: dict[str, Any], tmp_path: Path, tiny_models: dict[str, Path], snakemake: Run
+) -> None:
+    for name, source in {"pairs.csv": PAIRS, "words.csv": WORDS}.items():
+        shutil.copy(source, tmp_path / name)
+    shutil.copytree(tiny_models["llama"], tmp_path / "folder", dirs_exist_ok=True)
+    done = snakemake(tmp_path, config, "--dry-run")
+    # A dry run reports errors on standard output.
+    lines = (done.stderr + done.stdout).splitlines()
+    if done.returncode == 0:
+        assert any(line.startswith("This was a dry-run") for line in lines)
+    else:
+        said = [line for line in lines if line and not line.startswith(("Using workflow", "  File "))]
+        assert len(said) == 2, said
+        assert said[0].startswith("WorkflowError in file")
+
+
+def test_a_key_given_twice(tmp_path: Path, tiny_models: dict[str, Path], python: Path) -> None:
+    text = yaml.safe_dump(tiny_study(tiny_models["llama"])) + "seed: 1\nseed: 2\n"
+    (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+    command = [str(python), "-m", "snakemake", "--snakefile", str(ROOT / "workflow/Snakefile"), "--dry-run"]
+    done = subprocess.run(
+        [*command, "--configfile", "study.yaml"], cwd=tmp_path, text=True, capture_output=True, env=os.environ
+    )
+    assert done.returncode != 0
+    assert "study.yaml gives the key 'seed' (line " in done.stderr + done.stdout

@@ -16,6 +16,8 @@ from memory_injections.controls.kinds import CONTROLS
 from memory_injections.sweeps.cell_plan import draw_word
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
+CAUSES = {"patching", "patching_agreement", "direct_effects", "logit_lens", "side_effects"}
+
 
 def test_second_run_does_nothing(finished: Checkout) -> None:
     assert "Nothing to be done" in finished.snakemake()
@@ -58,6 +60,7 @@ def test_tables(finished: Checkout) -> None:
     assert set(tables) == {
         "table1", "table2", "table3", "evidence", "contrasts", "last_hops", "sites", "explicit_prompts", "claims",
         "headline", "headline_prompts", "scorecard", "controls", "control_contrasts", "positions", "doses", "both_hops",
+        *CAUSES,
     }  # fmt: skip
     assert set(tables["contrasts"]["memories"]) == {"nouns"}
     assert len(tables["evidence"]) == 2 * 4
@@ -99,10 +102,29 @@ def test_controls(finished: Checkout) -> None:
     assert "more than other prompts' memories" in helps["evidence"].iloc[0]
 
 
+def test_tables_of_causes(finished: Checkout) -> None:
+    tables = {name: pd.read_csv(finished.folder / f"results/tiny/tables/{name}.csv") for name in CAUSES}
+    assert len(tables["patching"]) == 2 * 3 * 4
+    assert set(tables["patching_agreement"]["source"]) == {"own", "other"}
+    parts = tables["direct_effects"]
+    assert set(parts["encoding"]) == {"unembed", "layer"}
+    np.testing.assert_allclose(parts["direct"] + parts["indirect"], parts["effect"], atol=1e-6)
+    site = parts.query("dataset == 'mine' and encoding == 'unembed'").iloc[0]
+    cells = pd.read_parquet(finished.folder / "results/tiny/injections/llama/mine/curated.unembed.parquet")
+    here = cells[(cells["layer"] == site["layer"]) & (cells["magnitude"] == site["magnitude"])]
+    assert site["effect"] == pytest.approx((here["logp_injected"] - here["logp_obscure"]).mean(), abs=1e-5)
+    blocks = tables["logit_lens"]
+    assert (blocks.groupby(["dataset", "encoding"])["block"].max() == 2).all()
+    effects = tables["side_effects"].query("dataset == 'mine' and encoding == 'unembed'")
+    assert list(effects.groupby("memories").size()) == [4, 4, 4]
+    assert (effects["perplexity_clean"] > 1).all()
+
+
 def test_figures_show_something(finished: Checkout) -> None:
     pngs = sorted((finished.folder / "results/tiny/figures").glob("*.png"))
     kinds = {path.name.split(".")[0] for path in pngs}
-    assert kinds == {"attribution", "change", "comparison", "controls", "distribution", "doses", "effect"}
+    of_study = {"controls", "doses", "patching", "direct_effects", "logit_lens", "frontier"}
+    assert kinds == {"attribution", "change", "comparison", "distribution", "effect", *of_study}
     kinds_of_injection = ["curated.layer", "curated.unembed", "nouns.unembed", "verbs.embed"]
     assert {path.stem for path in pngs} == {
         f"{figure}.llama.{dataset}{of}"
@@ -115,7 +137,7 @@ def test_figures_show_something(finished: Checkout) -> None:
             "effect": [f".{kind}" for kind in kinds_of_injection],
         }.items()
         for of in subjects
-    } | {"controls.study", "doses.study"}
+    } | {f"{figure}.study" for figure in of_study}
     for path in pngs:
         assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
         assert matplotlib.image.imread(path)[..., :3].std() > 0.05
@@ -124,14 +146,15 @@ def test_figures_show_something(finished: Checkout) -> None:
 def test_report_stands_alone(finished: Checkout) -> None:
     page = (finished.folder / "results/tiny/report.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == len(list((finished.folder / "results/tiny/figures").glob("*.png")))
-    assert not re.findall(r"(?:src|href)=\"(?!data:|#|https://arxiv\.org)", page)
+    beside = r"(?:tables|figures)/|explorer\.html|walkthrough\.html"  # files of the same study
+    assert not re.findall(rf"(?:src|href)=\"(?!data:|#|https://arxiv\.org|{beside})", page)
     manifest = json.loads((finished.folder / "results/shared/models/llama/manifest.json").read_text())
     assert manifest["files"]["model.safetensors"] in page
     assert "attribution in float32, injections in float32" in page
     headings = re.findall(r'<h2 id="\w+">([^<]+)</h2>', page)
     assert headings == [
         "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites",
-        "Controls", "Scorecard", "Caveats",
+        "Controls", "Causes", "Side effects", "Scorecard", "Caveats",
         "How it was made",
     ]  # fmt: skip
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# What the names of temporary files and folders end in; they begin with a dot.
+ENDING = ".tmp"
 
 
 @contextmanager
@@ -21,7 +25,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     The new file is synced to disk before it replaces the old one: a power loss leaves one of the two, never a part.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{ENDING}")
     try:
         yield temporary
         _sync(temporary)
@@ -43,7 +47,7 @@ def _sync(path: Path) -> None:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` when the block succeeds and is removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=ENDING, dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -52,6 +56,15 @@ def replace_folder(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders below a folder that killed processes have left."""
+    for leftover in folder.rglob(f".*{ENDING}"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def write_text(text: str, path: Path) -> None:

@@ -1,5 +1,7 @@
 """Errors that the user can correct. The message of each is one sentence that says what, where and what to do."""
 
+from pathlib import Path
+
 
 def make_printable(text: str, keep: str = "") -> str:
     """Return a text that a terminal only shows: what does not print, or steers a terminal, becomes an escape.
@@ -46,6 +48,25 @@ class TooManyShardsError(StudyError):
     def __init__(self, shards: int, n_layers: int) -> None:
         super().__init__(f"{shards} jobs cannot share out {n_layers} layers; use {n_layers} or less")
         self.shards, self.n_layers = shards, n_layers
+
+
+class ChangedFileError(StudyError):
+    """A file that is no longer what the study knows it as."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"file {path} changed while the study ran; leave it alone and run the same command again, "
+            "which reads it anew"
+        )
+        self.path = path
+
+
+class DamagedFileError(StudyError):
+    """A file whose contents are not those that its job wrote."""
+
+    def __init__(self, path: Path, reason: str = "its contents are not those that its job wrote") -> None:
+        super().__init__(f"file {path} is damaged ({reason}); make it again")
+        self.path = path
 
 
 class UnknownWordsError(StudyError):

@@ -9,7 +9,8 @@ rule activations:
         check=ancient(rules.lens.output.check),
         pairs=rules.pairs.output[0],
     output:
-        "results/shared/activations/{model}/{dataset}.{bos}.safetensors",
+        activations="results/shared/activations/{model}/{dataset}.{bos}.safetensors",
+        seal=seal("results/shared/activations/{model}/{dataset}.{bos}.safetensors"),
     log:
         "logs/shared/activations/{model}/{dataset}.{bos}.log",
     cache: True

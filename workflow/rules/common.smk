@@ -10,6 +10,7 @@
 #   list_pairs(wildcards)         paths of the prompt pairs of all data sets
 #   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
 #   CONTROL_TABLES                the tables of controls by name, if there are any
+#   CAUSE_TABLES                  the tables of causes by name, if there are any
 #   TABLES_OF_SOURCE, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
 import re
 import sys
@@ -26,16 +27,39 @@ if BASE.is_dir():
     )
 
 import memory_injections
+from memory_injections.checksums import Ledger, list_set_aside, locate_checksum
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
 from memory_injections.errors import StudyError
 from memory_injections.jobs.checks import check_inputs, check_known_models
 from memory_injections.jobs.digest import digest_object, digest_script
+from memory_injections.jobs.results import clean_results, describe_contents
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from yaml import safe_load
+
+# What is known of the contents of files, so that only changed ones are read.
+SHARED = "results/shared"
+LEDGER = Ledger(Path(SHARED) / "ledger.json")
+
+
+def is_in_use():
+    """Whether Snakemake runs in this folder already."""
+    return any(Path(".snakemake/locks").glob("*"))
+
+
+def check_results(folders):
+    """Set results aside that are not what their jobs wrote, so that they are made again; a dry run names them only."""
+    is_dry = workflow.output_settings.dryrun
+    for file in clean_results(folders, LEDGER, is_in_use, is_dry):
+        logger.warning(
+            f"file {file} is not what its job wrote: "
+            + ("a run makes it again" if is_dry else "it is set aside and made again")
+        )
+
 
 try:
     # Snakemake has read these files, and of a key given twice it has taken the last.
@@ -43,9 +67,11 @@ try:
         read_config(Path(configfile))
     STUDY = parse_study(config, BASE.parent)
     check_inputs(STUDY)
+    if workflow.is_main_process:
+        check_results([Path(SHARED), Path("results") / STUDY.study])
     check_known_models(
         STUDY,
-        [Path(f"results/shared/models/{name}/manifest.json") for name in STUDY.models],
+        [Path(SHARED) / f"models/{name}/manifest.json" for name in STUDY.models],
     )
 except StudyError as error:
     raise WorkflowError(describe_error(error)) from None
@@ -75,6 +101,21 @@ with open(locate_source("../resources/paper.yaml"), encoding="utf-8") as file:
     PAPER = safe_load(file)
 
 
+def hash_source(source):
+    """A checksum of the local files that a source depends on; as a parameter, it reruns jobs when contents change."""
+    return describe_contents(source.local_files(), LEDGER)
+
+
+def list_lost_results():
+    """Paths of results that were set aside, even if nothing else has to be made of them."""
+    lost = [*list_set_aside(Path(SHARED)), *list_set_aside(Path(RESULTS))]
+    return [
+        str(file)
+        for file in lost
+        if any(rule.is_producer(str(file)) for rule in workflow.rules)
+    ]
+
+
 def match_names(names):
     """A wildcard constraint that matches exactly these names."""
     return "|".join(re.escape(name) for name in names)
@@ -88,6 +129,11 @@ def digest_code(script):
 def digest_source(script, source):
     """A digest of a script and of the class of one source, so that edits of other sources rerun nothing."""
     return f"{digest_code(script)}; {digest_object(type(source))}"
+
+
+def seal(path):
+    """Path of the checksum of a result; a rule whose results are cached between workflows names it among them."""
+    return str(locate_checksum(Path(path)))
 
 
 def locate_cells(sweep):

@@ -8,13 +8,8 @@ rule control_cells:
         lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
-        words=rules.words.output if STUDY.list_random_memories() else [],
-        curated=lambda wildcards: [
-            locate_cells(sweep)
-            for sweep in STUDY.list_sweeps()
-            if (sweep.model, sweep.dataset) == (wildcards.model, wildcards.dataset)
-            and sweep.memories == CURATED
-        ],
+        words=rules.words.output.words if STUDY.list_random_memories() else [],
+        curated=list_curated,
     output:
         cells=f"{RESULTS}/controls/{{model}}/{{dataset}}/cells.parquet",
         sites=f"{RESULTS}/controls/{{model}}/{{dataset}}/sites.parquet",

@@ -5,7 +5,8 @@ rule pairs:
     input:
         lambda wildcards: STUDY.datasets[wildcards.dataset].local_files(),
     output:
-        "results/shared/datasets/{dataset}.csv",
+        pairs="results/shared/datasets/{dataset}.csv",
+        seal=seal("results/shared/datasets/{dataset}.csv"),
     log:
         "logs/shared/datasets/{dataset}.log",
     cache: True
@@ -16,6 +17,7 @@ rule pairs:
         code=lambda wildcards: digest_source("pairs", STUDY.datasets[wildcards.dataset]),
         dataset="{dataset}",
         source=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
+        contents=lambda wildcards: hash_source(STUDY.datasets[wildcards.dataset]),
     script:
         "../scripts/pairs.py"
 
@@ -26,7 +28,8 @@ if STUDY.words is not None:
         input:
             STUDY.words.local_files(),
         output:
-            f"{RESULTS}/words.csv",
+            words=f"{RESULTS}/words.csv",
+            seal=seal(f"{RESULTS}/words.csv"),
         log:
             f"{LOGS}/words.log",
         cache: True
@@ -36,5 +39,6 @@ if STUDY.words is not None:
         params:
             code=digest_source("words", STUDY.words),
             source=STUDY.words.model_dump(),
+            contents=lambda wildcards: hash_source(STUDY.words),
         script:
             "../scripts/words.py"

@@ -25,7 +25,10 @@ rule figure:
         "../envs/memory-injections.yaml"
     params:
         code=lambda wildcards: (
-            f"{digest_code('figure')}; {digest_function('pages.figures', wildcards.figure)}"
+            f"{digest_code('figure')}; "
+            + digest_function(
+                f"pages.{list_figures()[wildcards.figure].module}", wildcards.figure
+            )
         ),
     script:
         "../scripts/figure.py"

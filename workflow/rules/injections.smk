@@ -9,9 +9,12 @@ rule cells:
         lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
-        words=rules.words.output if STUDY.list_random_memories() else [],
+        words=rules.words.output.words if STUDY.list_random_memories() else [],
     output:
-        f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet",
+        cells=f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet",
+        seal=seal(
+            f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet"
+        ),
     log:
         f"{LOGS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.log",
     cache: True

@@ -1,20 +1,31 @@
 # What the authors published. This is known only after their results are fetched.
 import json
 
-from memory_injections.paper.published_sources import list_result_files
+from memory_injections.checksums import verify_file
+from memory_injections.errors import DamagedFileError
 
 
-def read_inventory(part):
-    """A part of the inventory of the authors' files: `sweeps` or `word_files`; waits for the checkpoint `published`."""
-    with checkpoints.published.get().output[0].open() as file:
-        return json.load(file)[part]
+def read_published(output):
+    """What the checkpoint `published` wrote: its `inventory` or its `checksums`; waits for it."""
+    path = Path(getattr(checkpoints.published.get().output, output))
+    try:
+        verify_file(path)
+    except DamagedFileError as error:
+        raise WorkflowError(str(error)) from None
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def list_checksums(files):
+    """The checksums of some of the authors' files, which a job that reads them verifies."""
+    known = read_published("checksums")
+    return {Path(file): known[file] for file in files}
 
 
 def list_published():
     """The authors' sweeps that have files to use, with the paths of these files."""
     return {
         SweepId.from_path(path): files["used"]
-        for path, files in read_inventory("sweeps").items()
+        for path, files in read_published("inventory")["sweeps"].items()
         if files["used"]
     }
 
@@ -45,12 +56,12 @@ def list_surveyed_files(wildcards):
 
 def list_word_files(wildcards):
     """The authors' files of random words at one site."""
-    return list(read_inventory("word_files"))
+    return list(read_published("inventory")["word_files"])
 
 
 def list_cells_of_words(wildcards):
     """The authors' cells that share words with these files."""
-    sweeps = map(SweepId.from_path, read_inventory("word_files").values())
+    sweeps = map(SweepId.from_path, read_published("inventory")["word_files"].values())
     return [
         locate_published_cells(sweep)
         for sweep in sorted(set(sweeps) & list_published().keys())

@@ -30,6 +30,7 @@ rule model:
     output:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),
         manifest="results/shared/models/{model}/manifest.json",
+        seal=seal("results/shared/models/{model}/manifest.json"),
     log:
         "logs/shared/models/{model}/model.log",
     cache: True
@@ -39,6 +40,7 @@ rule model:
     params:
         code=lambda wildcards: digest_source("model", STUDY.models[wildcards.model]),
         source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
+        contents=lambda wildcards: hash_source(STUDY.models[wildcards.model]),
     script:
         "../scripts/model.py"
 
@@ -51,6 +53,8 @@ rule lens:
     output:
         lens="results/shared/models/{model}/lens.safetensors",
         check="results/shared/models/{model}/check.json",
+        seal=seal("results/shared/models/{model}/lens.safetensors"),
+        seal_of_check=seal("results/shared/models/{model}/check.json"),
     log:
         "logs/shared/models/{model}/lens.log",
     cache: True

@@ -31,10 +31,11 @@ checkpoint published:
         (
             rules.published_download.output
             if LOCAL_ROOT is None
-            else list_result_files(LOCAL_ROOT / "experiments")
+            else STUDY.published.local_files()
         ),
     output:
-        f"{RESULTS}/published.json",
+        inventory=f"{RESULTS}/published.json",
+        checksums=f"{RESULTS}/published_checksums.json",
     log:
         f"{LOGS}/published.log",
     benchmark:
@@ -45,6 +46,7 @@ checkpoint published:
     params:
         code=digest_code("published"),
         root=lambda wildcards, input: str(LOCAL_ROOT or input[0]),
+        contents=lambda wildcards: hash_source(STUDY.published),
     script:
         "../scripts/published.py"
 
@@ -67,6 +69,7 @@ rule published_cells:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("published_cells"),
+        checksums=lambda wildcards, input: list_checksums(input),
     script:
         "../scripts/published_cells.py"
 
@@ -86,6 +89,7 @@ rule published_pairs:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("published_pairs"),
+        checksums=lambda wildcards, input: list_checksums(input),
     script:
         "../scripts/published_pairs.py"
 
@@ -93,7 +97,7 @@ rule published_pairs:
 rule coverage:
     input:
         list_surveyed_files,
-        inventory=rules.published.output[0],
+        inventory=rules.published.output.inventory,
     output:
         report(
             f"{RESULTS}/tables/coverage.csv",
@@ -110,6 +114,7 @@ rule coverage:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("coverage"),
+        checksums=lambda wildcards: list_checksums(list_surveyed_files(wildcards)),
         grid=PAPER["magnitudes"],
     script:
         "../scripts/coverage.py"
@@ -135,6 +140,7 @@ rule word_files:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("word_files"),
+        checksums=lambda wildcards, input: list_checksums(input.files),
     script:
         "../scripts/word_files.py"
 

@@ -4,6 +4,7 @@ from errno import ENOENT
 from functools import cache
 from os.path import getmtime
 
+from memory_injections.errors import DamagedFileError
 from memory_injections.models.checkpoints import read_manifest
 from memory_injections.models.sizes import ModelSize
 from memory_injections.planning.requests import Requests
@@ -19,8 +20,8 @@ def read_size(input):
     """The size of a job's model."""
     try:
         return ModelSize.from_manifest(read_manifest(input.manifest))
-    except KeyError:
-        # A manifest without sizes is outdated and will be made again: treat it as missing.
+    except (KeyError, DamagedFileError):
+        # A manifest without sizes is outdated, and like a damaged one it will be made again: treat it as missing.
         raise FileNotFoundError(ENOENT, "no size in it", input.manifest) from None
 
 
@@ -52,6 +53,7 @@ FOR_LENS = ask_for(lambda input, _: REQUESTS.for_lens(read_size(input))) | {"gpu
 FOR_ACTIVATIONS = ask_for(lambda input, _: REQUESTS.for_activations(*read_sizes(input)))
 FOR_ATTRIBUTION = ask_for(lambda input, _: REQUESTS.for_attribution(*read_sizes(input)))
 FOR_CONTROLS = ask_for(lambda input, _: REQUESTS.for_controls(*read_sizes(input)))
+FOR_CAUSES = ask_for(lambda input, _: REQUESTS.for_causes(*read_sizes(input)))
 FOR_CELLS = ask_for(
     lambda input, wildcards: REQUESTS.for_cells(
         *read_sizes(input), int(wildcards.shard), int(wildcards.shards)

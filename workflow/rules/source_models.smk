@@ -22,11 +22,21 @@ def list_shards(wildcards):
     """The shards of a model's cells on a data set."""
     shards = STUDY.count_shards(wildcards.model)
     return expand(
-        rules.cells.output,
+        rules.cells.output.cells,
         **wildcards,
         shard=range(1, shards + 1),
         shards=shards,
     )
+
+
+def list_curated(wildcards):
+    """The cells of the sweeps of curated memories of a model on a data set."""
+    return [
+        locate_cells(sweep)
+        for sweep in STUDY.list_sweeps()
+        if (sweep.model, sweep.dataset) == (wildcards.model, wildcards.dataset)
+        and sweep.memories == CURATED
+    ]
 
 
 include: "resources.smk"
@@ -68,13 +78,20 @@ if STUDY.published is not None:
     include: "published.smk"
 
 
-CONTROL_TABLES = {}
+CONTROL_TABLES, CAUSE_TABLES = {}, {}
 
 if STUDY.has_controls:
 
     include: "controls.smk"
 
     CONTROL_TABLES = {Path(table).stem: table for table in rules.controls.output}
+
+
+if STUDY.has_causes:
+
+    include: "causes.smk"
+
+    CAUSE_TABLES = {Path(table).stem: table for table in rules.causes.output}
 
 
 def list_published_sweeps(wildcards):
@@ -95,7 +112,12 @@ def list_scored_prompts(wildcards):
     )
 
 
-TABLES_OF_SOURCE = [*rules.table2.output, *CONTROL_TABLES.values(), *PUBLISHED_TABLES]
+TABLES_OF_SOURCE = [
+    *rules.table2.output,
+    *CONTROL_TABLES.values(),
+    *CAUSE_TABLES.values(),
+    *PUBLISHED_TABLES,
+]
 
 # The walk-through needs the paper's own kind of injection.
 HAS_WALKTHROUGH = (CURATED, "unembed") in STUDY.list_kinds()

@@ -11,7 +11,7 @@ include: "published.smk"
 TABLES_OF_SOURCE = PUBLISHED_TABLES
 # What is known of the cells: sweeps with a flag do not count for the claims.
 COVERAGE = rules.coverage.output
-CONTROL_TABLES = {}
+CONTROL_TABLES, CAUSE_TABLES = {}, {}
 
 
 def locate_pairs(dataset):

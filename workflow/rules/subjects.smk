@@ -52,6 +52,12 @@ def list_control_table(name):
     return lambda wildcards: {"study": tables} if tables else {}
 
 
+def list_cause_table(name):
+    """A table of causes of the whole study, if it has them."""
+    tables = [CAUSE_TABLES[name]] if name in CAUSE_TABLES else []
+    return lambda wildcards: {"study": tables} if tables else {}
+
+
 SUBJECTS = {
     "sweep": list_swept,
     "encoding": list_compared,
@@ -59,6 +65,10 @@ SUBJECTS = {
     "headline": list_headline,
     "contrasts": list_control_table("control_contrasts"),
     "doses": list_control_table("doses"),
+    **{
+        name: list_cause_table(name)
+        for name in ("patching", "direct_effects", "logit_lens", "side_effects")
+    },
 }
 
 

@@ -18,27 +18,41 @@ WORKFLOW = Path(__file__).parents[1]
 if (WORKFLOW / "memory_injections").is_dir():
     sys.path.insert(0, str(WORKFLOW))  # started by hand, the library of this checkout, too
 
+from memory_injections.checksums import set_aside  # noqa: E402
 from memory_injections.config.messages import describe_error  # noqa: E402
-from memory_injections.errors import StudyError  # noqa: E402
+from memory_injections.errors import DamagedFileError, StudyError  # noqa: E402
+from memory_injections.jobs.disk import is_disk_full  # noqa: E402
 from memory_injections.jobs.logs import start_log  # noqa: E402
+from memory_injections.jobs.results import verify_inputs, write_checksums  # noqa: E402
+
+DISK_FULL = "no space is left to make %s (%s); free some and run the same command again: what is finished is kept"
 
 
 @contextmanager
 def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
     """The job of a script, given its `globals()`: log, inputs, outputs and parameters as Snakemake describes them.
 
-    A `StudyError` ends the process with its one sentence, any other exception with its traceback; both stand in the
-    log, and both end it with exit status 1.
+    Inputs that another job wrote are verified before the block, and outputs get their checksums after it. A damaged
+    input is set aside, so that the next run makes it again. A `StudyError` or a full disk ends the process with one
+    sentence, any other exception with its traceback; both stand in the log, and both end it with exit status 1.
     """
     job = namespace.get("snakemake") or find_job(*_read_arguments())
     start_log(job.log[0])
     try:
+        verify_inputs(map(Path, job.input))
         yield job
+        write_checksums(map(Path, job.output))
+    except DamagedFileError as error:
+        logging.error("%s: it is set aside as %s, run the same command again", error, set_aside(error.path))
+        raise SystemExit(1) from None
     except StudyError as error:
         logging.error("%s", describe_error(error))
         raise SystemExit(1) from None
-    except Exception:
-        logging.exception("uncaught exception")
+    except Exception as error:
+        if is_disk_full(error):
+            logging.error(DISK_FULL, job.output[0], str(error).strip().splitlines()[-1])
+        else:
+            logging.exception("uncaught exception")
         raise SystemExit(1) from None
 
 
@@ -59,7 +73,8 @@ def find_job(file: str, configfiles: list[Path]) -> Any:
     from snakemake.script import Snakemake
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
-    with snakemake.api.SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+    # Snakemake itself runs nothing here, so it changes nothing either.
+    with snakemake.api.SnakemakeApi(OutputSettings(quiet={Quietness.ALL}, dryrun=True)) as api:
         description = api.workflow(
             resource_settings=ResourceSettings(cores=1),
             config_settings=ConfigSettings(configfiles=configfiles),

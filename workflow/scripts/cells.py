@@ -19,7 +19,7 @@ from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.sizes import ModelSize
@@ -36,14 +36,16 @@ def write_cells(
 ) -> None:
     """Compute what the store does not have yet of some sweeps, and write all of their cells."""
     checkpoint = Path(inputs.checkpoint)
-    engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
-    tokenizer, lens = load_tokenizer(checkpoint), Lens.load(inputs.lens, engine.device)
+    with hold_model(checkpoint, Path(inputs.manifest)):
+        engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
+        tokenizer = load_tokenizer(checkpoint)
+    lens = Lens.load(inputs.lens, engine.device)
     cache, random = ActivationCache(inputs.activations), {sweep.memories for sweep in sweeps} - {CURATED}
     experiment = Experiment(
         params.model,
         params.dataset,
         sweeps,
-        {memories: read_column(Path(inputs.words[0]), memories) for memories in random},
+        {memories: read_column(Path(inputs.words), memories) for memories in random},
         params.seed,
         Path(inputs.pairs),
         cache,

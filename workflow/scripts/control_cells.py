@@ -27,7 +27,7 @@ from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.sizes import ModelSize
@@ -56,12 +56,13 @@ def write_controls(inputs: Any, params: Any, output: Any, devices: Sequence[torc
     """Compute what the store does not have yet of the controls' cells, and write all of them."""
     controls, pairs = Controls.model_validate(params.controls), read_pairs(Path(inputs.pairs))
     checkpoint = Path(inputs.checkpoint)
-    engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
-    tokenizer = load_tokenizer(checkpoint)
+    with hold_model(checkpoint, Path(inputs.manifest)):
+        engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
+        tokenizer = load_tokenizer(checkpoint)
     encoder_parts = engine, tokenizer, Lens.load(inputs.lens, engine.device)
     sites = choose_sites(inputs, params, controls, pairs, engine.n_layers)
     planned = PlannedPrompts.of_pairs(pairs, tokenizer)
-    words = [word for kind in params.word_kinds for word in read_column(Path(inputs.words[0]), kind)]
+    words = [word for kind in params.word_kinds for word in read_column(Path(inputs.words), kind)]
     cells = plan_controls(sites, planned, list_recipes(planned, controls, words, params.seed), controls, tokenizer)
     code = digest_modules("injection.cell_computer", "injection.skipping_engine", "models.loading", "controls.vectors")
     context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, code)

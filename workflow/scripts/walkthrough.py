@@ -5,7 +5,7 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.limits import PROCESSING_COPIES
 from memory_injections.models.sizes import ModelSize
 from memory_injections.pages.notebook import execute_notebook
@@ -20,4 +20,5 @@ if __name__ == "__main__":
             # As seen from the notebook, so that it runs again where it lies.
             paths = {name: os.path.relpath(path, Path(output.notebook).parent) for name, path in used.items()}
             parameters = {**paths, "devices": list(map(str, devices))}
-            execute_notebook(Path(inputs.notebook), parameters, Path(output.notebook), Path(output.page))
+            with hold_model(Path(inputs.checkpoint), Path(inputs.manifest)):
+                execute_notebook(Path(inputs.notebook), parameters, Path(output.notebook), Path(output.page))

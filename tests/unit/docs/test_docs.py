@@ -40,6 +40,17 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+def test_every_fault_names_a_test() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|") and not line.startswith(("| Fault", "| ---"))]
+    assert len(rows) > 20
+    for row in rows:
+        tests = re.findall(r"`tests/((?:unit|workflow|browser)/[\w/]+\.py)(?:::(\w+))?`", row.split("|")[-2])
+        assert tests, row
+        for file, name in tests:
+            assert f"def {name or 'test_'}" in (ROOT / "tests" / file).read_text(encoding="utf-8"), row
+
+
 def list_named_paths(page: Path) -> list[str]:
     """List the paths in the project that a page mentions."""
     text = page.read_text(encoding="utf-8")

@@ -48,9 +48,17 @@ def test_model_whose_weights_lie_on_another_host(
     assert not [request for request in hub.requests if "onnx" in request or "pytorch" in request]
 
 
-def test_pytorch_weights_where_there_are_no_others(hub: Hub, repos: dict[str, Path]) -> None:
+def test_pickled_weights_are_not_even_downloaded(hub: Hub, repos: dict[str, Path]) -> None:
     (repos[MODEL] / "model.safetensors").unlink()
-    assert (download_model("someone/tiny", "main") / "pytorch_model.bin").read_bytes() == b"not needed"
+    assert not list(download_model("someone/tiny", "main").glob("*.bin"))
+    assert not [request for request in hub.requests if "pytorch" in request and "GET" in request]
+
+
+def test_a_damaged_file_in_the_cache_is_downloaded_again(hub: Hub, repos: dict[str, Path]) -> None:
+    for name in ("model.safetensors", "tokenizer.json"):
+        file = (download_model("someone/tiny", "main") / name).resolve()
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
 
 
 def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def changed(method: str, of: type, change: object) -> Iterator[None]:
 
 
 def test_an_engine_that_computes_something_else_is_found(llama: Path) -> None:
-    with changed("_compute_last_logits", SkippingEngine, lambda logits: 1.01 * logits):
+    with changed("_compute_logits", SkippingEngine, lambda logits: 1.01 * logits):
         refuse(llama, r"the fast engine and Hugging Face's forward pass differ by [\d.]+ nats without an injection")
 
 

@@ -90,7 +90,7 @@ def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
 def test_a_figure_of_what_the_cells_lack_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from memory_injections.pages.registry import RegisteredFigure, list_figures
 
-    needy = RegisteredFigure("effect", "sweep", "Injections", "effect", needs="rank_injected")
+    needy = RegisteredFigure("effect", "figures", "sweep", "Injections", "effect", needs="rank_injected")
     monkeypatch.setattr("figure.list_figures", lambda: {**list_figures(), "effect": needy})
     sizes = []
     for ranks in (pd.NA, 3):

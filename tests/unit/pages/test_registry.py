@@ -1,4 +1,4 @@
-"""The registry of figures, which is read from the syntax of the module that defines them."""
+"""The registry of figures, which is read from the syntax of the modules that define them."""
 
 import subprocess
 import sys
@@ -7,26 +7,20 @@ from types import SimpleNamespace
 
 import jinja2
 from conftest import ROOT
-from memory_injections.pages import figures
+from memory_injections.pages import cause_figures, figures
 from memory_injections.pages.registry import list_figures, load_figure
 
 
 def test_the_registry_is_that_of_the_decorators() -> None:
     registered = list_figures()
     assert list(registered) == [
-        "effect",
-        "change",
-        "distribution",
-        "comparison",
-        "controls",
-        "doses",
-        "headline",
-        "attribution",
-    ]
+        "effect", "change", "distribution", "comparison", "controls", "doses", "headline", "attribution",
+        "patching", "direct_effects", "logit_lens", "frontier",
+    ]  # fmt: skip
     for name, figure in registered.items():
         function = load_figure(name)
         assert isfunction(function)
-        assert function is getattr(figures, name)
+        assert function is getattr({"figures": figures, "cause_figures": cause_figures}[figure.module], name)
         assert figure.name == name
         assert figure.section
         assert figure.label

@@ -4,33 +4,56 @@ import multiprocessing
 import random
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from bench import Bench, assert_same, sweep
+from memory_injections.atomic_files import remove_leftovers
 from memory_injections.injection import cell_computer
 from memory_injections.sweeps.cells import KEY
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+def cut(part: Path) -> None:
+    part.write_bytes(part.read_bytes()[:100])
+
+
+def flip_number(part: Path) -> None:
+    """Flip a bit of a probability: without a checksum, the file would be read as if nothing had happened."""
+    table = pq.read_table(part)
+    values = np.array(table["p_injected"])
+    contents = part.read_bytes()
+    start = contents.index(values[:1].tobytes())
+    part.write_bytes(contents[:start] + bytes([contents[start] ^ 1]) + contents[start + 1 :])
+    assert not np.array_equal(np.array(pq.read_table(part)["p_injected"]), values)
+
+
+@pytest.mark.parametrize("damage", [cut, flip_number])
 def test_a_damaged_part_is_computed_again(
-    tiny_models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    damage: Callable[[Path], None], tiny_models: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = Bench(tiny_models["gpt2"], tmp_path)
     table, _, total = bench.run(sweep())
     parts = sorted((bench.folder / "store").rglob("*.parquet"))
     assert len(parts) > 3
-    parts[1].write_bytes(parts[1].read_bytes()[:100])
+    damage(parts[1])
     again, known, computed = bench.run(sweep())
     assert 0 < computed < total
     assert known + computed == total
     assert_same(again, table)
-    assert "is damaged" in caplog.text
+    assert f"{parts[1]} is damaged" in caplog.text
+    assert not parts[1].exists()
+    caplog.clear()
+    assert bench.run(sweep())[1:] == (total, 0)
+    assert "damaged" not in caplog.text
 
 
 SWEEPS = sweep(), sweep("nouns", "layer")
@@ -77,4 +100,5 @@ def test_a_sweep_killed_at_random_three_times_ends_with_the_same_table(
     assert known == kept[-1]
     assert computed == 12 * 3 * 20 - known > 0
     assert_same(table, bench.run(*SWEEPS, store="scratch")[0])
+    remove_leftovers(tmp_path)
     assert not list(tmp_path.rglob(".*.tmp"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from memory_injections.causes.settings import Causes
 from memory_injections.config.study import Attribution, Study
 from memory_injections.controls.kinds import Controls, Site
 from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
@@ -37,6 +38,7 @@ def list_sections() -> dict[str, type[BaseModel]]:
         "`attribution`": Attribution,
         "`controls`": Controls,
         "`controls.sites`, each in its list": Site,
+        "`causes`": Causes,
     }
     return {"The study": Study, **sources, **grids}
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
+from memory_injections.causes.settings import Causes
 from memory_injections.config.messages import describe_invalid_config
 from memory_injections.controls.kinds import Controls
 from memory_injections.data.sources import Dataset, Words
@@ -62,6 +63,9 @@ class Study(Section):
     controls: ControlsOrNone = Field(
         default=Controls(), description="what is injected in place of the memories; `false` leaves that out"
     )
+    causes: Causes | Literal[False] = Field(
+        default=Causes(), description="how closely the injections are looked at; `false` leaves that out"
+    )
     shards: Shards = Field(
         default=1,
         description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
@@ -115,6 +119,11 @@ class Study(Section):
     def is_reanalysis(self) -> bool:
         """Whether the study is of the authors' published results alone."""
         return self.published is not None and not self.models and not self.datasets
+
+    @property
+    def has_causes(self) -> bool:
+        """Whether there are memories whose injections the study looks at closely."""
+        return bool(self.causes) and any(memories == CURATED for memories, _ in self.list_kinds())
 
     @property
     def has_controls(self) -> bool:

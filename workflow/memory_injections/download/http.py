@@ -1,6 +1,7 @@
 """Downloading files from addresses, pinned by their checksums."""
 
 from pathlib import Path
+from typing import Any
 
 import pooch
 import requests
@@ -9,6 +10,8 @@ from memory_injections.atomic_files import hash_file
 from memory_injections.errors import StudyError
 
 ATTEMPTS = 3
+# Far more than any file of prompts or words needs.
+LARGEST_GIB, MOST_REDIRECTS = 4, 5
 
 
 def check_sha256(path: Path, expected: str, what: str) -> None:
@@ -24,13 +27,13 @@ def check_sha256(path: Path, expected: str, what: str) -> None:
 def download_url(url: str, expected_sha256: str, folder: Path) -> Path:
     """Download `url` into `folder` in at most three attempts, and check its SHA-256.
 
-    Raises `StudyError` if the download fails or the checksum is wrong.
+    Raises `StudyError` if the download fails, is too large or redirected too often, or the checksum is wrong.
     """
     fetcher = pooch.create(
         path=folder, base_url="", registry={"file": None}, urls={"file": url}, retry_if_failed=ATTEMPTS - 1
     )
     try:
-        path = Path(fetcher.fetch("file", downloader=pooch.HTTPDownloader(timeout=30)))
+        path = Path(fetcher.fetch("file", downloader=_download_bounded))
     except (requests.exceptions.RequestException, ValueError) as error:
         raise StudyError(
             f"cannot download {url} ({first_line(error)}) in {ATTEMPTS} attempts; check the address and the network, "
@@ -42,6 +45,17 @@ def download_url(url: str, expected_sha256: str, folder: Path) -> Path:
         path.unlink()
         raise
     return path
+
+
+def _download_bounded(url: str, file: str, _: Any) -> None:
+    with requests.Session() as session:
+        session.max_redirects = MOST_REDIRECTS
+        with session.get(url, stream=True, timeout=30) as response, Path(file).open("wb") as output:
+            response.raise_for_status()
+            for chunk in response.iter_content(1 << 20):
+                output.write(chunk)
+                if output.tell() > LARGEST_GIB * 2**30:
+                    raise StudyError(f"{url} is larger than {LARGEST_GIB} GiB; check the address")
 
 
 def first_line(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Downloading models and data sets from the Hugging Face hub, with one sentence for every failure."""
 
+import hashlib
 import logging
 import time
 from functools import partial
@@ -20,6 +21,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import parse_ratelimit_headers
 
+from memory_injections.atomic_files import hash_file
 from memory_injections.download.http import ATTEMPTS, first_line
 from memory_injections.errors import StudyError
 
@@ -46,13 +48,24 @@ def download_config(repo: str, revision: str) -> Path:
 def download_model(repo: str, revision: str) -> Path:
     """Download a model repository into the hub's own cache; the name of the returned folder is the commit.
 
-    PyTorch weights are taken only where there are none in safetensors.
+    Only weights in safetensors are taken: PyTorch's own format is a pickle, which may run any code. A file in the cache
+    whose contents are not those that the hub names it after is downloaded again.
     """
     folder = _fetch_snapshot(repo, revision, MODEL_FILES)
-    if not any(folder.glob("model*.safetensors")):
-        # By the commit, because the revision may have moved in the meantime.
-        folder = _fetch_snapshot(repo, folder.name, ["pytorch_model*.bin"])
-    return folder
+    damaged = [blob for blob in map(Path.resolve, folder.iterdir()) if blob.is_file() and not _is_whole(blob)]
+    for blob in damaged:
+        logger.warning("%s is damaged and downloaded again", blob)
+        blob.unlink()
+    # By the commit, because the revision may have moved in the meantime.
+    return _fetch_snapshot(repo, folder.name, MODEL_FILES) if damaged else folder
+
+
+def _is_whole(blob: Path) -> bool:
+    """Return whether a file of the hub's cache is what its name says: weights' SHA-256, and git's hash of others."""
+    if len(blob.name) == 64:
+        return hash_file(blob) == blob.name
+    content = blob.read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == blob.name
 
 
 def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:

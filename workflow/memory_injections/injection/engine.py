@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import Cache
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class CleanPass:
     - `resid_pre`: for each recorded layer, the residual stream before its block, [batch, pos, d_model]. It is empty
       if the engine runs every block of an injected pass anyway.
     - `logits` [batch, vocab] at each prompt's last position, in float32
+    - `reads_all`: whether logits, of injections from here too, are those of every position, [batch, pos, vocab]
+    - `past`: keys and values of earlier positions that no injection changes, if `tokens` are the last ones alone
     """
 
     tokens: Int[Tensor, "batch pos"]
@@ -26,6 +29,8 @@ class CleanPass:
     resid_pre: dict[int, Float[Tensor, "batch pos d_model"]]
     attn_out: dict[int, Float[Tensor, "batch pos d_model"]]
     logits: Float[Tensor, "batch vocab"]
+    reads_all: bool = False
+    past: Cache | None = None
 
     def stack_last_attn_out(self) -> Float[Tensor, "batch layer d_model"]:
         """Return the attention outputs of all recorded layers at each prompt's last position, in float32."""

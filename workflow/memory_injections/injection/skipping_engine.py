@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass, place_vectors, select_last
+from memory_injections.injection.past import follow_rows
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components
 
@@ -48,9 +49,41 @@ class SkippingEngine:
 
     @torch.inference_mode()
     def clean(
-        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        lengths: Int[Tensor, " batch"],
+        layers: Sequence[int] | None = None,
+        reads_all: bool = False,
     ) -> CleanPass:
-        """Run prompts without injection, and record what injections into `layers` (by default all) start from."""
+        """Run prompts without injection, and record what injections into `layers` (by default all) start from.
+
+        With `reads_all`, the logits of this pass, and of the injections that start from it, are those of every
+        position, [batch, pos, vocab].
+        """
+        return self._record(tokens, lengths, layers, reads_all, None)
+
+    @torch.inference_mode()
+    def clean_last(self, tokens: Int[Tensor, "batch pos"]) -> CleanPass:
+        """Run prompts of one length, and record what injections at their last position alone start from.
+
+        Such an injection changes no earlier position. Their keys and values come from this clean pass, which has the
+        last position only, and so `injected` computes no other. Models that keep no keys and values run all positions.
+        """
+        lengths = tokens.new_full([len(tokens)], tokens.shape[1])
+        past = getattr(self.model(input_ids=tokens[:, :-1], use_cache=True), "past_key_values", None)
+        if past is None:
+            return self._record(tokens, lengths, None, False, None)
+        return self._record(tokens[:, -1:], torch.ones_like(lengths), None, False, past)
+
+    def _record(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        lengths: Int[Tensor, " batch"],
+        layers: Sequence[int] | None,
+        reads_all: bool,
+        past: Cache | None,
+    ) -> CleanPass:
+        """Run prompts behind what is in `past`, and record the layers' inputs and attention outputs."""
         parts, n_prompts, rows = self.components, len(tokens), _repeat_rows(len(tokens), tokens.device)
         resid_pre: dict[int, Tensor] = {}
         attn_out: dict[int, Tensor] = {}
@@ -60,10 +93,10 @@ class SkippingEngine:
                     keep_output = _keep_output(attn_out, layer, parts.attn_scale)
                     stack.callback(block.register_forward_pre_hook(_keep_input(resid_pre, layer)).remove)
                     stack.callback(out.register_forward_hook(keep_output).remove)
-            logits = self._compute_last_logits(tokens[rows], lengths[rows])[:n_prompts]
+            logits = self._compute_logits(tokens[rows], lengths[rows], reads_all, follow_rows(past, rows))[:n_prompts]
         for kept in (resid_pre, attn_out):
             kept.update({layer: values[:n_prompts] for layer, values in kept.items()})
-        return CleanPass(tokens, lengths, resid_pre, attn_out, logits)
+        return CleanPass(tokens, lengths, resid_pre, attn_out, logits, reads_all, past)
 
     @torch.inference_mode()
     def injected(
@@ -103,14 +136,21 @@ class SkippingEngine:
             for layer, block in enumerate(self.components.blocks):
                 stop = n_filling + bisect_right(layers, layer) if layer >= layers[0] else 0
                 if not stop:
-                    stack.enter_context(_replace_forward(block, self._build_skip(block, None)))
+                    stack.enter_context(replace_forward(block, self.build_skip(block, None)))
                 elif stop > start:
                     scale = self.components.attn_scale
                     joining = _JoiningCells(clean, layer, start, prompts[start:stop], added[start:stop], scale)
                     self._let_join(stack, joining, layer)
                 start = stop
             tokens = clean.tokens[:1] if self._is_one_row_enough else clean.tokens[prompts]
-            return self._compute_last_logits(tokens, _take_rows(clean.lengths, prompts))[n_filling:]
+            past = follow_rows(clean.past, prompts)
+            lengths = _take_rows(clean.lengths, prompts)
+            return self._compute_logits(tokens, lengths, clean.reads_all, past)[n_filling:]
+
+    def compute_logits_of_rows(self, n_rows: int) -> Float[Tensor, "row vocab"]:
+        """Return the logits, in float32, of as many single positions, whose content replaced forwards have to bring."""
+        tokens = torch.zeros(1 if self._is_one_row_enough else n_rows, 1, dtype=torch.long, device=self.device)
+        return self._compute_logits(tokens, tokens.new_ones(n_rows), False, None)
 
     def _let_join(self, stack: ExitStack, joining: "_JoiningCells", layer: int) -> None:
         """Let cells join the batch before a block, and pass by that block's attention."""
@@ -124,15 +164,15 @@ class SkippingEngine:
         attn_out = joining.inject()
         # An attention whose own part is replaced does something else with it, such as adding the residual stream.
         for module in (out,) if out in attention.modules() else (attention, out):
-            stack.enter_context(_replace_forward(module, self._build_skip(module, attn_out)))
+            stack.enter_context(replace_forward(module, self.build_skip(module, attn_out)))
 
-    def _compute_last_logits(
-        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch vocab"]:
-        """Run the model, and return its logits at each row's last position, in float32.
+    def _compute_logits(
+        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], reads_all: bool, past: Cache | None
+    ) -> Float[Tensor, "batch vocab"] | Float[Tensor, "batch pos vocab"]:
+        """Run the model, and return its logits in float32: at each row's last position, or at all with `reads_all`.
 
-        The last block's attention and MLP write at the last position only. What they write is broadcast over the
-        other positions, which nothing reads; the unembedding sees the last position only.
+        In the first case, the last block's attention and MLP write at the last position only. What they write is
+        broadcast over the other positions, which nothing reads; the unembedding sees the last position only.
         """
 
         def select(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -145,14 +185,17 @@ class SkippingEngine:
                 return set_first(output, get_first(output)[:, None].expand(-1, tokens.shape[1], -1))
 
         unembed = self.components.unembed
+        writers = [] if reads_all else self.components.last_writers
         with sdpa_kernel(ATTENTION, set_priority=True), ExitStack() as stack:
-            for module in (*self.components.last_writers, unembed):
+            for module in () if reads_all else (*writers, unembed):
                 stack.callback(module.register_forward_pre_hook(select).remove)
-            for module in self.components.last_writers:
+            for module in writers:
                 stack.callback(module.register_forward_hook(spread).remove)
             if unembed.weight.dtype != torch.float32:
-                stack.enter_context(_replace_forward(unembed, lambda hidden: _unembed_in_float32(unembed, hidden)))
-            return self.model(input_ids=tokens, use_cache=False).logits[:, 0].float()
+                stack.enter_context(replace_forward(unembed, lambda hidden: _unembed_in_float32(unembed, hidden)))
+            cache = {} if past is None else {"past_key_values": past}
+            logits = self.model(input_ids=tokens, use_cache=past is not None, **cache).logits.float()
+            return logits if reads_all else logits[:, 0]
 
     @torch.inference_mode()
     def _probe_model(self) -> bool:
@@ -186,7 +229,7 @@ class SkippingEngine:
         if not isinstance(output, Tensor):
             self._forms[module] = type(output), len(output)
 
-    def _build_skip(self, module: nn.Module, value: Tensor | None) -> Callable[..., Any]:
+    def build_skip(self, module: nn.Module, value: Tensor | None) -> Callable[..., Any]:
         """Build a forward that returns `value` (None: its input) in the form of the module's own output."""
         form = self._forms.get(module)
 
@@ -264,7 +307,7 @@ def set_first(output: Any, value: Tensor) -> Any:
 
 
 @contextmanager
-def _replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Give a module another forward within the block.
 
     A forward that was set on the module itself, as a device map does, is put back afterwards.

@@ -1,14 +1,14 @@
 """Checks of local files and folders that a study names, made before anything runs."""
 
 import csv
-import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from memory_injections.config.study import Study
 from memory_injections.data.sources import LocalFile, check_local_files
-from memory_injections.errors import StudyError, UnknownWordsError
-from memory_injections.models.checkpoints import check_model_folder, read_manifest
+from memory_injections.errors import DamagedFileError, StudyError, UnknownWordsError
+from memory_injections.models.checkpoints import LAYER_COUNTS, check_model_folder, read_json, read_manifest
 from memory_injections.paper.published_sources import check_published_folder
 from memory_injections.terms import CURATED, column_name
 
@@ -38,19 +38,14 @@ def check_inputs(study: Study) -> None:
 def check_known_models(study: Study, manifests: Iterable[Path]) -> None:
     """Raise `LayerError` for a layer that a model does not have whose manifest an earlier run left."""
     for manifest in manifests:
-        if manifest.is_file():
+        with suppress(FileNotFoundError, DamagedFileError):  # it will be made, or made again
             study.expand_grids(read_manifest(manifest)["n_layers"])
 
 
 def _check_layers(study: Study, folder: Path) -> None:
-    try:
-        config = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise StudyError(
-            f"file {folder / 'config.json'} is not a JSON object ({error}); save the model again"
-        ) from None
-    for key in ("num_hidden_layers", "n_layer", "num_layers"):
-        if isinstance(config.get(key), int):
+    config = read_json(folder / "config.json")
+    for key in LAYER_COUNTS:
+        if isinstance(config.get(key), int) and config[key] > 0:
             study.expand_grids(config[key])
 
 

@@ -19,6 +19,8 @@ def start_log(path: str | Path) -> None:
     handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler()]
     for handler in handlers:
         handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    # Where the log's disk is full, what the screen shows is the message, not tracebacks of the log's own.
+    logging.raiseExceptions = False
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.captureWarnings(True)

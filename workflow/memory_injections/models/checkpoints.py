@@ -4,14 +4,15 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memory_injections.atomic_files import hash_file
-from memory_injections.errors import StudyError
+from memory_injections.checksums import hash_twice, hold_unchanged, verify_file
+from memory_injections.errors import ChangedFileError, DamagedFileError, StudyError, UnsupportedArchitectureError
 
 if TYPE_CHECKING:
     from memory_injections.models.sources import ModelSource
@@ -19,23 +20,43 @@ if TYPE_CHECKING:
 # PyTorch and transformers are imported only where they are used: checking a folder must stay fast.
 logger = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
-WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
+WEIGHTS = "model*.safetensors"
+LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def check_model_folder(folder: Path) -> None:
-    """Raise `StudyError` unless `folder` holds a config, weights and a tokenizer in Hugging Face format."""
+    """Raise `StudyError` unless `folder` holds config, weights and tokenizer in Hugging Face format, and no code."""
     if not folder.is_dir():
         raise StudyError(f"model folder {folder} does not exist; give the path of a folder in Hugging Face format")
     if not (folder / "config.json").is_file():
         raise StudyError(f"model folder {folder} has no config.json; save the model there with `save_pretrained`")
-    if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
+    if not any(folder.glob(WEIGHTS)):
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
         raise StudyError(
-            f"model folder {folder} has no weights ({' or '.join(WEIGHTS)}); "
-            "save the model there with `save_pretrained`, or fetch the whole repository"
+            f"model folder {folder} has no weights ({WEIGHTS})"
+            + (f" but {pickles[0]}, a pickle, which could run any code" if pickles else "")
+            + "; save the model there with `save_pretrained`, or fetch the whole repository"
         )
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise StudyError(f"model folder {folder} has no tokenizer; save it there with `tokenizer.save_pretrained`")
+    for name in ("config.json", "tokenizer_config.json"):
+        if (folder / name).is_file() and "auto_map" in read_json(folder / name):
+            raise StudyError(
+                f"model folder {folder} brings code of its own (auto_map in {name}), which is never run; "
+                "use a model that transformers has itself"
+            )
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """Read a file that holds a JSON object; raise `StudyError` if it does not."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"file {path} is not a JSON object ({error}); save the model again") from None
+    if not isinstance(content, dict):
+        raise StudyError(f"file {path} is not a JSON object but {type(content).__name__}; save the model again")
+    return content
 
 
 def link_files(origin: Path, folder: Path, link: Callable[[Path, Path], None]) -> None:
@@ -78,16 +99,27 @@ def check_weights(folder: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     remedy = "fetch or save the model again"
+    n_tensors = 0
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError as error:
+            with safe_open(path, framework="pt") as tensors:
+                n_tensors += len(tensors.keys())
+        except (SafetensorError, OSError) as error:
             raise StudyError(f"weights {path.resolve()} are damaged ({error}); {remedy}") from error
     for index in folder.glob("*.index.json"):
-        for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
-            if not (folder / shard).is_file():
+        shards = read_json(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise StudyError(f"file {index.resolve()} has no weight_map; {remedy}")
+        for shard in sorted(set(map(str, shards.values()))):
+            if Path(shard).name != shard or not (folder / shard).is_file():
                 raise StudyError(f"weights {index.resolve().parent / shard} are missing; {remedy}")
+    config = read_json(folder / "config.json")
+    for key in LAYER_COUNTS:
+        if isinstance(config.get(key), int) and not 0 < config[key] <= n_tensors:
+            raise StudyError(
+                f"file {folder / 'config.json'}: {key} is {config[key]}, but the weights are {n_tensors} tensors; "
+                "save the model again"
+            )
 
 
 def fetch_model(source: "ModelSource", folder: Path) -> dict[str, Any]:
@@ -105,32 +137,62 @@ def build_manifest(source: "ModelSource", revision: str | None, folder: Path) ->
     """Describe a model folder so that the same model can be fetched again.
 
     The manifest records source, resolved revision, architecture, the model's size (`sizes.ModelSize`), dtype, SHA-256
-    of every file and library versions. Raises `StudyError` if config or tokenizer cannot be loaded.
+    of every file, quicker checksums of the same bytes, and library versions. Raises `StudyError` if config or tokenizer
+    cannot be loaded, or do not fit together.
     """
     import torch
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
-    from memory_injections.models.loading import measure_model
+    from memory_injections.models.loading import measure_model, refusing_failures
+    from memory_injections.models.tokenisation import load_tokenizer
 
-    try:
-        config = AutoConfig.from_pretrained(folder)
-        AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise StudyError(f"the model of {source.model_dump()} cannot be loaded ({reason}); save it again") from error
+    with refusing_failures(source.local_folder or folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        if config.is_encoder_decoder:
+            raise UnsupportedArchitectureError(str(config.model_type), "it has an encoder")
+        size, last_token = measure_model(config), max(load_tokenizer(folder).get_vocab().values(), default=-1)
+    if last_token >= size.d_vocab:
+        raise StudyError(
+            f"the tokenizer of {source.origin} has the token {last_token}, but the model has {size.d_vocab} tokens, "
+            "from 0; save both again"
+        )
+    files = {path.name: hash_twice(path) for path in sorted(folder.iterdir()) if path.is_file()}
     stored = config.dtype or torch.float32
     return {
         "source": source.model_dump(),
         "revision": revision,
         "architecture": config.architectures[0] if config.architectures else config.model_type,
-        **asdict(measure_model(config)),
+        **asdict(size),
         "stored_dtype": str(stored).removeprefix("torch."),
         "dtype": "float32",
-        "files": {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()},
+        "files": {name: sha256 for name, (sha256, _) in files.items()},
+        "checksums": {name: checksum for name, (_, checksum) in files.items()},
         "libraries": {name: version(name) for name in LIBRARIES},
     }
 
 
 def read_manifest(path: str | Path) -> Mapping[str, Any]:
-    """Read a manifest that `fetch_model` returned and a job wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a manifest that `fetch_model` returned and a job wrote; raise `DamagedFileError` if it is not whole."""
+    verify_file(Path(path))
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedFileError(Path(path), str(error)) from None
+
+
+@contextmanager
+def hold_model(folder: Path, manifest: Path, weights: bool = True) -> Iterator[None]:
+    """Make sure that what the block loads from a model folder are the very bytes that its manifest describes.
+
+    Without `weights`, config and tokenizer are looked at alone. Raises `DamagedFileError` with the manifest, which is
+    no longer true.
+    """
+    checksums = read_manifest(manifest)["checksums"].items()
+    try:
+        with hold_unchanged(
+            {folder / name: value for name, value in checksums if weights or not name.endswith(".safetensors")}
+        ):
+            yield
+    except ChangedFileError as error:
+        reason = f"{error.path.resolve()} is no longer the file that it describes"
+        raise DamagedFileError(manifest, reason) from None

@@ -105,6 +105,19 @@ def compute_attention_output(
     return whole if lens.norm_w is None else whole * _scale_by_norm(lens, whole)
 
 
+def compute_head_swaps(
+    lens: Lens, z: Float[Tensor, "... layer head d_head"], other: Float[Tensor, "... layer head d_head"]
+) -> Float[Tensor, "... layer head d_model"]:
+    """Return what attention adds more to the residual stream if one head at a time has the `hook_z` of `other`."""
+    z, other = (values.flatten(-2).unflatten(-1, lens.W_O.shape[1:3]) for values in (z, other))
+    change = torch.einsum("...lhd,lhdm->...hlm", other - z, lens.W_O)
+    if lens.norm_w is not None:
+        whole = (torch.einsum("...lhd,lhdm->...lm", z, lens.W_O) + lens.b_O)[..., None, :, :]
+        swapped = whole + change
+        change = swapped * _scale_by_norm(lens, swapped) - whole * _scale_by_norm(lens, whole)
+    return change.transpose(-3, -2)
+
+
 def _scale_by_norm(lens: Lens, whole: Float[Tensor, "... layer d_model"]) -> Float[Tensor, "... layer d_model"]:
     """Return what the norm behind the attention multiplies its input by, from that input."""
     assert lens.norm_w is not None

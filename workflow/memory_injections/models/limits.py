@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 # Tokens of a batch of cells: with more at once a CPU's caches, or a GPU's multiprocessors, have nothing left to gain.
 CELL_TOKENS: Mapping[str, int] = {"cpu": 2048, "cuda": 65536}
+# Cells that run the last position only, of which a batch has so many: their logits take the memory, not their tokens.
+LAST_POSITION_CELLS: Mapping[str, int] = {"cpu": 256, "cuda": 4096}
 # Prompts of cells are padded to a multiple of so many positions, which is a matter of the prompt alone: what is
 # computed for a cell does not depend on its neighbours. A CPU's kernels want even addresses, a GPU wants fewer and
 # larger batches.

@@ -5,7 +5,9 @@ where memories get their coordinates. The *causal LM* (plain Hugging Face blocks
 many injected forward passes run; TransformerLens' architecture adapters say where its parts are.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,21 +20,84 @@ from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
 
-from memory_injections.errors import UnsupportedArchitectureError
+from memory_injections.errors import StudyError, UnsupportedArchitectureError
 from memory_injections.models.sizes import ModelSize
 from memory_injections.terms import Precision
+
+# Masks and tables that old versions of transformers saved among the weights, and that are computed now.
+COMPUTED = re.compile(r"(?:^|\.)(?:(?:attn|attention)\.(?:bias|masked_bias|causal_mask)|inv_freq|position_ids)$")
+# What a model folder holds must never run as code.
+DATA_ONLY: Mapping[str, bool] = {"trust_remote_code": False, "use_safetensors": True}
 
 
 def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Precision = "float32") -> PreTrainedModel:
     """Load the plain Hugging Face model, in evaluation mode and without gradients, on one or several devices.
 
     `float32` is exact; `tf32` rounds the factors of matrix products to 10 bits of mantissa (on GPUs that can, for
-    the whole process); `bfloat16` holds weights and activations in that type.
+    the whole process); `bfloat16` holds weights and activations in that type. Raises `StudyError` if the folder cannot
+    be loaded, and for weights that are missing, unknown, not of the configuration's shape, or not finite.
     """
     placement = _place_model(devices)
     device = placement.pop("device", None)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=set_precision(precision), **placement)
+    with refusing_failures(folder):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=set_precision(precision),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report names them
+            **DATA_ONLY,
+            **placement,
+        )
+    model, report = loaded
+    check_loaded_weights(model, report, folder)
+    own_weights(model)
     return fuse_activations((model.to(device) if device else model).eval().requires_grad_(False))
+
+
+@contextmanager
+def refusing_failures(folder: Path) -> Iterator[None]:
+    """Turn whatever transformers raises about a model folder into a `StudyError`, other than a lack of memory."""
+    try:
+        yield
+    except (StudyError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise StudyError(
+            f"the model in {folder} cannot be loaded ({type(error).__name__}: {reason}); save it again with "
+            "`save_pretrained`, or fetch the whole repository"
+        ) from error
+
+
+def check_loaded_weights(model: PreTrainedModel, report: Mapping[str, Any], folder: Path) -> None:
+    """Raise `StudyError` for weights that a folder lacks, or has too many, in other shapes or with values not finite.
+
+    transformers would fill gaps with random numbers, and says so in its `report` only.
+    """
+    faults = {
+        "lacks the weights": sorted(report["missing_keys"]),
+        "has weights that its config.json has no place for,": sorted(
+            key for key in report["unexpected_keys"] if not COMPUTED.search(key)
+        ),
+        "has weights of other shapes than its config.json says,": sorted(
+            f"{name} {list(found)} for {list(expected)}" for name, found, expected in report["mismatched_keys"]
+        ),
+    }
+    if not any(faults.values()):
+        faults["has weights that are not finite,"] = [
+            name for name, weights in model.named_parameters() if not torch.stack(weights.aminmax()).isfinite().all()
+        ]
+    for fault, names in faults.items():
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise StudyError(f"the model in {folder} {fault} {', '.join(names[:3])}{more}; save the whole model again")
+
+
+def own_weights(model: nn.Module) -> None:
+    """Copy weights on the CPU into memory of their own: before, they are the file itself, and change with it."""
+    for weights in model.parameters():
+        if weights.device.type == "cpu":
+            weights.data = weights.data.clone()
 
 
 def set_precision(precision: Precision) -> torch.dtype:
@@ -66,6 +131,7 @@ def load_bridge(folder: Path, devices: Sequence[torch.device]) -> TransformerBri
     paper's memories and head outputs are defined (section 3).
     """
     bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **_place_model(devices))
+    own_weights(bridge)
     bridge.enable_compatibility_mode(disable_warnings=True)
     return bridge.eval()
 
@@ -78,7 +144,8 @@ class Components:
     `attn_scale`: of the attention itself, of a norm behind it, or of a matrix within it.
 
     `last_writers` are the modules of the last block that its attention and its MLP write through, as far as the
-    adapter names them. Raises `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
+    adapter names them. `final_norm` is the norm before the unembedding, None in a model without one. Raises
+    `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -92,6 +159,7 @@ class Components:
         self.attn_scale = float(getattr(block, "residual_contribution_scale", 1))
         self.last_writers = self._list_writers(block)
         self.unembed = cast(nn.Linear, self._get_part(model, names["unembed"]))
+        self.final_norm = self._get_part(model, names["ln_final"]) if "ln_final" in names else None
         width = model.config.get_text_config().hidden_size
         if self.unembed.weight.shape[1] != width:
             raise self._refuse(f"its unembedding reads {self.unembed.weight.shape[1]} of {width} dimensions")
@@ -142,7 +210,7 @@ def _find_attention_output(block: GeneralizedComponent) -> str:
 def build_without_weights(config: PreTrainedConfig) -> PreTrainedModel:
     """Build the model of a configuration with all parts and shapes, but without memory for its weights."""
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
 def measure_model(config: PreTrainedConfig) -> ModelSize:

@@ -19,6 +19,11 @@ def score_answers(log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, 
     return {"p": own[:, 0].exp(), "logp": own[:, 0], "rank": torch.count_nonzero(log_probs > own, dim=1)}
 
 
+def compute_log_prob(logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+    """Return the log-probability of one token in each row, in nats, without those of all others in memory."""
+    return logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=1)
+
+
 def kl_divergence(
     clean: Float[Tensor, "batch d_vocab"], injected: Float[Tensor, "batch d_vocab"]
 ) -> Float[Tensor, " batch"]:

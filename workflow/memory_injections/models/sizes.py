@@ -50,7 +50,8 @@ class ModelSize:
         return 4 * (2 * self.d_vocab * self.d_model + self.d_vocab + written)
 
     @property
-    def _unembedding(self) -> int:
+    def unembedding(self) -> int:
+        """FLOP of the logits at one position."""
         return 2 * self.d_model * self.d_vocab
 
     def _attention(self, positions: float) -> float:
@@ -60,23 +61,23 @@ class ModelSize:
     def full_pass(self, positions: float) -> float:
         """FLOP of a pass that computes everything, logits at every position included."""
         block = self._attention(positions) + 2 * positions * (self.writing + self.mlp)
-        return self.n_layers * block + positions * self._unembedding
+        return self.n_layers * block + positions * self.unembedding
 
     def clean_pass(self, positions: float) -> float:
         """FLOP of `SkippingEngine.clean` for one prompt: the last block writes at the last position only."""
         written = (self.n_layers - 1) * positions + 1
-        return self.n_layers * self._attention(positions) + 2 * written * (self.writing + self.mlp) + self._unembedding
+        return self.n_layers * self._attention(positions) + 2 * written * (self.writing + self.mlp) + self.unembedding
 
     def cell(self, layer: int, positions: float) -> float:
         """FLOP of `SkippingEngine.injected` for one cell: from the layer's MLP on, without its attention."""
         above = self.n_layers - 1 - layer
         attention = above * self._attention(positions)
         writing = ((above - 1) * positions + 1) * self.writing if above else 0
-        return attention + 2 * (writing + (above * positions + 1) * self.mlp) + self._unembedding
+        return attention + 2 * (writing + (above * positions + 1) * self.mlp) + self.unembedding
 
     def heads(self) -> float:
         """FLOP of every head's output at one position, read in vocabulary space."""
-        return self.n_layers * (2 * self.writing + self.n_heads * self._unembedding)
+        return self.n_layers * (2 * self.writing + self.n_heads * self.unembedding)
 
 
 def count_gpus(model_bytes: float, gpu_bytes: float) -> int:

@@ -46,7 +46,7 @@ class Prompt:
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model folder."""
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def list_vocabulary(tokenizer: PreTrainedTokenizerBase, d_vocab: int) -> list[str]:

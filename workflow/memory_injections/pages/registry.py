@@ -1,7 +1,7 @@
 """The registry of figures: which there are, what each is drawn of, and where the report shows it.
 
-A figure is a function in `figures.py` under the decorator `register`. The registry is read from that file's syntax:
-importing it would import the drawing libraries, and every job of the workflow asks for the list.
+A figure is a function in one of `SOURCES` under the decorator `register`. The registry is read from their syntax:
+importing them would import the drawing libraries, and every job of the workflow asks for the list.
 """
 
 import ast
@@ -17,21 +17,33 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What a figure is drawn of: the cells of one sweep; those of all memories of a model, data set and encoding, where
-# there are curated and random ones; a model's attention heads on a data set; the history of the paper's numbers; or the
-# contrasts with controls, or the effects by dose, of the whole study.
-Subject = Literal["sweep", "encoding", "heads", "headline", "contrasts", "doses"]
+# there are curated and random ones; a model's attention heads on a data set; the history of the paper's numbers; or a
+# table of the whole study: contrasts with controls, effects by dose, or one of causes and side effects.
+Subject = Literal[
+    "sweep",
+    "encoding",
+    "heads",
+    "headline",
+    "contrasts",
+    "doses",
+    "patching",
+    "direct_effects",
+    "logit_lens",
+    "side_effects",
+]
 Function = TypeVar("Function", bound=Callable[..., object])
-SOURCE = Path(__file__).with_name("figures.py")
+SOURCES = ("figures", "cause_figures")
 
 
 @dataclass(frozen=True)
 class RegisteredFigure:
-    """A figure's name, what it is drawn of, and under which heading and label reports show it.
+    """A figure's name and module, what it is drawn of, and under which heading and label reports show it.
 
     `needs` is a column that some tables have no values in, such as ranks, which the authors did not publish.
     """
 
     name: str
+    module: str
     subject: Subject
     section: str
     label: str
@@ -45,25 +57,23 @@ def register(*, subject: Subject, section: str, label: str, needs: str | None = 
 
 @cache
 def list_figures() -> Mapping[str, RegisteredFigure]:
-    """The registered figures by name, in the order of the file."""
-    return {figure.name: figure for figure in map(_read_registration, _list_registrations())}
+    """The registered figures by name, in the order of the files."""
+    return {figure.name: figure for module in SOURCES for figure in _list_registrations(module)}
 
 
 def load_figure(name: str) -> "Callable[[pd.DataFrame], Figure]":
     """The function of a registered figure; only now are the drawing libraries imported."""
-    return getattr(import_module("memory_injections.pages.figures"), name)
+    return getattr(import_module(f"memory_injections.pages.{list_figures()[name].module}"), name)
 
 
-def _list_registrations() -> list[tuple[str, ast.Call]]:
+def _list_registrations(module: str) -> list[RegisteredFigure]:
+    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
     return [
-        (function.name, decorator)
-        for function in ast.parse(SOURCE.read_text(encoding="utf-8")).body
+        RegisteredFigure(
+            function.name, module, **{str(word.arg): ast.literal_eval(word.value) for word in decorator.keywords}
+        )
+        for function in ast.parse(source).body
         if isinstance(function, ast.FunctionDef)
         for decorator in function.decorator_list
         if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == register.__name__
     ]
-
-
-def _read_registration(registration: tuple[str, ast.Call]) -> RegisteredFigure:
-    name, call = registration
-    return RegisteredFigure(name, **{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})

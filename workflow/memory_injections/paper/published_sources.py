@@ -19,12 +19,18 @@ class PublishedCommit(Section):
     """The authors' published results, from a commit of their repository."""
 
     source: Literal["git"]
-    repo: str = Field(min_length=1, description="address of the git repository")
+    repo: str = Field(
+        pattern=r"^(https?://.+|[^:-][^:]*)$", description="address of the git repository (http or https), or a path"
+    )
     commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="full hash of the commit")
 
     @property
     def local_root(self) -> None:
         """None, because the results have to be fetched."""
+
+    def local_files(self) -> list[str]:
+        """Return nothing: the commit identifies the files."""
+        return []
 
     def fetch(self, folder: Path) -> None:
         """Fill an empty folder with the results alone; raises `StudyError` if they cannot be fetched."""
@@ -43,6 +49,10 @@ class PublishedFolder(Section):
     def local_root(self) -> Path:
         """The root of the copy."""
         return Path(self.path)
+
+    def local_files(self) -> list[str]:
+        """List the results' files."""
+        return list_result_files(self.local_root / "experiments")
 
 
 Published = Annotated[PublishedCommit | PublishedFolder, Field(discriminator="source")]

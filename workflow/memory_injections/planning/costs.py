@@ -40,6 +40,8 @@ CHECKED_TOKENS = 1000
 CONTROL_SITES = 3
 # Texts that are compared with the controls, each in a pass of its own.
 CONTROL_TEXTS = 5
+# Tokens of the neutral text that side effects are measured on.
+NEUTRAL_TOKENS = 450
 # How often weight processing holds the weights: measured on a CPU, the file's pages among them.
 PROCESSING = {"cpu": 3.5, "cuda": PROCESSING_COPIES}
 # Tensors as large as a batch's log-probabilities that live at once while it is scored, or while heads are read.
@@ -78,6 +80,8 @@ def plan_study(
                 jobs[f"cells {of}{part}"] = estimate_cells(model, texts, own, study.precision, machine)
             if study.has_controls:
                 jobs[f"controls {of}"] = estimate_controls(study, model, texts, machine)
+            if study.has_causes:
+                jobs[f"causes {of}"] = estimate_causes(study, model, texts, machine)
     return jobs
 
 
@@ -159,6 +163,28 @@ def estimate_controls(study: Study, model: ModelSize, texts: DataSize, machine: 
     ]
     job = estimate_cells(model, texts, sweeps, study.precision, machine)
     flop = CONTROL_TEXTS * texts.n_prompts * model.clean_pass(texts.tokens["obscure"] + texts.tokens["memory"])
+    return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
+
+
+def estimate_causes(study: Study, model: ModelSize, texts: DataSize, machine: Machine) -> Job:
+    """What looking at the injections of a study closely costs over one data set.
+
+    A site in the middle of the layers is assumed in each encoding. Raises `LayerError` for a layer that the model does
+    not have.
+    """
+    assert study.causes
+    settings = study.causes
+    # The logit lens takes two more cells of each prompt, and reads the later blocks of both.
+    sweeps = [
+        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(settings.count_cells() + 2))
+        for sweep in study.expand_grids(model.n_layers)
+        if sweep.memories == CURATED
+    ]
+    job = estimate_cells(model, texts, sweeps, study.precision, machine)
+    patches = 2 * model.n_heads * sum(model.cell(layer, 1) for layer in range(model.n_layers))
+    blocks = texts.n_prompts * model.n_layers * model.unembedding
+    text = settings.count_texts() * NEUTRAL_TOKENS * model.full_pass(1) / 2
+    flop = min(settings.prompts, texts.n_prompts) * patches + len(sweeps) * (blocks + text)
     return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
 
 

@@ -13,6 +13,7 @@ from memory_injections.planning.costs import (
     Job,
     estimate_activations,
     estimate_attribution,
+    estimate_causes,
     estimate_cells,
     estimate_controls,
     estimate_lens,
@@ -70,6 +71,13 @@ class Requests:
         """What the controls of a model on a data set ask for."""
         try:
             return derive_request(estimate_controls(self.study, model, texts, self.machine))
+        except LayerError:
+            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
+
+    def for_causes(self, model: ModelSize, texts: DataSize) -> Request:
+        """What looking closely at a model's injections into a data set asks for."""
+        try:
+            return derive_request(estimate_causes(self.study, model, texts, self.machine))
         except LayerError:
             return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
 

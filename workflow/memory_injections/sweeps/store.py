@@ -1,15 +1,15 @@
 """The store of finished cells: an interrupted sweep continues where it stopped, a larger one computes only new cells.
 
 A store is a folder of small Parquet files, each written whole, so neither `kill -9` nor a power loss costs more
-than the cells of the last half minute. Cells are found again by what they depend on (`cells.KEY`); everything that
-all cells of a store depend on (weights, precision, code, library versions) names the folder.
+than the cells of the last half minute. Each is named after its contents, by which damage is noticed. Cells are found
+again by what they depend on (`cells.KEY`); everything that all cells of a store depend on (weights, precision, code,
+library versions) names the folder.
 """
 
 import hashlib
 import json
 import logging
 import time
-import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +20,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 
 from memory_injections.atomic_files import replace_file
+from memory_injections.checksums import set_aside
 from memory_injections.sweeps.cells import KEY, STORE_SCHEMA, spell_out_texts
 
 logger = logging.getLogger(__name__)
@@ -36,8 +38,6 @@ class CellStore:
         text = json.dumps(context, indent=1, sort_keys=True)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".*.tmp"):
-            leftover.unlink()
         with replace_file(self.folder / "context.json") as path:
             path.write_text(text, encoding="utf-8")
         self._flush_seconds = flush_seconds
@@ -45,7 +45,7 @@ class CellStore:
         self._last_flush = time.monotonic()
         self._prompts_in: dict[Path, np.ndarray] = {}
         for part in sorted(self.folder.glob("*.parquet")):
-            self._register(part)
+            self._register(part, self._read(part, columns=["prompt"]))
 
     def __enter__(self) -> "CellStore":
         return self
@@ -56,7 +56,7 @@ class CellStore:
     def known(self, prompts: Collection[str]) -> pd.DataFrame:
         """Return the finished cells of some prompts, each once, in the columns of `STORE_SCHEMA`."""
         parts = [part for part, held in self._prompts_in.items() if np.isin(_shorten(prompts), held).any()]
-        tables = [pq.read_table(part, filters=[("prompt", "in", set(prompts))]) for part in parts]
+        tables = [self._read(part, filters=[("prompt", "in", set(prompts))]) for part in parts]
         tables.append(STORE_SCHEMA.empty_table())
         cells = pa.concat_tables([table.cast(spell_out_texts(STORE_SCHEMA)) for table in tables]).to_pandas()
         return cells.drop_duplicates(KEY, ignore_index=True)
@@ -74,19 +74,24 @@ class CellStore:
         if self._waiting:
             table = pa.Table.from_pandas(pd.concat(self._waiting), STORE_SCHEMA, preserve_index=False)
             self._waiting = []
-            part = self.folder / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.parquet"
+            buffer = pa.BufferOutputStream()
+            pq.write_table(table, buffer)
+            contents = buffer.getvalue()
+            part = self.folder / f"{time.time_ns()}-{xxhash.xxh3_128_hexdigest(contents)}.parquet"
             with replace_file(part) as path:
-                pq.write_table(table, path)
-            self._register(part)
+                path.write_bytes(contents)
+            self._register(part, table)
 
-    def _register(self, part: Path) -> None:
-        try:
-            prompts = pc.unique(pq.read_table(part, columns=["prompt"])["prompt"]).to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
-            logger.warning("%s is damaged (%s): its cells are computed again", part, error)
-            part.unlink()
-        else:
-            self._prompts_in[part] = _shorten(prompts)
+    def _register(self, part: Path, table: pa.Table) -> None:
+        self._prompts_in[part] = _shorten(pc.unique(table["prompt"]).to_pylist())
+
+    def _read(self, part: Path, **options: Any) -> pa.Table:
+        """Read a part; a damaged one is set aside, by this job or another, and empty."""
+        contents = part.read_bytes() if part.is_file() else b""
+        if part.stem.endswith(f"-{xxhash.xxh3_128_hexdigest(contents)}"):
+            return pq.read_table(pa.BufferReader(contents), **options)
+        logger.warning("%s is damaged: it is set aside as %s, and its cells are computed again", part, set_aside(part))
+        return STORE_SCHEMA.empty_table()
 
 
 def _shorten(prompts: Collection[str]) -> np.ndarray:

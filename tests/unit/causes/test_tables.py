@@ -1,0 +1,106 @@
+"""The tables of causes are averages over the right prompts, beside what they are compared with."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from memory_injections.causes.tables import (
+    average_blocks,
+    average_direct_effects,
+    average_patches,
+    average_side_effects,
+    compare_with_attribution,
+)
+
+OF = {"model": "tiny", "dataset": "own"}
+SITE = {"encoding": "unembed", "layer": 1, "magnitude": 2.0}
+CLUSTERS = {"own": pd.Series(list("aabbccdd"), index=range(8))}
+
+
+def list_patches(effects: dict[str, list[list[float]]]) -> pd.DataFrame:
+    """Effects of heads by source, [prompt][head]; the prompts are 2 and 5."""
+    rows = [
+        {"prompt_id": prompt_id, "source": source, "layer": 0, "head": head, "effect": effect, "gap": 2.0 * prompt_id}
+        for source, of_source in effects.items()
+        for prompt_id, of_prompt in zip((2, 5), of_source, strict=True)
+        for head, effect in enumerate(of_prompt)
+    ]
+    return pd.DataFrame(rows).assign(**OF)
+
+
+def list_heads(logits: dict[int, list[float]]) -> pd.DataFrame:
+    """Logits of the answer in heads after the explicit prompt, by prompt; after the obscure one all are 1."""
+    rows = [
+        {"prompt_id": prompt, "prompt_kind": kind, "layer": 0, "head": head, "target": target, "logit": logit}
+        for prompt, values in logits.items()
+        for head, value in enumerate(values)
+        for kind, target, logit in (
+            ("explicit", "answer", value), ("obscure", "answer", 1.0), ("explicit", "memory", 50.0),
+            ("obscure", "memory", -50.0),
+        )
+    ]  # fmt: skip
+    return pd.DataFrame(rows).assign(**OF).astype({"model": "category", "dataset": "category"})
+
+
+def test_patches_stand_beside_the_attribution_of_the_same_prompts() -> None:
+    patches = list_patches({"own": [[1, 2, 3], [3, 4, 8]], "other": [[0, 0, 0], [-1, -2, -3]]})
+    heads = list_heads({2: [2, 3, 4], 5: [4, 5, 10], 7: [100, -100, 100]})
+    table = average_patches(patches, heads)
+    assert table["effect"].tolist() == [2, 3, 5.5]
+    assert table["effect_other"].tolist() == [-0.5, -1, -1.5]
+    assert table["attribution"].tolist() == [2, 3, 6]
+    assert (table["n_prompts"] == 2).all()
+    agreement = compare_with_attribution(patches, heads, seed=0).set_index("source")
+    assert agreement.loc["own", "correlation"] == pytest.approx(1)
+    assert agreement.loc["other", "correlation"] == pytest.approx(-1)
+    assert agreement.loc["own", ["strongest", "effect", "gap"]].tolist() == ["layer 0, head 2", 5.5, 7.0]
+    assert (agreement["low"] <= agreement["correlation"]).all()
+    assert (agreement["correlation"] <= agreement["high"] + 1e-9).all()
+
+
+def test_parts_of_an_effect_add_up_and_have_intervals() -> None:
+    effects = pd.DataFrame({"prompt_id": range(8), "effect": np.arange(8.0), "direct": 0.5}).assign(**OF, **SITE)
+    (row,) = average_direct_effects(effects, CLUSTERS).to_dict("records")
+    assert (row["effect"], row["direct"], row["indirect"]) == (3.5, 0.5, 3.0)
+    assert row["direct_low"] == row["direct_high"] == 0.5
+    assert row["indirect_low"] < 0 < row["indirect_high"]
+    # Four clusters of alike prompts say less than eight prompts.
+    naive = 1.96 * np.arange(8).std(ddof=1) / np.sqrt(8)
+    assert row["indirect_high"] - row["indirect"] > naive
+
+
+def test_blocks_keep_medians_of_ranks_and_means_of_log_probabilities() -> None:
+    blocks = pd.DataFrame(
+        {
+            "prompt_id": range(8), "block": 2, "target": "answer", "logp_clean": -4.0, "rank_clean": [*range(7), 1000],
+            "logp_injected": [-3.0] * 7 + [-11.0], "rank_injected": 1,
+        }
+    ).assign(**OF, **SITE)  # fmt: skip
+    (row,) = average_blocks(blocks, CLUSTERS).to_dict("records")
+    assert (row["rank_clean"], row["rank_injected"]) == (3.5, 1)
+    assert (row["logp_clean"], row["logp_injected"], row["change"]) == (-4, -4, 0)
+    assert row["change_low"] < 0 < row["change_high"]
+
+
+def list_cells(memories: str, before: list[int], after: list[int], kl: float) -> pd.DataFrame:
+    ranks = {"rank_obscure": before, "rank_injected": after}
+    logs = {"logp_obscure": -2.0, "logp_injected": -1.0, "kl": kl, "is_top_changed": [True, False, False, False]}
+    return pd.DataFrame({"prompt_id": range(4), **ranks, **logs}).assign(memories=memories, **OF, **SITE)
+
+
+def test_harm_of_curated_memories_is_what_they_do_as_others() -> None:
+    cells = pd.concat(
+        [
+            list_cells("curated", [0, 0, 3, 4], [1, 0, 0, 0], 9.0),
+            list_cells("shuffled", [0, 0, 3, 4], [1, 1, 3, 4], 0.5),
+            list_cells("random_direction", [0, 0, 3, 4], [0, 0, 0, 4], 0.25),
+        ]
+    )
+    texts = pd.DataFrame({"memories": ["shuffled", "shuffled", "random_direction"], "surprisal": [1.0, 3.0, 1.0]})
+    table = average_side_effects(cells, texts.assign(surprisal_clean=0.0, **OF, **SITE)).set_index("memories")
+    assert table[["n_missed", "n_rescued"]].to_numpy().tolist() == [[2, 2], [2, 0], [2, 1]]
+    assert table[["n_hit", "n_broken"]].to_numpy().tolist() == [[2, 1], [2, 2], [2, 0]]
+    assert table["other_kl"].tolist() == [0.5, 0.5, 0.25]
+    assert table["other_n_broken"].tolist() == [2, 2, 0]
+    assert table["other_top_changed"].tolist() == [0.25, 0.25, 0.25]
+    np.testing.assert_allclose(table["perplexity"], np.exp([2, 2, 1]))
+    assert (table["perplexity_clean"] == 1).all()

@@ -1,0 +1,166 @@
+"""Everything that is measured of the injections of one model on one data set, as tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.analysis.evidence import SweepEffects
+from memory_injections.causes.direct_effects import measure_direct_effects
+from memory_injections.causes.logit_lens import read_blocks
+from memory_injections.causes.patching import patch_prompt, tabulate_patches
+from memory_injections.causes.settings import Causes, Site
+from memory_injections.causes.side_effects import (
+    RANDOM,
+    SHUFFLED,
+    build_random_recipe,
+    cut_windows,
+    measure_side_effects,
+    measure_surprisal,
+    plan_side_effects,
+)
+from memory_injections.controls.vectors import ControlEncoder, Recipe
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.models.lens import Lens
+from memory_injections.models.tokenisation import Prompt, tokenise_pairs
+from memory_injections.terms import CURATED
+
+
+def choose_site(sweep: SweepEffects, encoding: str) -> Site:
+    """Return the site that a sweep of curated memories is looked at: the one chosen most often on other prompts."""
+    most = sweep.name_chosen()
+    return Site(encoding, int(most["layer"]), float(most["magnitude"]))
+
+
+def list_effects(sweep: SweepEffects, site: Site) -> pd.DataFrame:
+    """List the effects, in nats, of every layer of a sweep at the magnitude of a site.
+
+    Columns: prompt_id, encoding, layer, magnitude, effect.
+    """
+    is_here = sweep.frame.columns.get_level_values("magnitude") == site.magnitude
+    table = sweep.frame.loc[:, is_here].melt(ignore_index=False, value_name="effect").reset_index()
+    return table.assign(encoding=site.encoding)
+
+
+def draw_prompts(n_prompts: int, n_drawn: int, seed: int) -> Int[np.ndarray, " drawn"]:
+    """Draw some rows of a table of prompt pairs, in ascending order; all of them if there are no more."""
+    return np.sort(np.random.default_rng(seed).permutation(n_prompts)[:n_drawn])
+
+
+def draw_others(pairs: pd.DataFrame, n_drawn: int, seed: int) -> list[Int[np.ndarray, " drawn"]]:
+    """Draw, for each pair, rows of other pairs that have neither its memory nor its answer; fewer if there are fewer.
+
+    What is drawn for a pair depends on the seed, its row and the table alone.
+    """
+    memories, answers = (pairs[name].str.strip().str.casefold().to_numpy() for name in ("memory", "answer"))
+    drawn = []
+    for row in range(len(pairs)):
+        others = np.flatnonzero((memories != memories[row]) & (answers != answers[row]))
+        drawn.append(np.random.default_rng([seed, row]).permutation(others)[:n_drawn])
+    return drawn
+
+
+@dataclass(frozen=True)
+class Injections:
+    """The injections of a model on a data set: the model, and the prompt pairs with their activation cache."""
+
+    engine: SkippingEngine
+    encoder: MemoryEncoder
+    tokenizer: PreTrainedTokenizerBase
+    lens: Lens
+    cache: ActivationCache
+    pairs: pd.DataFrame
+    settings: Causes
+    seed: int
+
+    @cached_property
+    def prompts(self) -> list[Prompt]:
+        """The obscure prompts."""
+        return tokenise_pairs(self.tokenizer, self.pairs)["obscure"]
+
+    @cached_property
+    def _recipes(self) -> ControlEncoder:
+        return ControlEncoder(self.encoder)
+
+    def patch_heads(self) -> pd.DataFrame:
+        """Patch every head of the prompts that are drawn; see `patching.tabulate_patches`.
+
+        The column gap is what there is to explain: how much more probable the answer is after the explicit prompt, in
+        nats.
+        """
+        others = draw_others(self.pairs, 1, self.seed)
+        explicit, obscure = (self.cache[f"{kind}.p_answer"].double().log() for kind in ("explicit", "obscure"))
+        tables = []
+        for row in draw_prompts(len(self.pairs), self.settings.prompts, self.seed).tolist():
+            sources = [row, *others[row].tolist()]
+            effects = patch_prompt(self.engine, self.lens, self.cache, self.prompts[row], row, sources)
+            table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
+            tables.append(table.assign(gap=(explicit[row] - obscure[row]).item()))
+        return pd.concat(tables, ignore_index=True)
+
+    def split_effects(self, effects: pd.DataFrame) -> pd.DataFrame:
+        """Return the direct part of effects; see `direct_effects.measure_direct_effects`."""
+        return measure_direct_effects(self.engine, self.encoder, self.cache, self.pairs, effects)
+
+    def read_later_blocks(self, site: Site) -> pd.DataFrame:
+        """Read answer and memory behind every block from a site on; see `logit_lens.read_blocks`."""
+        vectors = site.magnitude * self._encode(site, [(site.encoding, text) for text in self.pairs["memory"]])
+        targets = {name: self.cache[f"{name}_id"] for name in ("answer", "memory")}
+        table = read_blocks(self.engine, self.prompts, site.layer, vectors, targets)
+        table.insert(0, "prompt_id", self.pairs["prompt_id"].to_numpy()[table["prompt"]])
+        return table.drop(columns="prompt").assign(**site._asdict())
+
+    def find_side_effects(self, site: Site) -> pd.DataFrame:
+        """Inject every prompt's memory into other prompts; see `side_effects.measure_side_effects`."""
+        others = draw_others(self.pairs, self.settings.others, self.seed)
+        cells = plan_side_effects(self.pairs, others, site, self.settings.factors)
+        computer = CellComputer(self.engine, self._recipes)
+        found = measure_side_effects(computer, cells, {str(row): own for row, own in enumerate(self.prompts)})
+        return found.drop(columns=["prompt", "memory"])
+
+    def read_text(self, site: Site, text: str) -> pd.DataFrame:
+        """Read a neutral text under some memories, and under random directions of their lengths.
+
+        Columns: encoding, layer, magnitude, memories (`shuffled`: any memory is another's to this text), and surprisal,
+        in nats a token, with surprisal_clean.
+        """
+        rows = draw_prompts(len(self.pairs), self.settings.texts, self.seed).tolist()
+        memories = self.pairs["memory"].iloc[rows].tolist()
+        recipes = {
+            SHUFFLED: [Recipe(CURATED, memory, 0, 0).key for memory in memories],
+            RANDOM: [build_random_recipe(memory, self.seed + row) for row, memory in zip(rows, memories, strict=True)],
+        }
+        magnitudes = [site.magnitude * factor for factor in self.settings.factors]
+        index = pd.DataFrame(
+            [(kind, key, magnitude) for kind, keys in recipes.items() for key in keys for magnitude in magnitudes],
+            columns=["memories", "key", "magnitude"],
+        )
+        vectors = self._encode(site, [(site.encoding, key) for key in index["key"]], self._recipes)
+        vectors = vectors * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
+        surprisal = measure_surprisal(
+            self.engine,
+            cut_windows(self.tokenizer, text),
+            site.layer,
+            torch.cat([torch.zeros_like(vectors[:1]), vectors]),
+        ).cpu()
+        return index.drop(columns="key").assign(
+            encoding=site.encoding, layer=site.layer, surprisal=surprisal[1:].numpy(),
+            surprisal_clean=surprisal[0].item(),
+        )  # fmt: skip
+
+    def _encode(
+        self, site: Site, memories: Sequence[tuple[str, str]], encoder: MemoryEncoder | ControlEncoder | None = None
+    ) -> Float[Tensor, "memory d_model"]:
+        """Return a vector for each (encoding, text or recipe) at the layer of a site."""
+        encoded = (encoder or self.encoder).encode(memories, [site.layer])
+        numbers = np.arange(len(memories))
+        return encoded.vectors[encoded.find_rows(numbers, np.full(len(memories), site.layer))]

@@ -1,0 +1,43 @@
+"""How closely a study's config wants injections looked at, and the sites that are looked at."""
+
+from typing import NamedTuple
+
+from pydantic import Field, field_validator
+
+from memory_injections.sweeps.grid import check_list
+from memory_injections.terms import Section
+
+
+class Site(NamedTuple):
+    """Where memories are injected, in which encoding, and at which magnitude."""
+
+    encoding: str
+    layer: int
+    magnitude: float
+
+
+class Causes(Section):
+    """How closely an injection is looked at: its heads, its way to the answer, and its side effects."""
+
+    prompts: int = Field(default=12, ge=1, description="prompts, drawn at random, whose attention heads are patched")
+    others: int = Field(
+        default=1,
+        ge=1,
+        description="other pairs, drawn for each prompt, whose memories are injected into it to see side effects",
+    )
+    texts: int = Field(default=4, ge=1, description="memories, drawn at random, under which a neutral text is read")
+    factors: tuple[float, ...] = Field(
+        default=(0.5, 1.0, 2.0, 4.0),
+        min_length=1,
+        description="magnitudes of the side effects, as multiples of the chosen site's",
+    )
+
+    _check = field_validator("factors")(check_list)
+
+    def count_cells(self) -> int:
+        """Return the number of cells of a prompt at one site: memories and directions, and one without any."""
+        return 1 + (1 + 2 * self.others) * len(self.factors)
+
+    def count_texts(self) -> int:
+        """Return how often the neutral text is read at one site."""
+        return 1 + 2 * self.texts * len(self.factors)

@@ -1,0 +1,105 @@
+"""Side effects: what a memory does to prompts of other memories, and to a text that has nothing to do with any.
+
+They stand against what it does to its own prompt, and against the same push in a random direction.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from memory_injections.causes.settings import Site
+from memory_injections.controls.vectors import Recipe
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.models.limits import CELL_TOKENS
+from memory_injections.models.tokenisation import Prompt, find_bos, pad, tokenise_text
+from memory_injections.terms import CURATED
+
+# What goes into a prompt: its own memory, that of another pair, or a random direction of the length of its own.
+SHUFFLED, RANDOM = "shuffled", "random_direction"
+KEY = ["prompt", "encoding", "memory", "layer", "magnitude"]
+# Tokens of the neutral text that are read together, behind BOS.
+WINDOW = 63
+
+
+def plan_side_effects(
+    pairs: pd.DataFrame, others: Sequence[Int[np.ndarray, " drawn"]], site: Site, factors: Sequence[float]
+) -> pd.DataFrame:
+    """List the cells of a site: every prompt with its own memory, those of `others`, and as many random directions.
+
+    Each goes in at the site's magnitude times each of `factors`. Columns: prompt (the row of the pair, as text),
+    prompt_id, memories (`curated`, `shuffled` or `random_direction`), encoding, memory (the key of a recipe), layer
+    and magnitude.
+    """
+    recipes = pd.DataFrame(_list_recipes(pairs["memory"].tolist(), others), columns=["row", "memories", "memory"])
+    cells = recipes.assign(
+        prompt=recipes["row"].astype(str),
+        prompt_id=pairs["prompt_id"].to_numpy()[recipes["row"]],
+        encoding=site.encoding,
+        layer=site.layer,
+    ).drop(columns="row")
+    return cells.merge(pd.DataFrame({"magnitude": [site.magnitude * factor for factor in factors]}), how="cross")
+
+
+def _list_recipes(
+    memories: Sequence[str], others: Sequence[Int[np.ndarray, " drawn"]]
+) -> Iterator[tuple[int, str, str]]:
+    for row, drawn in enumerate(others):
+        yield row, CURATED, Recipe(CURATED, memories[row], 0, 0).key
+        for index, source in enumerate(drawn.tolist()):
+            yield row, SHUFFLED, Recipe(CURATED, memories[source], 0, 0).key
+            yield row, RANDOM, build_random_recipe(memories[row], row * len(drawn) + index)
+
+
+def build_random_recipe(memory: str, seed: int) -> str:
+    """Return the key of the recipe of a random direction with the length of a memory's vector."""
+    return Recipe(RANDOM, memory, 0, 0, seed=seed).key
+
+
+def measure_side_effects(computer: CellComputer, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> pd.DataFrame:
+    """Compute planned cells; return them with their scores and is_top_changed: whether another token is first now.
+
+    `computer` must encode recipes.
+    """
+    # An injection of nothing says which token was the most probable one before.
+    clean = cells.drop_duplicates("prompt").assign(magnitude=0.0)
+    wanted = pd.concat([cells, clean])[KEY].drop_duplicates(ignore_index=True)
+    scores = pd.concat(computer.compute(wanted, prompts))
+    before = scores[scores["magnitude"] == 0].set_index("prompt")["top_token_id"]
+    scores["is_top_changed"] = scores["top_token_id"] != scores["prompt"].map(before)
+    return cells.merge(scores, on=KEY, validate="many_to_one")
+
+
+def cut_windows(tokenizer: PreTrainedTokenizerBase, text: str) -> list[list[int]]:
+    """Cut a text into windows of at most `WINDOW` tokens, with BOS in front of each."""
+    tokens = tokenise_text(tokenizer, text)
+    return [[find_bos(tokenizer), *tokens[start : start + WINDOW]] for start in range(0, len(tokens), WINDOW)]
+
+
+@torch.inference_mode()
+def measure_surprisal(
+    engine: SkippingEngine, windows: Sequence[Sequence[int]], layer: int, vectors: Float[Tensor, "cell d_model"]
+) -> Float[Tensor, " cell"]:
+    """Return a text's mean surprisal under each vector, in nats a token; its exponential is the perplexity.
+
+    Vectors are added to the attention output of `layer` at every position. `windows` are parts of the text, each with
+    BOS in front; the model sees one at a time.
+    """
+    total, n_tokens = torch.zeros(len(vectors), device=engine.device), 0
+    for window in windows:
+        tokens, lengths = pad([window], engine.device)
+        clean = engine.clean(tokens, lengths, [layer], reads_all=True)
+        n_tokens += len(window) - 1
+        size = max(1, CELL_TOKENS[engine.device.type] // len(window))
+        for start in range(0, len(vectors), size):
+            part = vectors[start : start + size].to(engine.device)
+            rows = torch.zeros(len(part), dtype=torch.long, device=engine.device)
+            logits = engine.injected(clean, [layer] * len(part), rows, part)[:, :-1]
+            own = logits.gather(2, tokens[:, 1:, None].expand(len(part), -1, 1))[..., 0]
+            total[start : start + size] += (logits.logsumexp(dim=2) - own).sum(dim=1)
+    return total / n_tokens

@@ -1,0 +1,166 @@
+"""The tables of causes: averages over prompts of what was measured, with intervals over clusters of prompts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import rankdata
+
+from memory_injections.analysis.effects import LEVEL, bound_sites
+from memory_injections.analysis.hits import HITS_AT
+from memory_injections.causes.patching import OTHER, OWN
+from memory_injections.causes.side_effects import SHUFFLED
+from memory_injections.terms import CURATED
+
+OF = ["model", "dataset"]
+SITE = ["encoding", "layer", "magnitude"]
+N_RESAMPLES = 999
+
+
+def average_patches(patches: pd.DataFrame, heads: pd.DataFrame) -> pd.DataFrame:
+    """Average the effects of every head over the prompts, beside what attribution says of the same prompts.
+
+    Columns: model, dataset, layer, head; effect, with outputs from the own explicit prompt, and effect_other, from
+    another pair's, in nats; attribution, how much higher the answer's logit is in the head's output after the explicit
+    prompt than after the obscure one; n_prompts. `heads` is the table of attribution targets.
+    """
+    prompts = patches[[*OF, "prompt_id"]].drop_duplicates()
+    effects = patches.pivot_table(index=[*OF, "layer", "head"], columns="source", values="effect", observed=True)
+    gains = _measure_gains(heads.merge(prompts)).groupby([*OF, "layer", "head"], observed=True)["gain"].mean()
+    table = effects.reindex(columns=[OWN, OTHER]).set_axis(["effect", "effect_other"], axis=1)
+    table["attribution"] = gains
+    n_prompts = prompts.groupby(OF).size().rename("n_prompts")
+    return table.reset_index().merge(n_prompts, on=OF)
+
+
+def _measure_gains(heads: pd.DataFrame) -> pd.DataFrame:
+    """Return how much higher the answer's logit is in each head's output after the explicit prompt, by prompt."""
+    answers = heads[heads["target"] == "answer"].astype({"model": str, "dataset": str})
+    logits = answers.pivot(index=[*OF, "prompt_id", "layer", "head"], columns="prompt_kind", values="logit")
+    return (logits["explicit"] - logits["obscure"]).rename("gain").reset_index()
+
+
+def compare_with_attribution(patches: pd.DataFrame, heads: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Rank-correlate the heads' effects with their attribution, over all heads of a model on a data set.
+
+    Columns: model, dataset, source (`own` explicit prompts, or those of `other` pairs: the null), correlation
+    (Spearman's) with its 95 % interval low, high (bootstrap of the prompts); strongest, the head with the largest
+    effect, with its effect; gap, the mean difference of the answer's log-probability between both prompts; n_prompts.
+    """
+    gains = _measure_gains(heads.merge(patches[[*OF, "prompt_id"]].drop_duplicates()))
+    rows = []
+    for (model, dataset, source), own in patches.groupby([*OF, "source"], sort=False):
+        effects = own.pivot(index="prompt_id", columns=["layer", "head"], values="effect")
+        here = gains[(gains["model"] == model) & (gains["dataset"] == dataset)]
+        attribution = here.pivot(index="prompt_id", columns=["layer", "head"], values="gain").loc[
+            effects.index, effects.columns
+        ]
+        means = effects.mean()
+        layer, head = means.idxmax()
+        rows.append(
+            {
+                "model": model,
+                "dataset": dataset,
+                "source": source,
+                **_correlate(effects.to_numpy(), attribution.to_numpy(), seed),
+                "strongest": f"layer {layer}, head {head}",
+                "effect": means.max(),
+                "gap": own.groupby("prompt_id")["gap"].first().mean(),
+                "n_prompts": len(effects),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _correlate(effects: np.ndarray, attribution: np.ndarray, seed: int) -> dict[str, float]:
+    """Correlate the ranks of two measures of heads, each [prompt, head], averaged over the prompts."""
+    n = len(effects)
+    drawn = np.random.default_rng(seed).integers(n, size=(N_RESAMPLES, n))
+    weights = np.stack([np.bincount(rows, minlength=n) for rows in (np.arange(n), *drawn)]) / n
+    ranks = [rankdata(weights @ measure, axis=1) for measure in (effects, attribution)]
+    x, y = (own - own.mean(axis=1, keepdims=True) for own in ranks)
+    with np.errstate(invalid="ignore"):  # there is no correlation where all heads are alike
+        found = (x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+    low, high = np.nanquantile(found[1:], [LEVEL / 2, 1 - LEVEL / 2]) if np.isfinite(found[1:]).any() else [np.nan] * 2
+    return {"correlation": found[0], "low": low, "high": high}
+
+
+def average_direct_effects(effects: pd.DataFrame, clusters: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Average effects and their direct and indirect parts over the prompts, with intervals of the parts.
+
+    Columns: model, dataset, encoding, layer, magnitude, effect, direct, indirect (effect minus direct), the ends of
+    their 95 % intervals (`<part>_low`, `<part>_high`), and n_prompts. `clusters` are those of each data set's prompts.
+    """
+    parts = effects.assign(indirect=effects["effect"] - effects["direct"])
+    return _average_groups(parts, [*OF, *SITE], ["effect", "direct", "indirect"], clusters)
+
+
+def average_blocks(blocks: pd.DataFrame, clusters: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Average over the prompts what blocks say of answer and memory after an injection.
+
+    Columns: model, dataset, encoding, layer, magnitude, block, target, logp_clean, logp_injected, their difference
+    change with its 95 % interval, the median ranks rank_clean and rank_injected, and n_prompts.
+    """
+    keys = [*OF, *SITE, "block", "target"]
+    table = blocks.assign(change=blocks["logp_injected"] - blocks["logp_clean"])
+    means = table.groupby(keys, sort=False)[["logp_clean", "logp_injected"]].mean()
+    ranks = table.groupby(keys, sort=False)[["rank_clean", "rank_injected"]].median()
+    changes = _average_groups(table, keys, ["change"], clusters)
+    return changes.merge(means.join(ranks).reset_index(), on=keys)
+
+
+def _average_groups(
+    table: pd.DataFrame, keys: Sequence[str], names: Sequence[str], clusters: Mapping[str, pd.Series]
+) -> pd.DataFrame:
+    """Average columns over the prompts of each group, with cluster-robust intervals."""
+    rows = []
+    for key, own in table.groupby(list(keys), sort=False):
+        values = dict(zip(keys, key, strict=True))
+        numbers = pd.factorize(clusters[values["dataset"]].loc[own["prompt_id"]])[0]
+        bounds = bound_sites(own[list(names)].to_numpy("float64"), numbers)
+        for name, (low, high, _) in zip(names, bounds, strict=True):
+            values |= {name: own[name].mean(), f"{name}_low": low, f"{name}_high": high}
+        rows.append({**values, "n_prompts": len(own)})
+    return pd.DataFrame(rows)
+
+
+def average_side_effects(cells: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
+    """Average side effects over prompts, for each kind of memory at each magnitude.
+
+    Columns: model, dataset, encoding, layer, magnitude, memories; of the prompts that they go into (`curated`: the own
+    ones): effect in nats, n_missed, n_rescued, n_hit, n_broken (`analysis.hits`); of other prompts: other_effect,
+    other_kl, the mean KL(clean || injected) in nats, other_top_changed, the share with another first token,
+    other_n_hit, other_n_broken; of the neutral text: perplexity and perplexity_clean. Shuffled memories and random
+    directions have no prompts of their own: both are the same prompts. The other prompts of the curated memories are
+    those that they go into as shuffled ones.
+    """
+    keys = [*OF, *SITE, "memories"]
+    own = pd.DataFrame(
+        [dict(zip(keys, key, strict=True)) | _describe_cells(part) for key, part in cells.groupby(keys, sort=False)]
+    )
+    harm = own[own["memories"] != CURATED].rename(
+        columns={name: f"other_{name}" for name in ("effect", "kl", "top_changed", "n_hit", "n_broken")}
+    )
+    other = [name for name in harm if name.startswith("other_")]
+    of_curated = harm[harm["memories"] == SHUFFLED].assign(memories=CURATED)
+    table = own.drop(columns=["kl", "top_changed"]).merge(pd.concat([of_curated, harm])[[*keys, *other]], on=keys)
+    surprisal = texts.groupby(keys)[["surprisal", "surprisal_clean"]].mean().reset_index()
+    surprisal = pd.concat([surprisal, surprisal[surprisal["memories"] == SHUFFLED].assign(memories=CURATED)])
+    table = table.merge(surprisal, on=keys, how="left")
+    perplexities = np.exp(table[["surprisal", "surprisal_clean"]]).set_axis(["perplexity", "perplexity_clean"], axis=1)
+    return table.drop(columns=["surprisal", "surprisal_clean"]).join(perplexities)
+
+
+def _describe_cells(cells: pd.DataFrame) -> dict[str, Any]:
+    was, is_now = (cells[name] < HITS_AT[0] for name in ("rank_obscure", "rank_injected"))
+    return {
+        "effect": (cells["logp_injected"] - cells["logp_obscure"]).mean(),
+        "kl": cells["kl"].mean(),
+        "top_changed": cells["is_top_changed"].mean(),
+        "n_missed": int((~was).sum()),
+        "n_rescued": int((~was & is_now).sum()),
+        "n_hit": int(was.sum()),
+        "n_broken": int((was & ~is_now).sum()),
+        "n_prompts": len(cells),
+    }

@@ -1,0 +1,96 @@
+# What injections do inside a model, and to prompts and texts that they are not meant for.
+MEASURED = ("patching", "direct_effects", "logit_lens", "side_effects", "texts")
+
+
+rule cause_measurements:
+    input:
+        checkpoint=ancient(rules.model.output.checkpoint),
+        manifest=rules.model.output.manifest,
+        lens=rules.lens.output.lens,
+        pairs=rules.pairs.output[0],
+        activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
+        curated=list_curated,
+        text=locate_source("../resources/neutral_text.txt"),
+    output:
+        **{
+            part: f"{RESULTS}/causes/{{model}}/{{dataset}}/{part}.parquet"
+            for part in MEASURED
+        },
+    log:
+        f"{LOGS}/causes/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{BENCHMARKS}/causes/{{model}}/{{dataset}}.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    threads: share_cores()
+    resources:
+        **FOR_CAUSES,
+    params:
+        code=digest_code("cause_measurements"),
+        model="{model}",
+        dataset="{dataset}",
+        causes=STUDY.causes.model_dump(),
+        seed=STUDY.seed,
+        precision=STUDY.precision,
+    script:
+        "../scripts/cause_measurements.py"
+
+
+rule causes:
+    input:
+        **{
+            part: expand(
+                rules.cause_measurements.output[part],
+                model=STUDY.models,
+                dataset=STUDY.datasets,
+            )
+            for part in MEASURED
+        },
+        heads=expand(
+            rules.attribution.output.targets,
+            model=STUDY.models,
+            dataset=STUDY.datasets,
+        ),
+        pairs=list_pairs,
+    output:
+        report(
+            f"{RESULTS}/tables/patching.csv",
+            category="Tables",
+            labels={"table": "patched heads"},
+            caption="../report/patching.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/patching_agreement.csv",
+            category="Tables",
+            labels={"table": "patched heads against attribution"},
+            caption="../report/patching_agreement.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/direct_effects.csv",
+            category="Tables",
+            labels={"table": "direct and indirect effects"},
+            caption="../report/direct_effects.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/logit_lens.csv",
+            category="Tables",
+            labels={"table": "logit lens after the injection"},
+            caption="../report/logit_lens.rst",
+        ),
+        report(
+            f"{RESULTS}/tables/side_effects.csv",
+            category="Tables",
+            labels={"table": "side effects"},
+            caption="../report/side_effects.rst",
+        ),
+    log:
+        f"{LOGS}/tables/causes.log",
+    benchmark:
+        f"{BENCHMARKS}/tables/causes.tsv"
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("causes"),
+        seed=STUDY.seed,
+    script:
+        "../scripts/causes.py"

@@ -1,0 +1,67 @@
+"""What the injections of a model on a data set do: to its heads, on their way to the answer, and to other texts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from _job import start_job
+from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.analysis.clusters import cluster_prompts
+from memory_injections.analysis.evidence import COLUMNS, SweepEffects
+from memory_injections.atomic_files import replace_file
+from memory_injections.causes.running import Injections, choose_site, list_effects
+from memory_injections.causes.settings import Causes
+from memory_injections.data.prompt_pairs import read_pairs
+from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.jobs.gpus import hold_devices
+from memory_injections.models.checkpoints import hold_model, read_manifest
+from memory_injections.models.lens import Lens
+from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.sizes import ModelSize
+from memory_injections.models.tokenisation import load_tokenizer
+from memory_injections.sweeps.cells import index_sweeps
+
+
+def load_injections(inputs: Any, params: Any, devices: Sequence[torch.device]) -> Injections:
+    """Load a model and its activations on a data set."""
+    checkpoint, cache = Path(inputs.checkpoint), ActivationCache(inputs.activations)
+    with hold_model(checkpoint, Path(inputs.manifest)):
+        engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
+        tokenizer = load_tokenizer(checkpoint)
+    lens = Lens.load(inputs.lens, engine.device)
+    encoder = MemoryEncoder(engine, tokenizer, lens, measure_residual_norms(cache))
+    settings = Causes.model_validate(params.causes)
+    return Injections(engine, encoder, tokenizer, lens, cache, read_pairs(Path(inputs.pairs)), settings, params.seed)
+
+
+def measure_causes(injections: Injections, curated: Sequence[Path], text: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield what is measured, by name: heads once, the rest at the site of every sweep of curated memories."""
+    yield "patching", injections.patch_heads()
+    groups = cluster_prompts(injections.pairs)
+    for sweep, path in index_sweeps(curated).items():
+        effects = SweepEffects.of_cells(pd.read_parquet(path, columns=COLUMNS), groups, injections.seed)
+        site = choose_site(effects, sweep.encoding)
+        yield "direct_effects", injections.split_effects(list_effects(effects, site))
+        yield "logit_lens", injections.read_later_blocks(site)
+        yield "side_effects", injections.find_side_effects(site)
+        yield "texts", injections.read_text(site, text)
+
+
+if __name__ == "__main__":
+    with start_job(globals()) as job:
+        torch.set_num_threads(job.threads)
+        size = ModelSize.from_manifest(read_manifest(job.input.manifest))
+        text = Path(job.input.text).read_text(encoding="utf-8")
+        parts: dict[str, list[pd.DataFrame]] = {}
+        with hold_devices(size.weight_bytes(job.params.precision)) as devices:
+            injections = load_injections(job.input, job.params, devices)
+            for name, table in measure_causes(injections, [Path(path) for path in job.input.curated], text):
+                parts.setdefault(name, []).append(table)
+        for name, tables in parts.items():
+            with replace_file(Path(job.output[name])) as path:
+                whole = pd.concat(tables, ignore_index=True)
+                whole.assign(model=job.params.model, dataset=job.params.dataset).to_parquet(path, index=False)
