@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -66,7 +65,7 @@ def inject_controls(
     in_context = _score_text(injector, f"{memory.strip()}. {prompt}", answer)
     in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
     rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
-    table = pd.DataFrame([*rows, {"control": "in_context", "n": 1, **in_context}])
+    table = pd.DataFrame([*rows, {"control": "in_context", "n": 1, **in_context}], index=range(len(rows) + 1))
     table["contrast"] = table["effect"].iloc[0] - table["effect"]
     return table[["control", "n", "effect", "contrast", "p_injected", "rank_injected"]]
 
@@ -95,5 +94,5 @@ def _score_text(injector: Injector, text: str, answer: str) -> dict[str, float]:
 
 
 def _summarise(control: str, cells: pd.DataFrame) -> dict[str, object]:
-    middle = cells.iloc[np.argsort(cells["effect"], kind="stable")[(len(cells) - 1) // 2]]
-    return {"control": control, "n": len(cells), **middle, "effect": cells["effect"].mean()} | {"control": control}
+    middle = cells.sort_values("effect").iloc[(len(cells) - 1) // 2].to_dict()
+    return {**middle, "control": control, "n": len(cells), "effect": cells["effect"].mean()}
