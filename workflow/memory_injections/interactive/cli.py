@@ -207,6 +207,45 @@ def generate(
         results.print(terminal.tabulate_continuations(prompt, continuation.obscure, continuation.injected))
 
 
+@app.command(
+    epilog=_format_examples(
+        'controls "The author of Das Kapital is buried in" "Karl Marx" London --layer 9 --magnitude 2 '
+        '--other "Adam Smith" --other "Isaac Newton"',
+    )
+)
+@_exit_on_error
+def controls(
+    prompt: Prompt,
+    memory: Memory,
+    answer: Annotated[str, typer.Argument(help="The text whose first token is followed.", show_default=False)],
+    layer: Annotated[int, typer.Option(help="The layer.", show_default=False)],
+    magnitude: Annotated[str, typer.Option(help="Factor of the memory.")] = "1",
+    other: Annotated[list[str] | None, typer.Option(help="Another memory to inject instead; repeat it.")] = None,
+    word: Annotated[list[str] | None, typer.Option(help="A word to inject at the memory's length.")] = None,
+    draws: Annotated[int, typer.Option(min=1, help="How many random directions to draw.")] = 10,
+    encoding: Encoding = "unembed",
+    model: ModelName = DEFAULT_MODEL,
+    seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show whether it is the memory that works: its effect on an answer beside those of its controls.
+
+    The controls are other memories, words and random directions of the memory's length, its opposite, the answer
+    itself, the memory without its part along the answer, and the memory as text in front of the prompt.
+    """
+    asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "answer": answer, "layer": layer}
+    asked |= {"magnitude": _parse_number("magnitude", magnitude), "encoding": encoding}
+    with _load_injector(model) as (injector, _):
+        from memory_injections.interactive.controls import inject_controls
+
+        others = {"others": other or (), "words": word or ()}
+        table = inject_controls(injector, **asked, **others, draws=draws, seed=seed)
+    if as_json:
+        _print_json({"model": model, **asked, **others, "controls": _convert_rows(table)})
+    else:
+        results.print(terminal.tabulate_controls(table))
+
+
 @contextmanager
 def _load_injector(model: str) -> Iterator[tuple["Injector", Callable[[int, int], None]]]:
     """Yield an injector, and a function that shows its progress, while a clock runs in the terminal."""

@@ -191,7 +191,7 @@ class Injector:
             check_magnitude(magnitude)
         ids, wanted = self._tokenise_prompt(prompt, answer)
         engine = self._choose_engine(ids, positions, head)
-        self._check_memory(memory, encoding)
+        self.check_memory(memory, encoding)
         (token,) = wanted or [self._find_most_probable(engine, ids)]
         cells = pd.MultiIndex.from_product(
             [["prompt"], [encoding], [memory], layers, magnitudes],
@@ -281,7 +281,7 @@ class Injector:
     def _encode_memory(
         self, engine: InjectionEngine, memory: str, encoding: str, layer: int
     ) -> Float[Tensor, "1 d_model"]:
-        self._check_memory(memory, encoding)
+        self.check_memory(memory, encoding)
         encoder = MemoryEncoder(engine, self.model.tokenizer, self.model.lens)
         return encoder.encode([(encoding, memory)], [layer]).vectors
 
@@ -327,7 +327,13 @@ class Injector:
                 "shorten it"
             )
 
-    def _check_memory(self, memory: str, encoding: str) -> None:
+    def tokenise_answer(self, prompt: str, answer: str) -> Prompt:
+        """Return what the model reads, and the answer's token behind it."""
+        ids, (token,) = self._tokenise_prompt(prompt, answer)
+        return Prompt(tuple(ids), token)
+
+    def check_memory(self, memory: str, encoding: str) -> None:
+        """Raise `StudyError` for a memory without text or too long for the model, and for an unknown encoding."""
         if encoding not in get_args(Encoding):
             raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(Encoding))}")
         if not has_text(memory):

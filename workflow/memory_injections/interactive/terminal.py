@@ -69,6 +69,18 @@ def describe_best_site(best: pd.Series, token: str) -> Text:
     return Text(f"{before}; at most {after}, {format_percent(best.percent_change)}).")
 
 
+def tabulate_controls(table: pd.DataFrame) -> Table:
+    """Tabulate the effects of a memory and of its controls on an answer."""
+    shown = Table(box=None)
+    for heading in ("", "injections", "effect (nats)", "memory minus this", "P(answer)", "rank"):
+        shown.add_column(heading, justify="left" if heading == "" else "right")
+    for row in table.itertuples():
+        contrast = "" if row.Index == 0 else f"{row.contrast:+.2f}"
+        numbers = (f"{row.n}", f"{row.effect:+.2f}", contrast, f"{row.p_injected:.3g}", f"{row.rank_injected:.0f}")
+        shown.add_row(Text(row.control.replace("_", " "), "bold" if row.Index == 0 else ""), *numbers)
+    return shown
+
+
 def tabulate_continuations(prompt: str, before: str, after: str) -> Table:
     """Tabulate a prompt's continuations without and with a memory."""
     shown = Table("", "", box=None, show_header=False)

@@ -1,0 +1,98 @@
+"""One prompt's injection beside its controls: is it this memory, or any push of that size?"""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+import torch
+
+from memory_injections.analysis.averages import measure_effect
+from memory_injections.controls.kinds import DRAWN, SHUFFLED
+from memory_injections.controls.plan import USES_ANSWER
+from memory_injections.controls.vectors import ControlEncoder, Recipe
+from memory_injections.errors import StudyError
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.validation import check_layer, check_magnitude
+from memory_injections.interactive.injector import Injector
+from memory_injections.models.limits import CELL_PADDING
+from memory_injections.models.scoring import score_answers
+from memory_injections.models.tokenisation import Prompt, pad
+from memory_injections.terms import CURATED
+
+# Controls that need no other text, in the order in which they are shown.
+OWN = ("opposite", "without_answer", "answer")
+WORDS, NOISE = "matched_words", "random_direction"
+
+
+def inject_controls(
+    injector: Injector,
+    prompt: str,
+    memory: str,
+    *,
+    answer: str,
+    layer: int,
+    magnitude: float = 1.0,
+    encoding: str = "unembed",
+    others: Sequence[str] = (),
+    words: Sequence[str] = (),
+    draws: int = 10,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Inject a memory and its controls into one prompt at one site, and compare their effects on the answer.
+
+    The controls are those of a study (docs/method.md); `shuffled` takes the memories in `others`, `matched_words` the
+    `words`, and `random_direction` is drawn `draws` times. Returns a row for each, the memory first: control, n
+    (injections), effect (mean change of the answer's log-probability, nats), contrast (the memory's effect minus that),
+    and p_injected and rank_injected of the injection in the middle. The last row, `in_context`, has the memory as text
+    in front of the prompt. Raises `StudyError` for what `Injector.inject` refuses, and for fewer than one draw.
+    """
+    if draws < 1:
+        raise StudyError(f"draws is {draws}; give a whole number from 1")
+    check_layer(layer, injector.n_layers)
+    check_magnitude(magnitude)
+    injector.check_memory(memory, encoding)
+    for text in (*others, *words):
+        injector.check_memory(text, encoding)
+    scored = injector.tokenise_answer(prompt, answer)
+    recipes = list(_list_recipes(memory, scored, others, words, draws, seed))
+    cells = pd.DataFrame({"control": [recipe.control for recipe in recipes]}).assign(
+        prompt="prompt", encoding=encoding, memory=[recipe.key for recipe in recipes], layer=layer, magnitude=magnitude
+    )
+    model = injector.model
+    encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.lens))
+    computed = pd.concat(CellComputer(model.engine, encoder).compute(cells, {"prompt": scored})).sort_index()
+    computed["effect"] = measure_effect(computed)
+    in_context = _score_text(injector, f"{memory.strip()}. {prompt}", answer)
+    in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
+    rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
+    table = pd.DataFrame([*rows, {"control": "in_context", "n": 1, **in_context}], index=range(len(rows) + 1))
+    table["contrast"] = table["effect"].iloc[0] - table["effect"]
+    return table[["control", "n", "effect", "contrast", "p_injected", "rank_injected"]]
+
+
+def _list_recipes(
+    memory: str, scored: Prompt, others: Sequence[str], words: Sequence[str], draws: int, seed: int
+) -> Iterator[Recipe]:
+    n_tokens = len(scored.tokens)
+    yield Recipe(CURATED, memory, 0, n_tokens)
+    for control, texts in ((SHUFFLED, others), (WORDS, words)):
+        for text in texts:
+            yield Recipe(control, memory, 0, n_tokens, source=text)
+    assert NOISE in DRAWN
+    for draw in range(draws):
+        yield Recipe(NOISE, memory, 0, n_tokens, seed=seed + draw)
+    for control in OWN:
+        yield Recipe(control, memory, 0, n_tokens, answer=scored.answer if control in USES_ANSWER else 0)
+
+
+def _score_text(injector: Injector, text: str, answer: str) -> dict[str, float]:
+    """Score the answer after a text, without an injection."""
+    scored, engine = injector.tokenise_answer(text, answer), injector.model.engine
+    logits = engine.clean(*pad([scored.tokens], engine.device, CELL_PADDING[engine.device.type]), []).logits
+    scores = score_answers(logits.log_softmax(dim=1), torch.tensor([scored.answer], device=engine.device))
+    return {f"{name}_injected": values.item() for name, values in scores.items()}
+
+
+def _summarise(control: str, cells: pd.DataFrame) -> dict[str, object]:
+    middle = cells.sort_values("effect").iloc[(len(cells) - 1) // 2].to_dict()
+    return {**middle, "control": control, "n": len(cells), "effect": cells["effect"].mean()}
