@@ -1,6 +1,7 @@
 """The controls of one prompt are the injections that their names say."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from memory_injections.interactive.controls import inject_controls
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPT, MEMORY, ANSWER, OTHER = "The author of Das Kapital is buried in the city of", "Karl Marx", "London", "Adam"
-SITE = {"layer": 1, "answer": ANSWER}
+SITE: dict[str, Any] = {"layer": 1, "answer": ANSWER}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def injector(tiny_models: dict[str, Path]) -> Injector:
 
 @pytest.fixture(scope="module")
 def table(injector: Injector) -> pd.DataFrame:
-    options = {"magnitude": 0.2, "others": [OTHER], "words": ["table"], "draws": 5}
+    options: dict[str, Any] = {"magnitude": 0.2, "others": [OTHER], "words": ["table"], "draws": 5}
     return inject_controls(injector, PROMPT, MEMORY, **SITE, **options).set_index("control")
 
 
@@ -55,4 +56,4 @@ def test_a_vector_of_the_answer_raises_it_more_than_one_without_it(table: pd.Dat
 def test_what_cannot_be_injected_is_one_sentence(injector: Injector) -> None:
     for wrong in ({"draws": 0}, {"others": [" "]}, {"layer": 99}, {"encoding": "sum"}):
         with pytest.raises(StudyError):
-            inject_controls(injector, PROMPT, MEMORY, **{**SITE, **wrong})  # type: ignore[arg-type]
+            inject_controls(injector, PROMPT, MEMORY, **{**SITE, **wrong})
