@@ -238,7 +238,7 @@ def controls(
     with _load_injector(model) as (injector, _):
         from memory_injections.interactive.controls import inject_controls
 
-        others = {"others": other or (), "words": word or ()}
+        others: dict[str, Any] = {"others": other or (), "words": word or ()}
         table = inject_controls(injector, **asked, **others, draws=draws, seed=seed)
     if as_json:
         _print_json({"model": model, **asked, **others, "controls": _convert_rows(table)})

@@ -24,6 +24,12 @@ from memory_injections.terms import CURATED
 
 TABLES = ("claims", "evidence", "contrasts", "sites", "headline")
 MISSING = "–"
+# Controls that the first screen names.
+SAID = {
+    "shuffled": "another prompt's memory does",
+    "random_direction": "a random direction of the same length does",
+    "in_context": "the memory as text in front of the prompt does",
+}
 BEGIN, END = "<!-- findings -->\n", "<!-- end of findings -->"
 Tables = Mapping[str, pd.DataFrame]
 
@@ -34,8 +40,12 @@ def read_tables(results: Path) -> dict[str, pd.DataFrame]:
 
 
 def summarise_study(tables: Tables) -> list[str]:
-    """Say in three sentences whether the memory helps, whether it corrects failures, and what the paper's number is."""
-    return [_say_whether_it_helps(tables), _say_whether_it_corrects(tables), _say_what_the_headline_is(tables)]
+    """Say in a few sentences whether the memory helps, and more than its controls, whether it corrects failures, and
+    what the paper's number is."""
+    controls = [_say_what_controls_do(tables["control_contrasts"])] if "control_contrasts" in tables else []
+    return [
+        _say_whether_it_helps(tables), *controls, _say_whether_it_corrects(tables), _say_what_the_headline_is(tables)
+    ]  # fmt: skip
 
 
 def _say_whether_it_helps(tables: Tables) -> str:
@@ -49,6 +59,17 @@ def _say_whether_it_helps(tables: Tables) -> str:
             named = [f"{_name(row)} ({describe_effect(row)})" for _, row in rows.iterrows()]
             parts.append(f"{verdict} for {_join(named)}")
     return f"“A curated memory makes the answer more probable, and more than other memories do”: {'; '.join(parts)}."
+
+
+def _say_what_controls_do(contrasts: pd.DataFrame) -> str:
+    own = contrasts[(contrasts["encoding"] == PAPER_ENCODING) & contrasts["memories"].isin(SAID)]
+    if own.empty:
+        return "The study has no controls of injections in the paper's encoding."
+    parts = []
+    for _, rows in own.groupby(["model", "dataset"], sort=False):
+        named = [f"{describe_effect(row)} than {SAID[row['memories']]}" for _, row in rows.iterrows()]
+        parts.append(f"for {_name(rows.iloc[0])} by {_join(named)}")
+    return f"At sites chosen on other prompts, the memory raises the answer's log-probability more {'; '.join(parts)}."
 
 
 def _say_whether_it_corrects(tables: Tables) -> str:
