@@ -53,9 +53,9 @@ def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
     study = tiny_study(tiny_models["gpt2"], datasets=datasets, injection={"magnitudes": [1, 4]})
     Checkout(tmp_path, study, python).snakemake("results/tiny/report.html")
 
-    figure = tmp_path / "results/tiny/figures/rank.tiny.lines.curated.unembed.png"
+    figure = tmp_path / "results/tiny/figures/rank.tiny.lines.curated.unembed.pdf"
     assert figure.is_file()
-    assert figure.with_suffix(".pdf").is_file()
+    assert figure.with_suffix(".png").is_file()
     page = (tmp_path / "results/tiny/report.html").read_text(encoding="utf-8")
     assert "<h3>Rank by site</h3>" in page
     assert "Median rank of the answer after the injection, over layer and magnitude." in page
