@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from scipy.stats import spearmanr
 
 from memory_injections.pages.figures import DIVERGING, LINEAR_BELOW, NATS, OWN_TICKS
@@ -85,6 +85,7 @@ def logit_lens(blocks: pd.DataFrame) -> Figure:
         axes.set(yscale="log", xlabel="behind block", ylabel="median rank (from 1)")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter(PLAIN)
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.invert_yaxis()
         axes.set_title(_name_site(names, own, "layer", "magnitude"))
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -111,6 +112,7 @@ def frontier(effects: pd.DataFrame) -> Figure:
         panels[0].set_title(_name_site(names, own, "layer"), loc="left")
         for axes in panels:
             axes.xaxis.set_major_formatter(PLAIN)
+            axes.xaxis.set_minor_formatter(NullFormatter())
         panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
