@@ -102,7 +102,7 @@ def test_same_results_as_locally(
     run = submit(there, study)
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
     # Small jobs are grouped; downloads and tables are not submitted at all.
-    assert len(run.jobs()) == 9
+    assert len(run.jobs()) == 12
     gpu_jobs = {rule: output("scontrol", "show", "job", run.jobs(rule)[0]) for rule in ("activations", "cells")}
     for about in gpu_jobs.values():
         assert re.search(r"Partition=gpu", about)
