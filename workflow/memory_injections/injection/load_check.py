@@ -6,8 +6,8 @@ layer, and the bridge's heads must add up to what its attention adds to the resi
 """
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.errors import StudyError, UnsupportedArchitectureError
+from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.models.lens import Lens, compute_attention_output
-from memory_injections.models.loading import load_bridge, load_causal_lm
+from memory_injections.models.loading import load_bridge, load_causal_lm, translating_failures
 from memory_injections.models.tokenisation import load_tokenizer, pad, tokenise_prompt
 
 # Of several lengths: the engine pads them into one batch.
@@ -73,16 +73,11 @@ def load_checked_bridge(
         return bridge, check_bridge(bridge, expected)
 
 
-@contextmanager
-def _refusing_failures(architecture: str, form: str) -> Iterator[None]:
+def _refusing_failures(architecture: str, form: str) -> AbstractContextManager[None]:
     """Turn any failure of a form into the sentence that refuses the model, except for a lack of memory."""
-    try:
-        yield
-    except (StudyError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise UnsupportedArchitectureError(architecture, f"{form} fails: {reason}") from error
+    return translating_failures(
+        lambda _, message: UnsupportedArchitectureError(architecture, f"{form} fails: {message}")
+    )
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from memory_injections.analysis.averages import measure_effect
-from memory_injections.controls.kinds import DRAWN, SHUFFLED
+from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.plan import USES_ANSWER
 from memory_injections.controls.vectors import ControlEncoder, Recipe
 from memory_injections.errors import StudyError
@@ -78,7 +78,6 @@ def _list_recipes(
     for control, texts in ((SHUFFLED, others), (WORDS, words)):
         for text in texts:
             yield Recipe(control, memory, 0, n_tokens, source=text)
-    assert NOISE in DRAWN
     for draw in range(draws):
         yield Recipe(NOISE, memory, 0, n_tokens, seed=seed + draw)
     for control in OWN:

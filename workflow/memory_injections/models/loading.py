@@ -6,8 +6,8 @@ many injected forward passes run; TransformerLens' architecture adapters say whe
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,18 +55,28 @@ def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Pre
 
 
 @contextmanager
-def refusing_failures(folder: Path) -> Iterator[None]:
-    """Turn whatever transformers raises about a model folder into a `StudyError`, other than a lack of memory."""
+def translating_failures(translate: Callable[[str, str], StudyError]) -> Iterator[None]:
+    """Raise the error that `translate` makes of the name and message of whatever a library raises in the block.
+
+    A `StudyError` and a lack of memory pass as they are.
+    """
     try:
         yield
     except (StudyError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200].rstrip(".")
-        raise StudyError(
-            f"the model in {folder} cannot be loaded ({type(error).__name__}: {reason}); save it again with "
-            "`save_pretrained`, or fetch the whole repository"
-        ) from error
+        message = " ".join(str(error).split())[:200].rstrip(".")
+        raise translate(type(error).__name__, message) from error
+
+
+def refusing_failures(folder: Path) -> AbstractContextManager[None]:
+    """Turn whatever transformers raises about a model folder into a `StudyError`, other than a lack of memory."""
+    return translating_failures(
+        lambda name, message: StudyError(
+            f"the model in {folder} cannot be loaded ({name}: {message}); save it again with `save_pretrained`, or "
+            "fetch the whole repository"
+        )
+    )
 
 
 def check_loaded_weights(model: PreTrainedModel, report: Mapping[str, Any], folder: Path) -> None:
