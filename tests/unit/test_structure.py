@@ -3,10 +3,12 @@
 import ast
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 from conftest import ROOT
+from memory_injections.pages.registry import Subject
 
 WORKFLOW = ROOT / "workflow"
 LIBRARY = WORKFLOW / "memory_injections"
@@ -65,9 +67,9 @@ def test_every_rule_follows_its_code() -> None:
     """A rule must have a digest of its script among its params, so that a change of code reruns it."""
     scripts = []
     for file in RULES:
-        rules = re.split(r"^ *(?:rule|checkpoint) (?=\w+:)", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        rules = re.split(r"^ *(?:rule|checkpoint)(?= \w+:|:)", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
         for rule in rules[1:]:
-            if rule.startswith("all:"):
+            if rule.startswith(" all:"):
                 continue
             (script,) = re.findall(r'^ *script:\n *"\.\./scripts/(\w+)\.py"', rule, flags=re.MULTILINE)
             (params,) = re.findall(r"^ *params:\n(.*?)^ *script:", rule, flags=re.MULTILINE | re.DOTALL)
@@ -82,6 +84,7 @@ def test_profiles_name_rules_that_exist() -> None:
     rules = {
         rule for file in RULES for rule in re.findall(r"^ *(?:rule|checkpoint) (\w+):", file.read_text(), re.MULTILINE)
     }
+    rules |= {f"{subject}_figures" for subject in get_args(Subject)}
     for profile in (WORKFLOW / "profiles").glob("*/config.yaml"):
         settings = yaml.safe_load(profile.read_text(encoding="utf-8"))
         for key in ("set-resources", "set-threads", "groups"):

@@ -19,7 +19,7 @@ def test_a_script_remakes_its_file(edited: Checkout) -> None:
     path = edited.folder / file
     before = path.read_bytes()
     edited.write(file, "none")
-    done = call(edited, "figure", file, "--configfile", "study.yaml")
+    done = call(edited, "figures", file, "--configfile", "study.yaml")
     assert done.returncode == 0, done.stderr
     assert path.read_bytes() == before
 
@@ -38,7 +38,7 @@ def test_an_edit_shows_at_once(edited: Checkout) -> None:
 
 
 def test_a_file_that_no_rule_makes_is_one_sentence(finished: Checkout) -> None:
-    done = call(finished, "figure", "results/tiny/figures/none.png", "--configfile", "study.yaml")
+    done = call(finished, "figures", "results/tiny/figures/none.png", "--configfile", "study.yaml")
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("no rule makes results/tiny/figures/none.png; name a file")
     assert "Traceback" not in done.stderr
@@ -47,7 +47,7 @@ def test_a_file_that_no_rule_makes_is_one_sentence(finished: Checkout) -> None:
 def test_a_wrong_config_is_the_sentence_that_snakemake_prints(edited: Checkout) -> None:
     edited.replace("study.yaml", "models:", "model:")
     file = "results/tiny/figures/change.llama.mine.curated.unembed.png"
-    done = call(edited, "figure", file, "--configfile", "study.yaml")
+    done = call(edited, "figures", file, "--configfile", "study.yaml")
     assert done.returncode == 1
     assert done.stderr.startswith("config key model is unknown")
     assert "Traceback" not in done.stderr

@@ -39,7 +39,8 @@ def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
     copy_project(tmp_path)
     with (tmp_path / LIBRARY / "pages" / "figures.py").open("a", encoding="utf-8") as file:
         file.write(f"\n\n{read_code('A figure', 'python')}")
-    insert_before(tmp_path / "workflow/report/figures.rst", "} %}", read_code("A figure", "rst"))
+    caption = read_code("A figure", "rst")
+    (tmp_path / "workflow/report/figures/rank.rst").write_text(caption, encoding="utf-8")
     column, score = list_code("A metric of a cell", "python")
     insert_before(tmp_path / LIBRARY / "sweeps/cells.py", '    "top_token_id": pa.int32(),\n', column)
     insert_before(

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +23,7 @@ use rule * from memory_injections as injections_*
 """
 
 
-def test_a_module_runs_in_another_folder(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+def test_a_module_runs_in_another_folder(tiny_models: dict[str, Path], tmp_path: Path, python: Path) -> None:
     for name in ("config", "workflow"):
         (tmp_path / name).mkdir()
     snakefile = str(ROOT / "workflow" / "Snakefile")
@@ -36,7 +35,7 @@ def test_a_module_runs_in_another_folder(tiny_models: dict[str, Path], tmp_path:
     (tmp_path / "config" / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "injections_report", "injections_table1"],
+        [str(python), "-m", "snakemake", "--cores", "2", "injections_report", "injections_table1"],
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

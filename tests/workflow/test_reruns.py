@@ -16,7 +16,7 @@ STAGES = {
     "controls": {"control_cells", "controls"},
     "causes": {"cause_measurements", "causes"},
     "tables": {"table1", "table3", "evidence", "claims", "scorecard", "headline"},
-    "figures": {"figure"},
+    "figures": {"sweep_figures", "encoding_figures", "heads_figures", "study_figures"},
     "report": {"report"},
     "explorer": {"explorer"},
     "walkthrough": {"walkthrough"},
@@ -70,7 +70,7 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "a figure's colours": lambda c: c.replace(FIGURES, '"RdBu_r"', '"PuOr_r"'),
     "another figure's dots": lambda c: c.replace(FIGURES, "jitter=0.25", "jitter=0.3"),
     "what the paper says": lambda c: c.replace("resources/paper.yaml", "percent: 424", "percent: 425"),
-    "a caption": lambda c: c.replace("workflow/report/figures.rst", "The paper's own map", "A map"),
+    "a caption": lambda c: c.replace("workflow/report/figures/change.rst", "The paper's own map", "A map"),
     "the report's page": lambda c: c.replace(f"{LIBRARY}/pages/templates/report.html.j2", "<h1>", "<h1 class='big'>"),
     "the explorer's page": lambda c: c.replace(
         f"{LIBRARY}/pages/templates/explorer.map.js", "0.9 * (gains", "0.8 * (gains"
@@ -108,7 +108,8 @@ def test_the_table_has_every_edit_and_every_rule() -> None:
     scripts = {path.stem for path in (ROOT / "workflow" / "scripts").glob("[!_]*.py")}
     other_studies = {"access", "published", "published_download", "published_cells", "published_pairs"}
     other_studies |= {"coverage", "word_files"}
-    assert set.union(*STAGES.values()) == scripts - other_studies
+    own_scripts = {"figures" if rule.endswith("_figures") else rule for rule in set.union(*STAGES.values())}
+    assert own_scripts == scripts - other_studies
 
 
 @pytest.mark.parametrize("edit", EDITS)

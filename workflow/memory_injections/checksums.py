@@ -83,6 +83,12 @@ def verify_file(path: Path) -> None:
         raise DamagedFileError(path)
 
 
+def is_intact(path: Path) -> bool:
+    """Return whether a file or folder exists with a checksum beside it, and its contents are those of the checksum."""
+    is_finished = path.exists() and locate_checksum(path).is_file()
+    return is_finished and hash_contents(path) == read_checksum(path)
+
+
 @contextmanager
 def hold_unchanged(checksums: Mapping[Path, str]) -> Iterator[None]:
     """Make sure that what the block reads from files are the very bytes that these checksums are of.

@@ -9,7 +9,7 @@ rule cause_measurements:
         lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
-        curated=list_curated,
+        curated=list_curated(STUDY.causes),
         text=locate_source("../resources/neutral_text.txt"),
     output:
         **{

@@ -9,7 +9,7 @@ rule control_cells:
         pairs=rules.pairs.output[0],
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
         words=rules.words.output.words if STUDY.list_random_memories() else [],
-        curated=list_curated,
+        curated=list_curated(STUDY.controls),
     output:
         cells=f"{RESULTS}/controls/{{model}}/{{dataset}}/cells.parquet",
         sites=f"{RESULTS}/controls/{{model}}/{{dataset}}/sites.parquet",

@@ -1,34 +1,51 @@
-# Every figure in the library's registry, for each of its subjects. The PNGs also appear in Snakemake's report.
+# The figures of the library's registry. One job draws all that are drawn of the same thing, such as a sweep, because
+# starting a job takes longer than drawing. It keeps the figures whose tables and code are as they were.
 
 
-rule figure:
-    input:
-        lambda wildcards: list_subjects(wildcards.figure, wildcards)[wildcards.subject],
-    output:
-        png=report(
-            f"{RESULTS}/figures/{{figure}}.{{subject}}.png",
-            category=lambda wildcards: list_figures()[wildcards.figure].section,
-            labels=lambda wildcards: {
-                "figure": list_figures()[wildcards.figure].label,
-                "of": wildcards.subject,
-            },
-            caption="../report/figures.rst",
-        ),
-        pdf=f"{RESULTS}/figures/{{figure}}.{{subject}}.pdf",
-    log:
-        f"{LOGS}/figures/{{figure}}.{{subject}}.log",
-    benchmark:
-        f"{BENCHMARKS}/figures/{{figure}}.{{subject}}.tsv"
-    wildcard_constraints:
-        figure=match_names(list_figures()),
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=lambda wildcards: (
-            f"{digest_code('figure')}; "
-            + digest_function(
-                f"pages.{list_figures()[wildcards.figure].module}", wildcards.figure
-            )
-        ),
-    script:
-        "../scripts/figure.py"
+def list_files(name, figure):
+    """The PNG, which is in Snakemake's report, too, and the PDF of a figure; both are kept until they are drawn anew."""
+    path = f"{RESULTS}/figures/{name}.{{subject}}"
+    png = report(
+        update(f"{path}.png"),
+        category=figure.section,
+        labels={"figure": figure.label, "of": "{subject}"},
+        caption=f"../report/figures/{name}.rst",
+    )
+    return [png, update(f"{path}.pdf")]
+
+
+def list_outputs(subject):
+    """The files of every figure of a kind of subject, by the figure's name."""
+    return {
+        name: list_files(name, figure) for name, figure in list_drawn(subject).items()
+    }
+
+
+def digest_figures(subject):
+    """What the code of every figure of a kind of subject depends on."""
+    return {
+        name: digest_function(f"pages.{figure.module}", name)
+        for name, figure in list_drawn(subject).items()
+    }
+
+
+for subject in filter(list_drawn, SUBJECTS):
+
+    rule:
+        name:
+            f"{subject}_figures"
+        input:
+            unpack(partial(list_tables, subject)),
+        output:
+            **list_outputs(subject),
+        log:
+            f"{LOGS}/figures/{subject}.{{subject}}.log",
+        benchmark:
+            f"{BENCHMARKS}/figures/{subject}.{{subject}}.tsv"
+        conda:
+            "../envs/memory-injections.yaml"
+        params:
+            code=digest_code("figures"),
+            figures=digest_figures(subject),
+        script:
+            "../scripts/figures.py"

@@ -15,7 +15,9 @@ rule report:
         ],
         manifests=MANIFESTS,
         pairs=list_pairs,
-        captions=locate_source("report/figures.rst"),
+        captions=[
+            locate_source(f"report/figures/{name}.rst") for name in list_figures()
+        ],
         template=str(TEMPLATES / "report.html.j2"),
     output:
         f"{RESULTS}/report.html",

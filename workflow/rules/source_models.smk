@@ -29,13 +29,11 @@ def list_shards(wildcards):
     )
 
 
-def list_curated(wildcards):
-    """The cells of the sweeps of curated memories of a model on a data set."""
-    return [
-        locate_cells(sweep)
-        for sweep in STUDY.list_sweeps()
-        if (sweep.model, sweep.dataset) == (wildcards.model, wildcards.dataset)
-        and sweep.memories == CURATED
+def list_curated(part):
+    """The cells of the sweeps of curated memories, of a model on a data set, that a part of the study looks at."""
+    return lambda wildcards: [
+        locate_cells(SweepId(wildcards.model, wildcards.dataset, CURATED, encoding))
+        for encoding in STUDY.list_curated(part)
     ]
 
 

@@ -1,26 +1,31 @@
 # The subjects of figures: what one figure file shows, such as a sweep. A subject's name is part of the file's name.
+from functools import partial
+
 from memory_injections.jobs.digest import digest_function
 from memory_injections.pages.registry import list_figures
 from memory_injections.paper.reported import find_reported_site
 
-
-def list_subjects(figure, wildcards):
-    """The tables that a figure needs, for each of its subjects by name."""
-    return SUBJECTS[list_figures()[figure].subject](wildcards)
+# The tables of the whole study that figures may be drawn of, by name.
+STUDY_TABLES = {**CONTROL_TABLES, **CAUSE_TABLES}
 
 
 def list_swept(wildcards):
     """Each sweep by itself."""
-    return {sweep.file_stem: [locate_cells(sweep)] for sweep in list_sweeps(wildcards)}
+    return {
+        sweep.file_stem: {"tables": [locate_cells(sweep)]}
+        for sweep in list_sweeps(wildcards)
+    }
 
 
 def list_compared(wildcards):
     """The sweeps of each model, data set and encoding that has curated and random memories, curated first."""
     sweeps = list_sweeps(wildcards)
     return {
-        f"{sweep.model}.{sweep.dataset}.{sweep.encoding}": [
-            locate_cells(one) for one in (sweep, *sweep.other_memories(sweeps))
-        ]
+        f"{sweep.model}.{sweep.dataset}.{sweep.encoding}": {
+            "tables": [
+                locate_cells(one) for one in (sweep, *sweep.other_memories(sweeps))
+            ]
+        }
         for sweep in sweeps
         if sweep.memories == CURATED and sweep.other_memories(sweeps)
     }
@@ -29,9 +34,9 @@ def list_compared(wildcards):
 def list_read_heads(wildcards):
     """The heads of each model on each data set."""
     return {
-        f"{model}.{dataset}": [
-            f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"
-        ]
+        f"{model}.{dataset}": {
+            "tables": [f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"]
+        }
         for model, dataset in list_heads(wildcards)
     }
 
@@ -43,38 +48,48 @@ def list_headline(wildcards):
         for sweep in list_sweeps(wildcards)
         if sweep.memories == CURATED and find_reported_site(sweep, PAPER)
     ]
-    return {"study": rules.headline.output[:1]} if reported else {}
+    return {"study": {"tables": rules.headline.output[:1]}} if reported else {}
 
 
-def list_control_table(name):
-    """A table of controls of the whole study, if it has them."""
-    tables = list_control_tables(name)
-    return lambda wildcards: {"study": tables} if tables else {}
+def list_whole(wildcards):
+    """The whole study, if it has a table that figures are drawn of."""
+    tables = {name: [path] for name, path in STUDY_TABLES.items()}
+    return {"study": tables} if tables else {}
 
 
-def list_cause_table(name):
-    """A table of causes of the whole study, if it has them."""
-    tables = [CAUSE_TABLES[name]] if name in CAUSE_TABLES else []
-    return lambda wildcards: {"study": tables} if tables else {}
-
-
+# Of each kind of subject, the names, and the tables of each by name.
 SUBJECTS = {
     "sweep": list_swept,
     "encoding": list_compared,
     "heads": list_read_heads,
     "headline": list_headline,
-    "contrasts": list_control_table("control_contrasts"),
-    "doses": list_control_table("doses"),
-    **{
-        name: list_cause_table(name)
-        for name in ("patching", "direct_effects", "logit_lens", "side_effects")
-    },
+    "study": list_whole,
 }
+
+
+def list_drawn(subject):
+    """The figures of a kind of subject that this study has, by name."""
+    return {
+        name: figure
+        for name, figure in list_figures().items()
+        if figure.subject == subject
+        and (figure.table is None or figure.table in STUDY_TABLES)
+    }
+
+
+def list_tables(subject, wildcards):
+    """The tables that the figures of one subject are drawn of, by name."""
+    tables = SUBJECTS[subject](wildcards)[wildcards.subject]
+    used = {figure.table or "tables" for figure in list_drawn(subject).values()}
+    return {name: paths for name, paths in tables.items() if name in used}
 
 
 def draw_all(figure):
     """The PNGs of one registered figure."""
+    subject = list_figures()[figure].subject
     return lambda wildcards: [
-        f"{RESULTS}/figures/{figure}.{subject}.png"
-        for subject in list_subjects(figure, wildcards)
+        f"{RESULTS}/figures/{figure}.{name}.png"
+        for name in (
+            SUBJECTS[subject](wildcards) if figure in list_drawn(subject) else []
+        )
     ]

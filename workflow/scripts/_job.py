@@ -1,6 +1,6 @@
 """Starting a script: by Snakemake, or by hand for one file.
 
-    python workflow/scripts/figure.py results/demo/figures/change.smollm2-135m.pairs.curated.unembed.png
+    python workflow/scripts/figures.py results/demo/figures/change.smollm2-135m.pairs.curated.unembed.png
 
 runs the job that makes that file, in this process, so that a debugger works: inputs, parameters and log are those that
 Snakemake would give it, and its inputs have to exist. `--configfile` names another study than the default one.

@@ -1,9 +1,7 @@
 """The study's report, one self-contained page."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
-import jinja2
 from _job import start_job
 from memory_injections.analysis.table_files import read_table
 from memory_injections.atomic_files import write_text
@@ -11,16 +9,6 @@ from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.models.checkpoints import read_manifest
 from memory_injections.pages.registry import list_figures
 from memory_injections.pages.report import render_report
-
-
-def read_captions(path: Path) -> dict[str, str]:
-    """The caption of every registered figure, from the file that Snakemake's own report reads them from."""
-    template = jinja2.Template(path.read_text(encoding="utf-8"))
-    return {
-        name: template.render(snakemake=SimpleNamespace(wildcards=SimpleNamespace(figure=name))).strip()
-        for name in list_figures()
-    }
-
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
@@ -33,6 +21,6 @@ if __name__ == "__main__":
             pairs=index_pairs(map(Path, inputs.pairs)),
             tables={Path(path).stem: read_table(Path(path)) for path in inputs.tables},
             figures={name: inputs[f"figure_{name}"] for name in list_figures()},
-            captions=read_captions(Path(inputs.captions)),
+            captions={Path(path).stem: Path(path).read_text(encoding="utf-8").strip() for path in inputs.captions},
         )
         write_text(page, Path(job.output[0]))

@@ -75,6 +75,10 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
         ({"controls": True}, "config key controls is True; give a mapping"),
         ({"controls": {"drows": 1}}, "config key controls.drows is unknown"),
         ({"controls": {"kinds": ["shufled"]}}, "config key controls.kinds.0 is 'shufled'; allowed: 'random_direction'"),
+        (
+            {"causes": {"encodings": ["layer"]}},
+            "config key causes.encodings: no curated memories are swept with layer; name some of unembed, or add it",
+        ),
         ({"controls": {"sites": [{"layer": 1}]}}, "config key controls.sites.0.magnitude is missing"),
     ],
 )

@@ -11,11 +11,12 @@ from conftest import ROOT
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from memory_injections.jobs.results import write_checksums
 from memory_injections.pages.figures import change, comparison, effect, headline
 from memory_injections.sweeps.identity import SweepId
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
-from figure import draw_figure
+from figures import draw_figure, draw_figures
 
 
 def cells(memories: str, p_obscure: list[float], p_injected: list[float], layer: int = 0) -> pd.DataFrame:
@@ -91,12 +92,12 @@ def test_a_figure_of_what_the_cells_lack_is_a_sentence(tmp_path: Path, monkeypat
     from memory_injections.pages.registry import RegisteredFigure, list_figures
 
     needy = RegisteredFigure("effect", "figures", "sweep", "Injections", "effect", needs="rank_injected")
-    monkeypatch.setattr("figure.list_figures", lambda: {**list_figures(), "effect": needy})
+    monkeypatch.setattr("figures.list_figures", lambda: {**list_figures(), "effect": needy})
     sizes = []
     for ranks in (pd.NA, 3):
         table = cells("curated", [0.1] * 3, [0.05] * 3).assign(rank_injected=pd.array([ranks] * 3, dtype="Int32"))
         table.to_parquet(tmp_path / "cells.parquet")
-        draw_figure("effect", [tmp_path / "cells.parquet"], tmp_path / "a.png", tmp_path / "a.pdf")
+        draw_figure("effect", [tmp_path / "cells.parquet"], tmp_path / "a.png", tmp_path / "a.pdf", "")
         sizes.append((tmp_path / "a.png").stat().st_size)
     assert sizes[0] < sizes[1] / 2
 
@@ -105,11 +106,40 @@ def test_a_name_with_dollar_signs_is_no_formula(tmp_path: Path) -> None:
     table = cells("curated", [0.1] * 3, [0.05, 0.1, 0.2]).assign(dataset="$\\undefined{$")
     table.to_parquet(tmp_path / "cells.parquet")
     for name in ("effect", "change", "distribution"):
-        draw_figure(name, [tmp_path / "cells.parquet"], tmp_path / "a.png", tmp_path / "a.pdf")
+        draw_figure(name, [tmp_path / "cells.parquet"], tmp_path / "a.png", tmp_path / "a.pdf", "")
 
 
 def test_a_figure_is_the_same_each_time(tmp_path: Path) -> None:
     cells("curated", [0.1] * 3, [0.05, 0.1, 0.2]).to_parquet(tmp_path / "cells.parquet")
     for name in ("a", "b"):
-        draw_figure("distribution", [tmp_path / "cells.parquet"], tmp_path / f"{name}.png", tmp_path / f"{name}.pdf")
+        draw_figure(
+            "distribution", [tmp_path / "cells.parquet"], tmp_path / f"{name}.png", tmp_path / f"{name}.pdf", ""
+        )
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_only_figures_of_other_tables_or_code_are_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def note(name: str, *parts: Any) -> None:
+        drawn.append(name)
+        draw_figure(name, *parts)
+
+    monkeypatch.setattr("figures.draw_figure", note)
+    files = {name: [tmp_path / f"{name}.{ending}" for ending in ("png", "pdf")] for name in ("effect", "change")}
+
+    def draw(change: str = "1", value: float = 0.05, damaged: str = "") -> list[str]:
+        """Draw both figures as a job does, and return which of them were drawn."""
+        cells("curated", [0.1] * 3, [value, 0.1, 0.2]).to_parquet(tmp_path / "cells.parquet")
+        if damaged:
+            (tmp_path / damaged).write_bytes(b"damaged")
+        drawn.clear()
+        draw_figures({"effect": "1", "change": change}, {"tables": [tmp_path / "cells.parquet"]}, files)
+        write_checksums(file for both in files.values() for file in both)
+        return list(drawn)
+
+    assert draw() == ["effect", "change"]
+    assert draw() == []
+    assert draw(change="2") == ["change"]
+    assert draw(change="2", damaged="effect.pdf") == ["effect"]
+    assert draw(change="2", value=0.06) == ["effect", "change"]

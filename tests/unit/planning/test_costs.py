@@ -122,6 +122,18 @@ def test_controls_are_counted_where_the_study_asks_for_them(tiny_models: dict[st
     assert count(False) == count({"kinds": []}) == 0
 
 
+def test_only_the_encodings_that_are_asked_for_are_looked_at(tiny_models: dict[str, Path]) -> None:
+    size, data = measure(tiny_models["llama"]), {"pairs": DataSize(4, {"explicit": 9, "obscure": 15, "memory": 4})}
+
+    def count(part: str, **settings: Any) -> float:
+        grid = {"encodings": ["unembed", "layer"], "magnitudes": [1]}
+        study = parse_study(tiny_study(tiny_models["llama"], injection=grid, **{"controls": False, part: settings}))
+        return plan_study(study, {"tiny": size}, data, find_machine("cpu"))[f"{part} tiny/pairs"].cells
+
+    for part in ("controls", "causes"):
+        assert count(part) == 2 * count(part, encodings=["layer"])
+
+
 def test_a_precision_without_a_rate(tiny_models: dict[str, Path]) -> None:
     study = parse_study(tiny_study(tiny_models["llama"], precision="bfloat16"))
     data = {"pairs": DataSize(4, {"explicit": 9, "obscure": 15, "memory": 4})}

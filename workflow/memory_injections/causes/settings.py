@@ -5,7 +5,7 @@ from typing import NamedTuple
 from pydantic import Field, field_validator
 
 from memory_injections.sweeps.grid import check_list
-from memory_injections.terms import Section
+from memory_injections.terms import Encoding, Section
 
 
 class Site(NamedTuple):
@@ -19,6 +19,9 @@ class Site(NamedTuple):
 class Causes(Section):
     """How closely an injection is looked at: its heads, its way to the answer, and its side effects."""
 
+    encodings: tuple[Encoding, ...] | None = Field(
+        default=None, min_length=1, description="encodings of curated memories that are looked at (all if not given)"
+    )
     prompts: int = Field(default=8, ge=1, description="prompts, drawn at random, whose attention heads are patched")
     others: int = Field(
         default=1,
@@ -32,7 +35,7 @@ class Causes(Section):
         description="magnitudes of the side effects, as multiples of the chosen site's",
     )
 
-    _check = field_validator("factors")(check_list)
+    _check = field_validator("encodings", "factors")(check_list)
 
     def count_cells(self) -> int:
         """Return the number of cells of a prompt at one site: memories and directions, and one without any."""

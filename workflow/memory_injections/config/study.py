@@ -15,7 +15,7 @@ from memory_injections.models.sources import Model
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, Count, Index, Name, Precision, Section
+from memory_injections.terms import CURATED, RELATIVE, Count, Index, Name, Precision, Section
 
 # No language model has as many layers.
 MOST_SHARDS = 1000
@@ -109,6 +109,18 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _looks_at_what_is_swept(self) -> "Study":
+        swept = {encoding.removesuffix(RELATIVE) for encoding in self.list_curated()}
+        for key, part in (("controls", self.controls), ("causes", self.causes)):
+            for encoding in (part and part.encodings) or ():
+                if encoding not in swept:
+                    raise ValueError(
+                        f"{key}.encodings: no curated memories are swept with {encoding}; "
+                        f"name some of {', '.join(sorted(swept)) or 'none'}, or add it to injection.encodings"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _shards_are_of_models(self) -> "Study":
         for name in self.shards if isinstance(self.shards, dict) else ():
             if name not in self.models:
@@ -123,17 +135,22 @@ class Study(Section):
     @property
     def has_causes(self) -> bool:
         """Whether there are memories whose injections the study looks at closely."""
-        return bool(self.causes) and any(memories == CURATED for memories, _ in self.list_kinds())
+        return bool(self.causes and self.list_curated(self.causes))
 
     @property
     def has_controls(self) -> bool:
         """Whether there are memories whose controls the study asks for."""
-        asked = self.controls and self.controls.kinds
-        return bool(asked) and any(memories == CURATED for memories, _ in self.list_kinds())
+        return bool(self.controls and self.controls.kinds and self.list_curated(self.controls))
 
     def list_kinds(self) -> list[tuple[str, str]]:
         """List every (memories, encoding) that is swept, in the order of the config."""
         return [kind for grid in self.injection for kind in grid.list_kinds()]
+
+    def list_curated(self, part: Controls | Causes | None = None) -> list[str]:
+        """List the encodings in which curated memories are swept, or those that a part of the study looks at."""
+        swept = [encoding for memories, encoding in self.list_kinds() if memories == CURATED]
+        asked = part and part.encodings
+        return swept if not asked else [encoding for encoding in swept if encoding.removesuffix(RELATIVE) in asked]
 
     def list_sweeps(self) -> list[SweepId]:
         """List every sweep: each kind of injection for every model and data set."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator
 
 from memory_injections.sweeps.grid import check_list
-from memory_injections.terms import Count, Index, Number, Section
+from memory_injections.terms import Count, Encoding, Index, Number, Section
 
 VectorControl = Literal[
     "random_direction", "matched_words", "shuffled", "other_entity", "opposite", "answer", "without_answer"
@@ -34,6 +34,9 @@ class Controls(Section):
     """What is injected in place of the curated memories, to see whether it is the memory that works."""
 
     kinds: tuple[Control, ...] = Field(default=CONTROLS, description="which controls; an empty list leaves all out")
+    encodings: tuple[Encoding, ...] | None = Field(
+        default=None, min_length=1, description="encodings of curated memories that have controls (all if not given)"
+    )
     draws: Count = Field(default=2, description="how often what is drawn at random is drawn for each prompt")
     sites: tuple[Site, ...] = Field(
         default=(),
@@ -55,7 +58,7 @@ class Controls(Section):
         description="lengths of the injected vector, as shares of the residual stream's, for the dose curve",
     )
 
-    _check = field_validator("kinds", "sites", "known_ranks", "positions", "doses")(
+    _check = field_validator("kinds", "encodings", "sites", "known_ranks", "positions", "doses")(
         lambda value: check_list(value) if value else value
     )
 

@@ -22,7 +22,7 @@ SITES = ["model", "dataset", "encoding"]
 PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
-@register(subject="patching", section="Causes", label="patched heads")
+@register(subject="study", table="patching", section="Causes", label="patched heads")
 def patching(heads: pd.DataFrame) -> Figure:
     """Every head's effect from the explicit prompt's output, from another pair's, and its attribution, side by side."""
     rows = list(heads.groupby(["model", "dataset"], sort=False))
@@ -53,7 +53,7 @@ def _draw_heads(axes: Axes, heads: pd.DataFrame, column: str, end: float, label:
     axes.set_title(title, fontsize=10)
 
 
-@register(subject="direct_effects", section="Causes", label="direct and indirect effects")
+@register(subject="study", table="direct_effects", section="Causes", label="direct and indirect effects")
 def direct_effects(effects: pd.DataFrame) -> Figure:
     """Mean effect over the layers, and its direct and indirect parts with their intervals."""
     rows = list(effects.groupby(SITES, sort=False))
@@ -72,7 +72,7 @@ def direct_effects(effects: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="logit_lens", section="Causes", label="logit lens after the injection")
+@register(subject="study", table="logit_lens", section="Causes", label="logit lens after the injection")
 def logit_lens(blocks: pd.DataFrame) -> Figure:
     """Median rank of answer and memory behind every block from the injection on, without and with the memory."""
     rows = list(blocks.groupby(SITES, sort=False))
@@ -92,7 +92,7 @@ def logit_lens(blocks: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="side_effects", section="Side effects", label="rescued against harm")
+@register(subject="study", table="side_effects", section="Side effects", label="rescued against harm")
 def frontier(effects: pd.DataFrame) -> Figure:
     """Share of wrong answers rescued against harm: divergence on other prompts, and perplexity of a neutral text."""
     rows = list(effects.groupby(SITES, sort=False))

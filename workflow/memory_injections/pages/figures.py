@@ -5,6 +5,7 @@ sweep, the cells of several (column `memories`), or what heads say of answer and
 Effects are drawn in nats, so that a probability driven to nothing looks as strong as one multiplied.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from PIL import Image
 
 from memory_injections.analysis.averages import (
     AVERAGES,
@@ -28,14 +30,19 @@ from memory_injections.analysis.averages import (
     select_site,
 )
 from memory_injections.analysis.effects import PRACTICALLY_ZERO
+from memory_injections.checksums import is_intact
 from memory_injections.pages.registry import register
 from memory_injections.sweeps.cells import find_sweep_id
 from memory_injections.terms import CURATED, PROMPT_KINDS
 
 mpl.use("agg")
+# Seaborn hands numbers over as names of categories on purpose.
+logging.getLogger("matplotlib.category").setLevel(logging.WARNING)
 # Names of models, data sets and words are text: a dollar sign starts no formula.
 mpl.rcParams["text.parse_math"] = False
 
+# The key of the text in a PNG that says what it was drawn of.
+MARK = "Source"
 DIVERGING = "RdBu_r"
 LAYER = "layer (from 0)"
 AXES = {"magnitude": "magnitude", "dose": "dose (share of\nthe residual stream)"}
@@ -187,7 +194,7 @@ def comparison(cells: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="contrasts", section="Controls", label="curated memories against controls")
+@register(subject="study", table="control_contrasts", section="Controls", label="curated memories against controls")
 def controls(contrasts: pd.DataFrame) -> Figure:
     """Forest plot: the contrast of curated memories with each control, one panel for each model and data set."""
     panels, names = list(contrasts.groupby(["model", "dataset"], sort=False)), list(contrasts["memories"].unique())
@@ -206,7 +213,7 @@ def controls(contrasts: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="doses", section="Controls", label="effect by dose")
+@register(subject="study", table="doses", section="Controls", label="effect by dose")
 def doses(effects: pd.DataFrame) -> Figure:
     """Effect over the dose, for curated and shuffled memories and their difference, one panel for each encoding."""
     panels = list(effects.groupby(["model", "dataset", "encoding", "layer"], sort=False))
@@ -310,7 +317,15 @@ def draw_note(text: str) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, png: Path, pdf: Path) -> None:
-    """Write a figure as PNG and as PDF, without the time of writing in them."""
-    figure.savefig(png, dpi=150)
+def save_figure(figure: Figure, png: Path, pdf: Path, mark: str) -> None:
+    """Write a figure as PNG and as PDF, without the time of writing; `mark` says in the PNG what it was drawn of."""
     figure.savefig(pdf, metadata={"CreationDate": None})
+    figure.savefig(png, dpi=150, metadata={MARK: mark})
+
+
+def is_drawn(png: Path, pdf: Path, mark: str) -> bool:
+    """Return whether both files are as `save_figure` wrote them with this mark, and finished by their job."""
+    if not (is_intact(png) and is_intact(pdf)):
+        return False
+    with Image.open(png) as image:
+        return image.info.get(MARK) == mark

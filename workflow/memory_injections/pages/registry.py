@@ -17,20 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # What a figure is drawn of: the cells of one sweep; those of all memories of a model, data set and encoding, where
-# there are curated and random ones; a model's attention heads on a data set; the history of the paper's numbers; or a
-# table of the whole study: contrasts with controls, effects by dose, or one of causes and side effects.
-Subject = Literal[
-    "sweep",
-    "encoding",
-    "heads",
-    "headline",
-    "contrasts",
-    "doses",
-    "patching",
-    "direct_effects",
-    "logit_lens",
-    "side_effects",
-]
+# there are curated and random ones; a model's attention heads on a data set; the history of the paper's numbers; or
+# a table of the whole study.
+Subject = Literal["sweep", "encoding", "heads", "headline", "study"]
 Function = TypeVar("Function", bound=Callable[..., object])
 SOURCES = ("figures", "cause_figures")
 
@@ -39,7 +28,8 @@ SOURCES = ("figures", "cause_figures")
 class RegisteredFigure:
     """A figure's name and module, what it is drawn of, and under which heading and label reports show it.
 
-    `needs` is a column that some tables have no values in, such as ranks, which the authors did not publish.
+    `table` names the table that a figure of the whole study is drawn of. `needs` is a column that some tables have no
+    values in, such as ranks, which the authors did not publish.
     """
 
     name: str
@@ -47,10 +37,13 @@ class RegisteredFigure:
     subject: Subject
     section: str
     label: str
+    table: str | None = None
     needs: str | None = None
 
 
-def register(*, subject: Subject, section: str, label: str, needs: str | None = None) -> Callable[[Function], Function]:
+def register(
+    *, subject: Subject, section: str, label: str, table: str | None = None, needs: str | None = None
+) -> Callable[[Function], Function]:
     """Mark a function as a figure of the study; the function's name is the figure's."""
     return lambda function: function
 
