@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
-from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, HeadReadings, read_heads
+from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, HeadReadings, count_true, read_heads
 from memory_injections.activations.recording import record_activations
 from memory_injections.models.tokenisation import Prompt, find_first_token, list_vocabulary
 from slow_path import Model
@@ -58,3 +58,10 @@ def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFra
             assert target.token_id == token
             assert target.logit == pytest.approx(logits[token].item(), abs=1e-4)
             assert abs(target.rank - (logits > logits[token]).sum().item()) <= 1
+
+
+@pytest.mark.parametrize("n_vocab", [1, 7, 8, 2039, 2040, 2041, 5000])
+def test_counts_are_those_of_any_length(n_vocab: int) -> None:
+    mask = torch.rand(2, 3, n_vocab, generator=torch.Generator().manual_seed(n_vocab)) < 0.7
+    mask[0] = True
+    assert torch.equal(count_true(mask), torch.count_nonzero(mask, dim=-1))
