@@ -111,6 +111,16 @@ def test_damaged_results_are_found_below_a_folder(file: Path, tmp_path: Path) ->
     assert ledger.find_damaged(tmp_path) == []
 
 
+def test_a_ledger_among_the_results_is_no_damage(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checksums, "SETTLED_SECONDS", -1.0)  # everything is noted down at once
+    for name in ("one", "two"):
+        file.rename(tmp_path / name)
+        write_checksum(tmp_path / name)
+        file = tmp_path / name
+        assert Ledger(tmp_path / "ledger.json").find_damaged(tmp_path) == []
+    assert (tmp_path / ".ledger.json.xxh3").exists()
+
+
 @pytest.mark.parametrize("means", MEANS, ids=lambda means: means.__name__)
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 def test_other_contents_of_a_models_folder_are_noticed(

@@ -172,8 +172,8 @@ class Ledger:
         return found
 
     def find_damaged(self, folder: Path) -> list[Path]:
-        """List the files below a folder whose contents are not those of their checksums."""
-        files = list(map(locate_checked, folder.rglob(f".*{ENDING}")))
+        """List the files below a folder, other than this ledger, whose contents are not those of their checksums."""
+        files = [file for file in map(locate_checked, folder.rglob(f".*{ENDING}")) if file != self._path]
         return sorted(file for file, checksum in self.hash_files(files).items() if checksum != read_checksum(file))
 
 

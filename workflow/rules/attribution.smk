@@ -1,4 +1,8 @@
 # Every attention head read in vocabulary space.
+HEADS = {
+    "top": f"{RESULTS}/attribution/{{model}}/{{dataset}}.parquet",
+    "targets": f"{RESULTS}/attribution-targets/{{model}}/{{dataset}}.parquet",
+}
 
 
 rule attribution:
@@ -9,8 +13,7 @@ rule attribution:
         pairs=rules.pairs.output[0],
         activations=f"results/shared/activations/{{model}}/{{dataset}}.{BOS}.safetensors",
     output:
-        top=f"{RESULTS}/attribution/{{model}}/{{dataset}}.parquet",
-        targets=f"{RESULTS}/attribution-targets/{{model}}/{{dataset}}.parquet",
+        **HEADS,
     log:
         f"{LOGS}/attribution/{{model}}/{{dataset}}.log",
     benchmark:
@@ -30,15 +33,9 @@ rule attribution:
 # Examples of the tokens that heads promote. The authors published none, so only a study with models has this table.
 rule table2:
     input:
-        top=expand(
-            rules.attribution.output.top, model=STUDY.models, dataset=STUDY.datasets
-        ),
-        targets=expand(
-            rules.attribution.output.targets,
-            model=STUDY.models,
-            dataset=STUDY.datasets,
-        ),
-        pairs=expand(rules.pairs.output[0], dataset=STUDY.datasets),
+        top=expand(HEADS["top"], model=STUDY.models, dataset=STUDY.datasets),
+        targets=expand(HEADS["targets"], model=STUDY.models, dataset=STUDY.datasets),
+        pairs=list_pairs,
     output:
         report(
             f"{RESULTS}/tables/table2.csv",

@@ -1,5 +1,8 @@
 # What injections do inside a model, and to prompts and texts that they are not meant for.
-MEASURED = ("patching", "direct_effects", "logit_lens", "side_effects", "texts")
+MEASURED = {
+    part: f"{RESULTS}/causes/{{model}}/{{dataset}}/{part}.parquet"
+    for part in ("patching", "direct_effects", "logit_lens", "side_effects", "texts")
+}
 
 
 rule cause_measurements:
@@ -12,10 +15,7 @@ rule cause_measurements:
         curated=list_curated(STUDY.causes),
         text=locate_source("../resources/neutral_text.txt"),
     output:
-        **{
-            part: f"{RESULTS}/causes/{{model}}/{{dataset}}/{part}.parquet"
-            for part in MEASURED
-        },
+        **MEASURED,
     log:
         f"{LOGS}/causes/{{model}}/{{dataset}}.log",
     benchmark:
@@ -39,18 +39,10 @@ rule cause_measurements:
 rule causes:
     input:
         **{
-            part: expand(
-                rules.cause_measurements.output[part],
-                model=STUDY.models,
-                dataset=STUDY.datasets,
-            )
-            for part in MEASURED
+            part: expand(path, model=STUDY.models, dataset=STUDY.datasets)
+            for part, path in MEASURED.items()
         },
-        heads=expand(
-            rules.attribution.output.targets,
-            model=STUDY.models,
-            dataset=STUDY.datasets,
-        ),
+        heads=expand(HEADS["targets"], model=STUDY.models, dataset=STUDY.datasets),
         pairs=list_pairs,
     output:
         report(

@@ -81,7 +81,6 @@ RESULTS = f"results/{STUDY.study}"
 LOGS = f"logs/{STUDY.study}"
 BENCHMARKS = f"benchmarks/{STUDY.study}"
 CELLS = f"{RESULTS}/injections"
-TEMPLATES = Path(memory_injections.__file__).parent / "pages" / "templates"
 
 
 wildcard_constraints:
@@ -93,7 +92,19 @@ wildcard_constraints:
 
 def locate_source(path):
     """Path of a file of this workflow, or of Snakemake's copy if the workflow is loaded from a URL."""
-    return str(BASE / path) if BASE.is_dir() else workflow.source_path(f"../{path}")
+    return local(
+        str(BASE / path) if BASE.is_dir() else workflow.source_path(f"../{path}")
+    )
+
+
+def locate_template(name):
+    """Path of a template of the library's pages."""
+    return local(f"{Path(memory_injections.__file__).parent}/pages/templates/{name}")
+
+
+def list_local(source):
+    """The files of this machine that a source depends on; they are here even if results are in a remote storage."""
+    return [local(file) for file in source.local_files()]
 
 
 # The numbers that the paper reports.

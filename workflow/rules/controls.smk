@@ -1,4 +1,8 @@
 # Controls of the injections: other vectors, other positions, other doses, at the sites that the evidence chooses.
+CONTROLLED = {
+    part: f"{RESULTS}/controls/{{model}}/{{dataset}}/{part}.parquet"
+    for part in ("cells", "sites", "texts")
+}
 
 
 rule control_cells:
@@ -11,9 +15,7 @@ rule control_cells:
         words=rules.words.output.words if STUDY.list_random_memories() else [],
         curated=list_curated(STUDY.controls),
     output:
-        cells=f"{RESULTS}/controls/{{model}}/{{dataset}}/cells.parquet",
-        sites=f"{RESULTS}/controls/{{model}}/{{dataset}}/sites.parquet",
-        texts=f"{RESULTS}/controls/{{model}}/{{dataset}}/texts.parquet",
+        **CONTROLLED,
     log:
         f"{LOGS}/controls/{{model}}/{{dataset}}.log",
     benchmark:
@@ -40,12 +42,8 @@ rule control_cells:
 rule controls:
     input:
         **{
-            part: expand(
-                rules.control_cells.output[part],
-                model=STUDY.models,
-                dataset=STUDY.datasets,
-            )
-            for part in ("cells", "sites", "texts")
+            part: expand(path, model=STUDY.models, dataset=STUDY.datasets)
+            for part, path in CONTROLLED.items()
         },
         pairs=list_pairs,
     output:

@@ -3,7 +3,7 @@
 
 rule pairs:
     input:
-        lambda wildcards: STUDY.datasets[wildcards.dataset].local_files(),
+        lambda wildcards: list_local(STUDY.datasets[wildcards.dataset]),
     output:
         pairs="results/shared/datasets/{dataset}.csv",
         seal=seal("results/shared/datasets/{dataset}.csv"),
@@ -26,7 +26,7 @@ if STUDY.words is not None:
 
     rule words:
         input:
-            STUDY.words.local_files(),
+            list_local(STUDY.words),
         output:
             words=f"{RESULTS}/words.csv",
             seal=seal(f"{RESULTS}/words.csv"),

@@ -1,4 +1,7 @@
 # Cells of every prompt, layer and magnitude, for every kind of memory and encoding.
+CELLS_OF_SHARD = (
+    f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet"
+)
 
 
 # Each shard computes some of the layers.
@@ -11,10 +14,8 @@ rule cells:
         activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
         words=rules.words.output.words if STUDY.list_random_memories() else [],
     output:
-        cells=f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet",
-        seal=seal(
-            f"{RESULTS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.parquet"
-        ),
+        cells=CELLS_OF_SHARD,
+        seal=seal(CELLS_OF_SHARD),
     log:
         f"{LOGS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.log",
     cache: True

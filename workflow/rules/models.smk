@@ -25,7 +25,7 @@ rule access:
 
 rule model:
     input:
-        lambda wildcards: STUDY.models[wildcards.model].local_files(),
+        lambda wildcards: list_local(STUDY.models[wildcards.model]),
         require_access,
     output:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),

@@ -18,7 +18,7 @@ rule report:
         captions=[
             locate_source(f"report/figures/{name}.rst") for name in list_figures()
         ],
-        template=str(TEMPLATES / "report.html.j2"),
+        template=locate_template("report.html.j2"),
     output:
         f"{RESULTS}/report.html",
     log:
@@ -49,10 +49,10 @@ rule explorer:
             f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"
             for model, dataset in list_heads(wildcards)
         ],
-        template=str(TEMPLATES / "explorer.html.j2"),
-        style=str(TEMPLATES / "explorer.css"),
+        template=locate_template("explorer.html.j2"),
+        style=locate_template("explorer.css"),
         scripts=[
-            str(TEMPLATES / f"explorer.{part}js")
+            locate_template(f"explorer.{part}js")
             for part in ("data.", "map.", "prompts.", "")
         ],
     output:

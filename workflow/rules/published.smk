@@ -31,7 +31,7 @@ checkpoint published:
         (
             rules.published_download.output
             if LOCAL_ROOT is None
-            else STUDY.published.local_files()
+            else list_local(STUDY.published)
         ),
     output:
         inventory=f"{RESULTS}/published.json",

@@ -22,7 +22,7 @@ def list_shards(wildcards):
     """The shards of a model's cells on a data set."""
     shards = STUDY.count_shards(wildcards.model)
     return expand(
-        rules.cells.output.cells,
+        CELLS_OF_SHARD,
         **wildcards,
         shard=range(1, shards + 1),
         shards=shards,
@@ -37,6 +37,14 @@ def list_curated(part):
     ]
 
 
+def locate_pairs(dataset):
+    return f"results/shared/datasets/{dataset}.csv"
+
+
+def list_pairs(wildcards):
+    return [locate_pairs(dataset) for dataset in STUDY.datasets]
+
+
 include: "resources.smk"
 include: "datasets.smk"
 include: "models.smk"
@@ -45,15 +53,7 @@ include: "attribution.smk"
 include: "injections.smk"
 
 
-MANIFESTS = expand(rules.model.output.manifest, model=STUDY.models)
-
-
-def locate_pairs(dataset):
-    return rules.pairs.output[0].format(dataset=dataset)
-
-
-def list_pairs(wildcards):
-    return [locate_pairs(dataset) for dataset in STUDY.datasets]
+MANIFESTS = [f"results/shared/models/{model}/manifest.json" for model in STUDY.models]
 
 
 def list_sweeps(wildcards):
@@ -103,10 +103,9 @@ def list_published_sweeps(wildcards):
 
 def list_scored_prompts(wildcards):
     return expand(
-        rules.activations.output[0],
+        "results/shared/activations/{model}/{dataset}.bos.safetensors",
         model=STUDY.models,
         dataset=STUDY.datasets,
-        bos="bos",
     )
 
 

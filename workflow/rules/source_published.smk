@@ -15,7 +15,7 @@ CONTROL_TABLES, CAUSE_TABLES = {}, {}
 
 
 def locate_pairs(dataset):
-    return rules.published_pairs.output[0].format(dataset=dataset)
+    return f"{RESULTS}/published/pairs/{dataset}.csv"
 
 
 def list_pairs(wildcards):
