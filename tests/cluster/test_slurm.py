@@ -36,12 +36,12 @@ def slurm() -> None:
 class Submitted:
     """A running Snakemake that uses the profile, and its output."""
 
-    def __init__(self, folder: Path, study: dict[str, Any], *targets: str) -> None:
+    def __init__(self, folder: Path, study: dict[str, Any], *arguments: str) -> None:
         (folder / "config.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
         self.folder, self.log = folder, folder / "snakemake.txt"
         # A one-node cluster answers at once; the profile's longer waits are for large clusters.
         haste = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"), *targets]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"), *arguments]
         settings = ["--workflow-profile", str(PROFILE), *haste, "--latency-wait", "5", "--configfile", "config.yaml"]
         with self.log.open("w") as file:
             self.process = subprocess.Popen(
@@ -64,6 +64,12 @@ class Submitted:
             assert time.monotonic() < deadline, self.said()[-3000:]
             time.sleep(0.5)
         return found
+
+    def until_saved(self) -> None:
+        """Wait until some finished cells are on disk, more than there were."""
+        store = self.folder / "results/shared/cells"
+        before = len(list(store.rglob("[0-9]*.parquet")))
+        self.until(lambda: len(list(store.rglob("[0-9]*.parquet"))) > before)
 
     def running(self, rule: str, attempt: int) -> str:
         """Wait until an attempt of a rule's job is running; return its Slurm id."""
@@ -95,7 +101,7 @@ def submit() -> Iterator[Callable[..., Submitted]]:
 def test_same_results_as_locally(
     tiny_models: dict[str, Path], tmp_path: Path, snakemake: Run, submit: Callable[..., Submitted]
 ) -> None:
-    study = tiny_study(tiny_models["llama"])
+    study = tiny_study(tiny_models["llama"], causes=False)
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
@@ -119,28 +125,44 @@ def test_same_results_as_locally(
     assert "Nothing to be done" in again.said()
 
 
-# Enough for cells to be on disk (after half a minute) while others are not computed yet.
+# Enough for cells to be on disk (after half a minute) several times while others are not computed yet.
 N_MAGNITUDES = 500
+N_CELLS = 72 * 3 * N_MAGNITUDES
 
 
-def long_study(model: Path) -> dict[str, Any]:
-    """A study whose cells take some minutes."""
-    study = tiny_study(
-        model, injection={"encodings": ["unembed"], "magnitudes": [n / 100 for n in range(1, N_MAGNITUDES + 1)]}
-    )
+def make_study(model: Path, n_magnitudes: int = N_MAGNITUDES) -> dict[str, Any]:
+    """A study of all prompts, whose cells take some minutes."""
+    magnitudes = [n / 100 for n in range(1, n_magnitudes + 1)]
+    study = tiny_study(model, injection={"encodings": ["unembed"], "magnitudes": magnitudes})
     study["datasets"]["pairs"].pop("rows")
     return study
 
 
+@pytest.fixture(scope="module")
+def finished_before(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Path:
+    """A folder with everything that the cells of such a study are made from."""
+    folder = tmp_path_factory.mktemp("before")
+    made = ["results/shared/models/tiny/lens.safetensors", "results/shared/activations/tiny/pairs.bos.safetensors"]
+    done = snakemake(folder, make_study(tiny_models["llama"]), *made)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def folder(finished_before: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, in which only the cells are left to do."""
+    return shutil.copytree(finished_before, tmp_path / "study", symlinks=True)
+
+
 def test_a_job_out_of_time_and_a_cancelled_one_go_on_where_they_were(
-    tiny_models: dict[str, Path], tmp_path: Path, submit: Callable[..., Submitted]
+    tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
 ) -> None:
-    run = submit(tmp_path, long_study(tiny_models["llama"]), CELLS)
+    run = submit(folder, make_study(tiny_models["llama"]), CELLS)
     first = run.running("cells", attempt=1)
     limits = [output("squeue", "-h", "-j", first, "-o", "%l")]
     # Once finished cells are on disk, make the job hang and run out of time.
-    run.until(lambda: list((tmp_path / "results/shared/cells").rglob("[0-9]*.parquet")))
-    output("pkill", "-STOP", "-f", f"{tmp_path}/.snakemake/scripts/.*cells.py")
+    run.until_saved()
+    output("pkill", "-STOP", "-f", f"{folder}/.snakemake/scripts/.*cells.py")
     output("scontrol", "update", f"JobId={first}", "TimeLimit=1")
     second = run.running("cells", attempt=2)
     limits.append(output("squeue", "-h", "-j", second, "-o", "%l"))
@@ -154,20 +176,88 @@ def test_a_job_out_of_time_and_a_cancelled_one_go_on_where_they_were(
         for limit in limits
     ]
     assert minutes == [minutes[0], 2 * minutes[0], 3 * minutes[0]]
-    known, computed = re.findall(
-        r"(\d+) known, (\d+) computed", (tmp_path / "logs/tiny/cells/tiny/pairs/1-of-1.log").read_text()
-    )[-1]
-    assert int(known) > 0
-    assert int(known) + int(computed) == 72 * 3 * N_MAGNITUDES
-    assert len(pd.read_parquet(tmp_path / CELLS)) == 72 * 3 * N_MAGNITUDES
+    check_finished(folder)
 
 
-def test_ctrl_c_cancels_the_jobs(
-    tiny_models: dict[str, Path], tmp_path: Path, submit: Callable[..., Submitted]
+def check_finished(folder: Path) -> None:
+    """All cells are there, and the last attempt has computed only those that earlier ones had not saved."""
+    log = (folder / "logs/tiny/cells/tiny/pairs/1-of-1.log").read_text(encoding="utf-8")
+    known, computed = map(int, re.findall(r"(\d+) known, (\d+) computed", log)[-1])
+    assert known > 0
+    assert known + computed == N_CELLS
+    cells = pd.read_parquet(folder / CELLS, columns=["prompt_id", "layer", "magnitude"])
+    assert len(cells.drop_duplicates()) == len(cells) == N_CELLS
+
+
+def state_of(job: str) -> str:
+    """The state that Slurm shows for a job."""
+    return output("squeue", "-h", "-j", job, "-o", "%T").strip()
+
+
+def start_again(run: Submitted) -> None:
+    """Wait until Slurm has taken a job back, and spare it Slurm's two minutes before it starts again."""
+    job = run.jobs("cells")[-1]
+    run.until(lambda: state_of(job) != "RUNNING")
+    run.until(lambda: state_of(job) == "PENDING")
+    output("scontrol", "update", f"JobId={job}", "StartTime=now")
+    run.until(lambda: state_of(job) == "RUNNING")
+
+
+def test_a_job_that_slurm_preempts_and_one_whose_node_goes_down_go_on_where_they_were(
+    tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
 ) -> None:
-    run = submit(tmp_path, long_study(tiny_models["llama"]), CELLS)
+    run = submit(folder, make_study(tiny_models["llama"]), CELLS)
+    job = run.running("cells", attempt=1)
+    run.until_saved()
+    output("scontrol", "requeue", job)
+    start_again(run)
+    (node,) = output("sinfo", "-h", "-p", "gpu", "-o", "%n").split()
+    output("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    run.until(lambda: "DOWN" in output("sinfo", "-h", "-p", "gpu", "-o", "%T").upper())
+    output("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    start_again(run)
+    assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
+    check_finished(folder)
+
+
+def test_a_job_killed_for_memory_comes_back_with_more(
+    tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
+) -> None:
+    # PyTorch alone does not fit into the first request.
+    memory = ("--set-resources", "cells:mem_mb=attempt**3*100")
+    run = submit(folder, make_study(tiny_models["llama"], 2), CELLS, *memory)
+    assert run.process.wait(timeout=300) == 0, run.said()[-3000:]
+    first, *_, last = run.jobs("cells")
+    assert re.search(r"JobState=(OUT_OF_MEMORY|CANCELLED|FAILED)", output("scontrol", "show", "job", first))
+    asked = [output("squeue", "-h", "-t", "all", "-j", job, "-o", "%m").strip() for job in (first, last)]
+    assert asked == ["100M", "800M"]
+    assert (folder / CELLS).exists()
+
+
+def test_a_full_disk_of_the_node_is_one_sentence_and_loses_nothing(
+    tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
+) -> None:
+    store = folder / "results" / "shared" / "cells"
+    store.mkdir(parents=True)
+    output("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(store))
+    study = make_study(tiny_models["llama"], 20)
+    try:
+        full = submit(folder, study, CELLS, "--retries", "0")
+        assert full.process.wait(timeout=300) == 1
+    finally:
+        output("umount", str(store))
+    assert "no space is left" in full.said()
+    assert "Traceback" not in full.said()
+    assert not (folder / CELLS).exists()
+    again = submit(folder, study, CELLS)
+    assert again.process.wait(timeout=300) == 0, again.said()[-3000:]
+    assert len(pd.read_parquet(folder / CELLS)) == 72 * 3 * 20
+
+
+def test_ctrl_c_cancels_the_jobs(tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]) -> None:
+    run = submit(folder, make_study(tiny_models["llama"]), CELLS)
     job = run.running("cells", attempt=1)
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=120) != 0
     assert "RUNNING" not in output("squeue", "-h", "-j", job, "-o", "%T")
-    assert not (tmp_path / CELLS).exists()
+    assert not (folder / CELLS).exists()
