@@ -91,6 +91,7 @@ def assess(sweeps: Sequence[SweepId]) -> dict[str, pd.DataFrame]:
     evidence = evidence.assign(
         effect=0.25 + number, low=0.13 + number, high=0.5 + number, p=0.03, detectable=0.2, n_prompts=N_PROMPTS,
         n_clusters=6, clusters="memory", p_above=0.004, layer=5, magnitude=3.0, chosen_by=0.75,
+        hits_gain=-0.04, hits_low=-0.1, hits_high=0.02, hits_p=0.3,
     )  # fmt: skip
     contrasts = pd.DataFrame([{**OURS.columns, "memories": name} for name in ("random_direction", "shuffled")])
     contrasts = contrasts.assign(effect=[0.5, -0.25], low=[0.25, np.nan], high=[0.75, np.nan], curated_effect=0.25)

@@ -41,6 +41,10 @@ def test_the_evidence_stands_beside_the_headline(page: "Page", address: str, tab
         ):
             assert part in text
         assert page.locator("#contrasts").is_visible() == (name == OURS)
+        assert "hits change" not in text
+    page.get_by_role("radio", name="rescued answers").check()
+    gain = "There, hits change by −4.0 % of the prompts [−10.0, +2.0], p = 0.3."
+    page.locator("#evidence-text", has_text=gain).wait_for()
     summary = page.locator("#contrasts summary")
     assert summary.inner_text().startswith("More than another prompt's memory by −0.25 nats (no interval")
     summary.focus()

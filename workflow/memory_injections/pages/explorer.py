@@ -42,7 +42,7 @@ MEASURES = {
 # What a page says of a sweep's evidence, and of each contrast with what stands in for the curated memories.
 EVIDENCE = [
     "effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "clusters", "p_above", "layer", "magnitude",
-    "chosen_by",
+    "chosen_by", "hits_gain", "hits_low", "hits_high", "hits_p",
 ]  # fmt: skip
 CONTRAST = ["stand_in", "effect", "low", "high", "curated_effect", "other_effect"]
 STAND_INS = {

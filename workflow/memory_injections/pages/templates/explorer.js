@@ -191,7 +191,7 @@ function drawSites(view) {
   const says = h("span", {}, ...headline(view));
   // A reader of what changes hears it once.
   if (byId("headline").textContent !== says.textContent) byId("headline").replaceChildren(says);
-  drawEvidence(sweep);
+  drawEvidence(sweep, measure);
   const rows = [
     [best, "★", `best by ${measure.by}`, best === null ? MISSING : nameOf(view, best)],
     ...(sweep.reported ? [[reported, "◆", "reported in the paper", paperSiteText(...sweep.reported)]] : []),

@@ -28,7 +28,7 @@ const FILTERS = [
   { key: "explicit", title: "Explicit prompt", all: "any", choices: [
     { key: "better", label: "better than the obscure one", keeps: (row) => ifKnown(!isMissing(row.explicitly), row.explicitly > row.before) },
   ] },
-  { key: "hops", title: "Both hops known", all: "or not", choices: INDEX.known_ranks.map((rank) => (
+  { key: "hops", title: "Both hops known", all: "any", choices: INDEX.known_ranks.map((rank) => (
     { key: String(rank), label: rank === 1 ? "as the top token" : `in the top ${rank}`, keeps: (row) => ifKnown(!isMissing(row.hops), row.hops < rank) }
   )) },
   { key: "outcome", title: "Outcome", all: "any", choices: [
@@ -57,7 +57,7 @@ function drawPrompts(view) {
   }
   if (table?.cells !== cells || table.chosen !== chosen) {
     table = buildTable(view);
-    body.replaceChildren(table.says, h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-labelledby": "prompts-title" }, table.element));
+    body.replaceChildren(table.says, h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Table of prompts" }, table.element));
   }
   arrange(view);
   for (const row of body.querySelectorAll("tr[data-prompt]")) refresh(row, view.promptId);
