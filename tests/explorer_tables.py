@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from memory_injections.sweeps.identity import SweepId
 
 TEMPLATES = ROOT / "workflow" / "memory_injections" / "pages" / "templates"
 PAPER = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text())
-SCRIPTS = [TEMPLATES / f"explorer.{part}js" for part in ("data.", "map.", "prompts.", "")]
+SCRIPTS = [TEMPLATES / f"explorer.{part}js" for part in ("data.", "map.", "evidence.", "table.", "prompt.", "")]
 # The authors report layer 6, magnitude 3 for this model and data set.
 OURS = SweepId("gpt2", "hand", "curated", "unembed")
 RANDOM = SweepId("gpt2", "hand", "nouns", "unembed")
@@ -38,8 +39,8 @@ def grid(prompts: int, layers: int, magnitudes: int | tuple[float, ...], seed: i
     cells["rank_obscure"] = rng.integers(50257, size=prompts)[prompt]
     cells["rank_injected"] = rng.integers(50257, size=n)
     cells = add_log_probabilities(cells)
-    tokens = np.array([f" token {number}" for number in range(5000)])
-    return cells.assign(top_token=tokens[rng.integers(5000, size=n)], top_token_id=0)
+    cells["top_token_id"] = rng.integers(5000, size=n)
+    return cells.assign(top_token=[f" token {number}" for number in cells["top_token_id"]])
 
 
 def add_log_probabilities(cells: pd.DataFrame) -> pd.DataFrame:
@@ -64,8 +65,42 @@ def readings(prompts: int, layers: int = 3, heads: int = 4, top_k: int = 8) -> t
     top["token"] = [f" t{number}" for number in rng.integers(400, size=len(top))]
     names = [*axes, "target"]
     targets = pd.MultiIndex.from_product([*axes.values(), ["answer", "memory"]], names=names).to_frame(index=False)
+    # Of answer and memory of a prompt: token 100 and 101 of prompt 0, and so on.
+    targets["token_id"] = 100 + 2 * targets["prompt_id"] + (targets["target"] == "memory")
     targets["logit"] = rng.standard_normal(len(targets)).astype("float32")
     return top, targets.assign(rank=rng.integers(12, size=len(targets)))
+
+
+def score_texts(prompts: int) -> pd.DataFrame:
+    """Scores of texts: both hops of every fourth prompt are known at rank 0, and of every other at rank 2."""
+    table = pd.MultiIndex.from_product(
+        [range(prompts), ["first_hop", "explicit", "obscure"]], names=["prompt_id", "text"]
+    )
+    texts = table.to_frame(index=False)
+    is_first = texts["text"] == "first_hop"
+    texts["rank"] = np.where(is_first, texts["prompt_id"] % 4, 0)
+    # The description of the last one is not found.
+    texts = texts[~is_first | (texts["prompt_id"] < prompts - 1)]
+    return texts.assign(top_token=[f" before {number}" for number in texts["prompt_id"]])
+
+
+def assess(sweeps: Sequence[SweepId]) -> dict[str, pd.DataFrame]:
+    """Tables of evidence on sweeps, with numbers by their places; curated memories have controls and random words."""
+    evidence = pd.DataFrame([sweep.columns for sweep in sweeps])
+    number = np.arange(len(sweeps))
+    evidence = evidence.assign(
+        effect=0.25 + number, low=0.13 + number, high=0.5 + number, p=0.03, detectable=0.2, n_prompts=N_PROMPTS,
+        n_clusters=6, clusters="memory", p_above=0.004, layer=5, magnitude=3.0, chosen_by=0.75,
+        hits_gain=-0.04, hits_low=-0.1, hits_high=0.02, hits_p=0.3,
+    )  # fmt: skip
+    contrasts = pd.DataFrame([{**OURS.columns, "memories": name} for name in ("random_direction", "shuffled")])
+    contrasts = contrasts.assign(effect=[0.5, -0.25], low=[0.25, np.nan], high=[0.75, np.nan], curated_effect=0.25)
+    words = contrasts.head(1).assign(memories="nouns", random_effect=0.13)
+    return {
+        "evidence": evidence,
+        "control_contrasts": contrasts.assign(control_effect=[-0.25, 0.5]),
+        "contrasts": words,
+    }
 
 
 def tables_in(folder: Path) -> dict[str, Any]:
@@ -77,6 +112,11 @@ def tables_in(folder: Path) -> dict[str, Any]:
     # Of twelve answers, four are hits before, and about a third after.
     ours.loc[ours["prompt_id"] < 4, "rank_obscure"] = 0
     ours.loc[ours["rank_injected"] % 3 == 0, "rank_injected"] = 0
+    # The first token of prompt 7's memory is on top at one site.
+    ours.loc[ours.eval("prompt_id == 7 and layer == 5 and magnitude == 3"), ["top_token_id", "top_token"]] = [
+        115,
+        " token 115",
+    ]
     # No noun's prompt is a hit before.
     nouns = grid(N_PROMPTS, 4, (1.0, 3.0), seed=1)
     nouns["memory"] = [f"word {number % 7}" for number in range(len(nouns))]
@@ -106,6 +146,9 @@ def tables_in(folder: Path) -> dict[str, Any]:
         "sweeps": sweeps,
         "pairs": {"hand": pairs},
         "heads": [paths],
+        "texts": {f"{OURS.model}/{OURS.dataset}": score_texts(N_PROMPTS)},
+        "known_ranks": (1, 3),
+        "tables": assess(list(sweeps)),
         "paper": PAPER,
     }
 

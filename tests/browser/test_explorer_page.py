@@ -47,7 +47,8 @@ def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -
             assert number(row[6]) == pytest.approx(cell["change"], rel=7e-3, abs=0.15)
         assert [number(text) for text in row[7:9]] == [cell["rank_obscure"], cell["rank_injected"]]
         assert row[9] == OUTCOMES[cell["rank_obscure"] == 0, cell["rank_injected"] == 0]
-        assert row[10] == cell["top_token"].strip()
+        assert row[10] == f"before {prompt}"
+        assert row[11] == cell["top_token"].strip()
     columns = [
         "prompt", "prompt", "prompt", "p_obscure", "p_injected", "effect", "change", "rank_obscure", "rank_injected",
     ]  # fmt: skip
@@ -64,8 +65,8 @@ def test_prompts_of_a_site(page: "Page", address: str, tables: dict[str, Any]) -
     outcomes = [row[9] for row in rows(page).values()]
     assert set(outcomes) == set(OUTCOMES.values())
     assert outcomes == sorted(outcomes, key=["rescued", "broken", "hit", "missed"].index)
-    page.locator(".prompts thead button").nth(10).click()
-    tokens = [row[10] for row in rows(page).values()]
+    page.locator(".prompts thead button").nth(11).click()
+    tokens = [row[11] for row in rows(page).values()]
     assert tokens == sorted(tokens, key=lambda token: int(token.split()[1]))
 
 
@@ -116,7 +117,7 @@ def test_a_walk_by_keyboard(page: "Page", address: str) -> None:
         press("Tab")
         reached.append(page.evaluate("document.activeElement.name || document.activeElement.role || 'other'"))
     assert [name for name in reached if name != "other"] == [
-        "model", "dataset", "encoding", "memories", "average", "gridcell",
+        "model", "dataset", "encoding", "memories", "compare", "average", "gridcell",
     ]  # fmt: skip
     assert page.evaluate(focused).startswith("layer 4, magnitude 1:")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
@@ -130,14 +131,24 @@ def test_a_walk_by_keyboard(page: "Page", address: str) -> None:
     page.locator("#prompts-title", has_text="layer 7, magnitude 1").wait_for()
     assert "layer=7&magnitude=1" in page.url
     assert page.evaluate(focused).startswith("layer 7, magnitude 1:")
+    for name in ("search", "explicit", "hops", "outcome"):
+        press("Tab")
+        assert page.evaluate("document.activeElement.name") == name
+    assert press("Tab") == "Download as CSV"
     press("Tab", "Tab", "Enter")
     assert page.locator(".prompts [aria-sort]").inner_text() == "obscure prompt"
-    for _ in range(11):
+    for _ in range(12):
         press("Tab")
     press("Enter")
     page.locator("#prompt-title", has_text="Prompt 0").wait_for()
     assert page.evaluate("document.activeElement.id") == "prompt-title"
-    press("Tab", "ArrowLeft", "Enter")
+    assert press("Tab", "Tab") == "Next →"
+    press("Enter")
+    page.locator("#prompt-title", has_text="Prompt 1").wait_for()
+    assert page.evaluate(focused) == "Next →"
+    press("Shift+Tab", "Enter")
+    page.locator("#prompt-title", has_text="Prompt 0").wait_for()
+    press("Tab", "Tab", "ArrowLeft", "Enter")
     page.locator("#prompts-title", has_text="layer 6, magnitude 1").wait_for()
     assert "prompt=0" in page.url
 
@@ -184,7 +195,7 @@ def test_a_sweep_without_cells_says_so(
     monkeypatch.setattr(explorer, "LIMIT", 0)
     (tmp_path / "explorer.html").write_text(explorer.render_explorer(**tables), encoding="utf-8")
     page.goto((tmp_path / "explorer.html").as_uri())
-    assert "injections/gpt2/hand/curated.unembed.parquet" in page.locator(".note").inner_text()
+    assert "injections/gpt2/hand/curated.unembed.parquet" in page.locator("#prompts-body .note").inner_text()
     assert page.locator("#map td[data-site]").count() == len(LAYERS) * len(MAGNITUDES)
     assert page.locator("#prompt").is_hidden()
 

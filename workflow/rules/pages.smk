@@ -49,11 +49,17 @@ rule explorer:
             f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"
             for model, dataset in list_heads(wildcards)
         ],
+        texts=lambda wildcards: [
+            f"{RESULTS}/controls/{model}/{dataset}/texts.parquet"
+            for model, dataset in list_heads(wildcards)
+            if CONTROL_TABLES
+        ],
+        tables=[*rules.evidence.output[:2], *list_control_tables("control_contrasts")],
         template=locate_template("explorer.html.j2"),
         style=locate_template("explorer.css"),
         scripts=[
             locate_template(f"explorer.{part}js")
-            for part in ("data.", "map.", "prompts.", "")
+            for part in ("data.", "map.", "evidence.", "table.", "prompt.", "")
         ],
     output:
         f"{RESULTS}/explorer.html",
@@ -67,6 +73,7 @@ rule explorer:
         code=digest_code("explorer"),
         source=SOURCE,
         study=STUDY.study,
+        known_ranks=STUDY.controls.known_ranks if CONTROL_TABLES else [],
         paper=PAPER,
     script:
         "../scripts/explorer.py"

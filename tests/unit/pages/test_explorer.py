@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from explorer_tables import N_PROMPTS, OURS, grid, tables_in, unpack
 from memory_injections.analysis.tables import build_table2
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.pages import explorer
+from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,27 @@ def test_what_does_not_fit_is_left_out(tables: dict[str, Any], monkeypatch: pyte
     monkeypatch.setattr(explorer, "LIMIT", packed - 1)
     index = json.loads(re.findall(r'id="index">(.*?)</script>', explorer.render_explorer(**tables))[0])
     assert {sweep["memories"]: sweep["has_cells"] for sweep in index["sweeps"]} == {"curated": True, "nouns": False}
+
+
+def test_evidence_is_that_of_the_tables(tables: dict[str, Any]) -> None:
+    evidence = tables["tables"]["evidence"]
+    for row in evidence.to_dict("records"):
+        name = SweepId(*(row[column] for column in ID_COLUMNS))
+        found = explorer.find_evidence(name, tables["tables"])
+        assert found["evidence"] == {column: row[column] for column in explorer.EVIDENCE}
+        if name != OURS:
+            assert found["contrasts"] == []
+    contrasts = explorer.find_evidence(OURS, tables["tables"])["contrasts"]
+    assert [(row["stand_in"], row["effect"], row["low"], row["other_effect"]) for row in contrasts] == [
+        ("another prompt's memory", -0.25, None, 0.5),
+        ("a random direction of the same length", 0.5, 0.25, -0.25),
+        ("random words (nouns)", 0.5, 0.25, 0.13),
+    ]
+    assert explorer.find_evidence(OURS, {"evidence": evidence[:0]}) == {"evidence": None, "contrasts": []}
+
+
+def test_every_control_has_a_name_for_readers() -> None:
+    assert set(explorer.STAND_INS) == set(CONTROLS)
 
 
 def test_keys_of_kept_links_are_measures(tables: dict[str, Any]) -> None:

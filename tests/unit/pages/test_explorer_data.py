@@ -78,8 +78,27 @@ def test_cells_are_those_of_the_table(name: SweepId, tables: dict[str, Any]) -> 
     memories = packed["memory"][present if name == RANDOM else cells["prompt_id"]]
     assert [packed["memories"][code] for code in memories] == cells["memory"].tolist()
     if name == THEIRS:
-        assert {packed["tokens"][code] for code in packed["top_token"][present]} == {"token 0"}
+        assert [packed["tokens"][code] for code in packed["top_token"][present]] == [
+            f"token {number}" for number in cells["top_token_id"]
+        ]
         assert not {"rank_obscure", "rank_injected"} & set(packed)
     else:
         assert (packed["rank_injected"][present] - 1 == cells["rank_injected"]).all()
         assert [packed["tokens"][code] for code in packed["top_token"][present]] == cells["top_token"].tolist()
+    assert [packed["token_ids"][code] for code in packed["top_token"][present]] == cells["top_token_id"].tolist()
+
+
+def test_tokens_of_one_text_stay_apart(tables: dict[str, Any]) -> None:
+    cells = pd.read_parquet(tables["sweeps"][OURS]).assign(top_token="\ufffd")
+    packed = unpack(explorer_data.pack_cells(cells))
+    assert [packed["token_ids"][code] for code in packed["top_token"]] == cells["top_token_id"].tolist()
+
+
+def test_what_is_known_of_prompts(tables: dict[str, Any]) -> None:
+    tokens = pd.Series(range(101, 101 + 2 * N_PROMPTS, 2), index=range(N_PROMPTS))
+    packed = unpack(explorer_data.pack_prompts(tokens, tables["texts"]["gpt2/hand"]))
+    assert packed["prompt_id"] == list(range(N_PROMPTS))
+    assert packed["memory_token"] == [101 + 2 * number for number in range(N_PROMPTS)]
+    assert packed["hops_rank"] == [number % 4 for number in range(N_PROMPTS - 1)] + [None]
+    assert packed["top_token"] == [f" before {number}" for number in range(N_PROMPTS)]
+    assert not {"hops_rank", "top_token"} & set(unpack(explorer_data.pack_prompts(tokens, None)))

@@ -50,3 +50,17 @@ def count_hits(cells: pd.DataFrame) -> pd.Series:
 def count_hits_by_site(cells: pd.DataFrame) -> pd.DataFrame:
     """Return `count_hits` of every (layer, magnitude), the index of the table."""
     return cells.groupby(["layer", "magnitude"])[["rank_obscure", "rank_injected"]].apply(count_hits)
+
+
+def tabulate_ranks(texts: pd.DataFrame) -> pd.DataFrame:
+    """Return the rank of the answer (of first hops: the memory) after each text, a column each, by prompt_id."""
+    ranks = texts.pivot(index="prompt_id", columns="text", values="rank")
+    return ranks.reindex(columns=[*{*ranks.columns, "first_hop"}])
+
+
+def rank_hops(ranks: pd.DataFrame) -> pd.Series:
+    """Return the worse rank of both hops, by prompt_id: a model knows both if it is below the rank that it knows.
+
+    `ranks` are those of `tabulate_ranks`; where no description is found, the rank is missing.
+    """
+    return ranks[["first_hop", "explicit"]].max(axis="columns", skipna=False)

@@ -82,9 +82,10 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
 def score_texts(
     texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase, n_ctx: int | None
 ) -> pd.DataFrame:
-    """Return the probability, log-probability (nats) and rank of each text's answer: prompt_id, text, p, logp, rank.
+    """Return how probable each text's answer is, and the most probable token there.
 
-    Texts that do not split from their answers into tokens, or are longer than the model's context, are left out.
+    Columns: prompt_id, text, p, logp (nats), rank, top_token_id, top_token. Texts that do not split from their answers
+    into tokens, or are longer than the model's context, are left out.
     """
     prompts = {}
     for index, text in texts.iterrows():
@@ -98,11 +99,12 @@ def score_texts(
         else:
             logger.warning("left out %s of prompt pair %d: too long", text["text"], text["prompt_id"])
     scores = score_prompts(list(prompts.values()), engine)
-    return texts.loc[list(prompts), ["prompt_id", "text"]].assign(**scores).reset_index(drop=True)
+    scored = texts.loc[list(prompts), ["prompt_id", "text"]].assign(**scores).reset_index(drop=True)
+    return scored.assign(top_token=[str(tokenizer.decode([token])) for token in scored["top_token_id"].tolist()])
 
 
 def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping[str, torch.Tensor]:
-    """Return p, logp (nats) and rank of each prompt's answer, without an injection, each [prompt]."""
+    """Return p, logp (nats) and rank of each prompt's answer, and top_token_id, without an injection, each [prompt]."""
     batches, multiple_of = Batches(engine.device), CELL_PADDING[engine.device.type]
     lengths = [len(prompt.tokens) for prompt in prompts]
     scores: dict[str, torch.Tensor] = {}
@@ -114,7 +116,8 @@ def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping
         def score(batch: Sequence[int] = tuple(batch)) -> Mapping[str, torch.Tensor]:
             tokens, sizes = pad([prompts[index].tokens for index in batch], engine.device, multiple_of)
             answers = torch.tensor([prompts[index].answer for index in batch], device=engine.device)
-            return score_answers(engine.clean(tokens, sizes, []).logits.log_softmax(dim=1), answers)
+            log_probs = engine.clean(tokens, sizes, []).logits.log_softmax(dim=1)
+            return {**score_answers(log_probs, answers), "top_token_id": log_probs.argmax(dim=1)}
 
         found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
         if found is not None:

@@ -10,6 +10,7 @@ import pandas as pd
 from memory_injections.analysis.averages import LEAST_LOGP, measure_effect
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import estimate_mean
+from memory_injections.analysis.hits import rank_hops, tabulate_ranks
 from memory_injections.analysis.verdicts import adjust_p_values
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED, TEXT_CONTROLS
 from memory_injections.controls.plan import AT_DOSES, AT_POSITIONS, AT_SITES
@@ -172,8 +173,7 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
     obscure prompt, n_rescued of which have the right one after the injection, and n_broken of the n_hit others lose it;
     both are means over the control's draws. The site is the one that is chosen most often.
     """
-    ranks = results.texts.pivot(index="prompt_id", columns="text", values="rank")
-    ranks = ranks.reindex(columns=[*{*ranks.columns, "first_hop"}])
+    ranks = tabulate_ranks(results.texts)
     sites, cells = results.list_named_sites(), results.cells[results.cells["part"] == AT_SITES]
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
         place = {name: site[name] for name in ("encoding", *SITE)}
@@ -188,7 +188,7 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
 
 def _count_hops(before: pd.DataFrame, after: pd.Series, known_rank: int) -> dict[str, float]:
     first, second, hit = (before[text] < known_rank for text in ("first_hop", "explicit", "obscure"))
-    both = first & second
+    both = rank_hops(before) < known_rank
     share = (after < known_rank).groupby("prompt_id").mean()
     return {
         "n_prompts": len(before),

@@ -14,8 +14,18 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE
+from memory_injections.analysis.evidence import ALL_RANDOM
 from memory_injections.analysis.tables import N_TOKENS
-from memory_injections.pages.explorer_data import COLUMNS, has_ranks, number_texts, pack, pack_cells, pack_sites
+from memory_injections.controls.kinds import SHUFFLED
+from memory_injections.pages.explorer_data import (
+    COLUMNS,
+    has_ranks,
+    number_texts,
+    pack,
+    pack_cells,
+    pack_prompts,
+    pack_sites,
+)
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS, Encoding
@@ -28,6 +38,23 @@ MEASURES = {
     "effect": EFFECTS,
     "percent": {**AVERAGES, PAPER_AVERAGE: f"{AVERAGES[PAPER_AVERAGE]} (the paper's)"},
     "hits": {"hits_1": "hits@1", "rescued": "rescued answers", "broken": "broken answers"},
+}
+# What a page says of a sweep's evidence, and of each contrast with what stands in for the curated memories.
+EVIDENCE = [
+    "effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "clusters", "p_above", "layer", "magnitude",
+    "chosen_by", "hits_gain", "hits_low", "hits_high", "hits_p",
+]  # fmt: skip
+CONTRAST = ["stand_in", "effect", "low", "high", "curated_effect", "other_effect"]
+STAND_INS = {
+    "random_direction": "a random direction of the same length",
+    "matched_words": "random words, scaled to the same length",
+    "shuffled": "another prompt's memory",
+    "other_entity": "the entity in the description",
+    "opposite": "the memory with its sign turned",
+    "answer": "the answer itself",
+    "without_answer": "the memory without what it writes to the answer",
+    "in_context": "the memory as text in front of the prompt",
+    "in_context_description": "text in front of the prompt that says what the description stands for",
 }
 N_HEADS = 8
 PROMPTS_AT_ONCE = 16
@@ -85,14 +112,19 @@ def render_explorer(
     sweeps: Mapping[SweepId, Path],
     pairs: Mapping[str, pd.DataFrame],
     heads: Sequence[tuple[Path, Path]],
+    texts: Mapping[str, pd.DataFrame],
+    known_ranks: Sequence[int],
+    tables: Mapping[str, pd.DataFrame],
     paper: Mapping[str, Any],
 ) -> str:
     """Return the page's HTML.
 
     `source` says whose cells it shows: of this study's models, or those that the authors published. `pairs` are the
-    prompt pairs of each data set and `heads` the tables of attribution (top tokens, targets) of each model and data
-    set, both empty where a study has none. Where not all cells fit on the page, curated memories come first, then
-    small sweeps; of the others the page has the averages only, and says so.
+    prompt pairs of each data set, `heads` the tables of attribution (top tokens, targets) of each model and data set,
+    and `texts` the scores of texts by `model/dataset`, all empty where a study has none. A hop counts as known by each
+    of `known_ranks`. `tables` are the study's `evidence`, `contrasts` and, if it has any, `control_contrasts`. Where
+    not all cells fit on the page, curated memories come first, then small sweeps; of the others the page has the
+    averages only, and says so.
     """
     # What the page shows first comes first.
     order = sorted(sweeps, key=lambda name: (name.memories != CURATED, get_args(Encoding).index(name.encoding)))
@@ -109,7 +141,10 @@ def render_explorer(
         f"pairs-{dataset}": pack({}, **table.drop(columns="dataset").to_dict("list"))
         for dataset, table in pairs.items()
     }
-    last |= {f"heads-{_name_heads(targets)}": pack_heads(top, targets) for top, targets in heads}
+    for top, targets in heads:
+        of = _name_heads(targets)
+        last[f"prompts-{of}"] = pack_prompts(_read_memory_tokens(targets), texts.get(of))
+        last[f"heads-{of}"] = pack_heads(top, targets)
     room = LIMIT - sum(map(len, [*first.values(), *last.values()]))
     for name in sorted(sweeps, key=lambda name: (name.memories != CURATED, pq.read_metadata(sweeps[name]).num_rows)):
         cells = pack_cells(_read_columns(sweeps[name]))
@@ -119,6 +154,7 @@ def render_explorer(
     index = {
         # A list: the page's JSON sorts the keys of an object.
         "measures": [(kind, key, label) for kind, labels in MEASURES.items() for key, label in labels.items()],
+        "known_ranks": known_ranks,
         "sweeps": [
             {
                 **name.columns,
@@ -126,6 +162,7 @@ def render_explorer(
                 "reported": find_reported_site(name, paper),
                 "has_cells": f"cells-{number}" in last,
                 "has_ranks": name in ranked,
+                **find_evidence(name, tables),
             }
             for name, number in numbers.items()
         ],
@@ -137,6 +174,7 @@ def render_explorer(
         study=study,
         reanalysis=source == "published",
         ranked=bool(ranked),
+        known_ranks=known_ranks,
         index=index,
         first=first,
         last=last,
@@ -145,10 +183,46 @@ def render_explorer(
     )
 
 
+def find_evidence(sweep: SweepId, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Return the evidence on a sweep, and the contrasts of its memories, if they are curated, with what stands in.
+
+    The contrasts are with the study's controls and with its random words; those that a verdict rests on come first.
+    """
+    evidence = _list_rows(tables["evidence"], EVIDENCE, sweep.columns)
+    contrasts = []
+    if sweep.memories == CURATED:
+        own = {name: value for name, value in sweep.columns.items() if name != "memories"}
+        for name, effect in (("control_contrasts", "control_effect"), ("contrasts", "random_effect")):
+            if name in tables:
+                table = tables[name].rename(columns={effect: "other_effect"})
+                contrasts += _list_rows(table.assign(stand_in=table["memories"].map(_name_stand_in)), CONTRAST, own)
+    contrasts.sort(key=lambda row: row["stand_in"] not in (STAND_INS[SHUFFLED], ALL_RANDOM))
+    return {"evidence": evidence[0] if evidence else None, "contrasts": contrasts}
+
+
+def _name_stand_in(name: str) -> str:
+    return STAND_INS.get(name) or (name if name == ALL_RANDOM else f"random words ({name})")
+
+
+def _list_rows(table: pd.DataFrame, columns: Sequence[str], of: Mapping[str, str]) -> list[dict[str, Any]]:
+    """List some columns of the rows whose other columns have these values, missing ones as None."""
+    own = table.loc[(table[list(of)] == pd.Series(of)).all(axis="columns"), list(columns)].astype(object)
+    return own.where(own.notna(), None).to_dict("records")
+
+
 def _name_heads(targets: Path) -> str:
     """Return `model/dataset` of a table of attribution."""
     (row,) = next(pq.ParquetFile(targets).iter_batches(batch_size=1, columns=["model", "dataset"])).to_pylist()
     return f"{row['model']}/{row['dataset']}"
+
+
+def _read_memory_tokens(targets: Path) -> pd.Series:
+    """Read the token that each prompt's memory begins with, by prompt_id; it is the same for every head."""
+    one = {"target": "memory", "prompt_kind": "obscure", "layer": 0, "head": 0}
+    rows = pd.read_parquet(
+        targets, columns=["prompt_id", "token_id"], filters=[(name, "==", value) for name, value in one.items()]
+    )
+    return rows.set_index("prompt_id")["token_id"].sort_index()
 
 
 def _read_columns(path: Path) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int, UInt16
 
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, LEAST_LOGP, average_sites
-from memory_injections.analysis.hits import count_hits_by_site
+from memory_injections.analysis.hits import count_hits_by_site, rank_hops, tabulate_ranks
 
 CELL = ["prompt_id", "layer", "magnitude"]
 COLUMNS = [
@@ -118,19 +118,40 @@ def pack_cells(cells: pd.DataFrame) -> str:
         if _has_values(table, name):
             ranks = _shrink_type(table[name].fillna(-1).to_numpy("int64") + 1)
             arrays[name] = ranks if table is prompts else spread(ranks)
-    texts = {}
+    texts: dict[str, list[Any]] = {}
     one_memory = cells.groupby("prompt_id")["memory"].nunique().max() == 1
     arrays["memory"], texts["memories"] = number_texts((prompts if one_memory else cells)["memory"])
     if not one_memory:
         arrays["memory"] = spread(arrays["memory"])
-    if _has_values(cells, "top_token"):
-        arrays["top_token"], texts["tokens"] = number_texts(cells["top_token"])
-    elif _has_values(cells, "top_token_id"):
-        arrays["top_token"], texts["tokens"] = number_texts(cells["top_token_id"])
-        texts["tokens"] = [text and f"token {text}" for text in texts["tokens"]]
-    if "top_token" in arrays:
-        arrays["top_token"] = spread(arrays["top_token"])
+    if _has_values(cells, "top_token_id"):
+        codes, tokens = _number_tokens(cells)
+        arrays["top_token"], texts = spread(codes), texts | tokens
     return pack(arrays, step=step, least_logp=LEAST_LOGP, **texts)
+
+
+def pack_prompts(memory_tokens: pd.Series, texts: pd.DataFrame | None) -> str:
+    """Pack what is known of each prompt of a model on a data set, whatever is injected.
+
+    memory_token is the id of the memory's first token, as in `memory_tokens`, which are by prompt_id. In a study with
+    controls, `texts` are their scores: hops_rank is the rank below which both hops are known, missing where no
+    description is found, and top_token the most probable token after the obscure prompt.
+    """
+    columns = {"memory_token": memory_tokens.tolist()}
+    if texts is not None:
+        before = texts[texts["text"] == "obscure"].set_index("prompt_id")["top_token"]
+        for name, values in (("hops_rank", rank_hops(tabulate_ranks(texts))), ("top_token", before)):
+            own = values.reindex(memory_tokens.index).astype(object)
+            columns[name] = own.where(own.notna(), None).tolist()
+    return pack({}, prompt_id=memory_tokens.index.tolist(), **columns)
+
+
+def _number_tokens(cells: pd.DataFrame) -> tuple[np.ndarray, dict[str, list[Any]]]:
+    """Number the top tokens by their ids, as the parts of a character that are tokens share a text; 0 is missing."""
+    codes, ids = pd.factorize(cells["top_token_id"])
+    numbers = [int(number) for number in ids]
+    named = cells.dropna(subset="top_token_id").drop_duplicates("top_token_id")
+    names = named["top_token"] if _has_values(named, "top_token") else [f"token {number}" for number in numbers]
+    return _shrink_type(codes + 1), {"token_ids": [None, *numbers], "tokens": [None, *names]}
 
 
 def _clip_logp(logp: pd.Series) -> Float[np.ndarray, " cell"]:

@@ -75,6 +75,7 @@ class Cells {
     return {
       id: values.prompt_id[prompt],
       memory: values.memories[values.memory[values.memory.length === this.nPrompts ? prompt : cell]],
+      explicitly: values.p_explicit[prompt],
       before: values.p_obscure[prompt],
       after: Math.exp(this.logp(prompt, site)),
       effect: this.effect(prompt, site),
@@ -83,6 +84,7 @@ class Cells {
       rankAfter,
       outcome: isMissing(rankBefore) || isMissing(rankAfter) ? null : outcomeOf(rankBefore === 0, rankAfter === 0),
       token: values.top_token && values.tokens[values.top_token[cell]],
+      tokenId: values.top_token && values.token_ids[values.top_token[cell]],
     };
   }
 }
@@ -139,6 +141,8 @@ function outcomeOf(wasHit, isHit) {
 
 // A token of blanks alone would not be seen.
 const tokenText = (token) => (isMissing(token) ? MISSING : token.trim() || JSON.stringify(token));
+
+const byId = (id) => document.getElementById(id);
 
 // An element with attributes, listeners (`onclick`) and children; text stays text.
 function h(tag, attributes = {}, ...children) {

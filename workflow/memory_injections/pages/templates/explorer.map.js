@@ -43,13 +43,13 @@ class HeatMap {
   }
 
   // `strengths` by site, `enough`, `sides`, `tick` and `between` as in a measure; `chosen` is a site, `best` and `reported`
-  // are sites or null; `text(site)` writes a site's value; `choose(site)`.
+  // are sites or null; `text(site)` writes a site's value; `choose(site)`; `limit`, if given, has the full colour.
   draw(content) {
     this.content = content;
     const shape = JSON.stringify([content.layers, content.magnitudes, content.dose, narrow.matches]);
     if (shape !== this.shape) this.build(content);
     this.shape = shape;
-    this.limit = limitOf(content.strengths, content.enough);
+    this.limit = content.limit ?? limitOf(content.strengths, content.enough);
     this.cells.forEach((cell, site) => this.paint(cell, site));
     this.focusOn(content.chosen, false);
     this.say(content.chosen);
@@ -137,9 +137,9 @@ class HeatMap {
   // One cell at a time is in the order of the Tab key.
   focusOn(site, move) {
     this.cells[this.focused]?.setAttribute("tabindex", -1);
-    this.focused = site;
-    this.cells[site].setAttribute("tabindex", 0);
-    if (move) this.cells[site].focus();
+    this.focused = site ?? 0;
+    this.cells[this.focused].setAttribute("tabindex", 0);
+    if (move) this.cells[this.focused].focus();
   }
 
   // The scale from end to end, with the most telling labels that have room; an end beyond which there is more says so.
