@@ -194,15 +194,6 @@ def state_of(job: str) -> str:
     return output("squeue", "-h", "-j", job, "-o", "%T").strip()
 
 
-def start_again(run: Submitted) -> None:
-    """Wait until Slurm has taken a job back, and spare it Slurm's two minutes before it starts again."""
-    job = run.jobs("cells")[-1]
-    run.until(lambda: state_of(job) != "RUNNING")
-    run.until(lambda: state_of(job) == "PENDING")
-    output("scontrol", "update", f"JobId={job}", "StartTime=now")
-    run.until(lambda: state_of(job) == "RUNNING")
-
-
 def test_a_job_that_slurm_preempts_and_one_whose_node_goes_down_go_on_where_they_were(
     tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
 ) -> None:
@@ -210,12 +201,15 @@ def test_a_job_that_slurm_preempts_and_one_whose_node_goes_down_go_on_where_they
     job = run.running("cells", attempt=1)
     run.until_saved()
     output("scontrol", "requeue", job)
-    start_again(run)
+    # Slurm takes the job back and would wait two minutes before it starts it again.
+    run.until(lambda: state_of(job) == "PENDING")
+    output("scontrol", "update", f"JobId={job}", "StartTime=now")
+    run.until(lambda: state_of(job) == "RUNNING")
     (node,) = output("sinfo", "-h", "-p", "gpu", "-o", "%n").split()
     output("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     run.until(lambda: "DOWN" in output("sinfo", "-h", "-p", "gpu", "-o", "%T").upper())
     output("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    start_again(run)
+    run.running("cells", attempt=2)
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
     check_finished(folder)
 
