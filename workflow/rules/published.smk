@@ -84,6 +84,8 @@ rule published_pairs:
         f"{LOGS}/published/pairs/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/published/pairs/{{dataset}}.tsv"
+    # The evidence, the longest of the tables, waits for it.
+    priority: 1
     localrule: True
     conda:
         "../envs/memory-injections.yaml"

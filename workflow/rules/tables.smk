@@ -82,6 +82,8 @@ rule evidence:
         f"{LOGS}/tables/evidence.log",
     benchmark:
         f"{BENCHMARKS}/tables/evidence.tsv"
+    # The longest of the tables, and claims and pages wait for it.
+    priority: 1
     conda:
         "../envs/memory-injections.yaml"
     params:
