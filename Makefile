@@ -39,7 +39,7 @@ unit: .venv/dev-installed ## test the library: a minute, no network
 test: lint ## everything that CI runs: linters, library, workflow, pages
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slurm (partitions `main` and `gpu`, two GPUs; ten minutes)
+test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slurm (partitions `main` and `gpu`, two GPUs; a quarter of an hour)
 	$(BIN)/pytest -m slurm tests/cluster
 
 bench: .venv/study-installed ## measure the engine's speed against a plain loop and the machine's matrix products

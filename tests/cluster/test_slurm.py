@@ -209,8 +209,10 @@ def test_a_job_that_slurm_preempts_and_one_whose_node_goes_down_go_on_where_they
     output("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     run.until(lambda: "DOWN" in output("sinfo", "-h", "-p", "gpu", "-o", "%T").upper())
     output("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    run.running("cells", attempt=2)
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
+    # Either Slurm itself runs the job of a lost node again, or Snakemake submits it anew.
+    started = [re.search(r"Restarts=(\d+)", output("scontrol", "show", "job", job)) for job in run.jobs("cells")]
+    assert sum(1 + int(found[1]) for found in started if found) == 3
     check_finished(folder)
 
 
@@ -218,13 +220,13 @@ def test_a_job_killed_for_memory_comes_back_with_more(
     tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
 ) -> None:
     # PyTorch alone does not fit into the first request.
-    memory = ("--set-resources", "cells:mem_mb=attempt**3*100")
+    memory = ("--set-resources", "cells:mem_mb=attempt**5*100")
     run = submit(folder, make_study(tiny_models["llama"], 2), CELLS, *memory)
     assert run.process.wait(timeout=300) == 0, run.said()[-3000:]
     first, *_, last = run.jobs("cells")
     assert re.search(r"JobState=(OUT_OF_MEMORY|CANCELLED|FAILED)", output("scontrol", "show", "job", first))
     asked = [output("squeue", "-h", "-t", "all", "-j", job, "-o", "%m").strip() for job in (first, last)]
-    assert asked == ["100M", "800M"]
+    assert asked == ["100M", "3200M"]
     assert (folder / CELLS).exists()
 
 
