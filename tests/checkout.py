@@ -10,13 +10,25 @@ from time import time_ns
 from typing import Any
 
 import yaml
-from conftest import ROOT
+from conftest import PAIRS, ROOT
 
 
 def copy_project(folder: Path) -> None:
     """Copy the parts of the project that a study needs into a folder."""
     for part in ("workflow", "resources"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+
+
+def make_checkout(folder: Path, model: Path, python: Path, **changes: Any) -> "Checkout":
+    """Copy the project into a folder, with a study of three prompts and one model that is called `tiny`."""
+    copy_project(folder)
+    study = {
+        "study": "tiny",
+        "models": {"tiny": {"source": "local", "path": str(model)}},
+        "datasets": {"pairs": {"source": "file", "path": str(PAIRS), "rows": 3}},
+        "injection": {"encodings": ["unembed"], "magnitudes": [1, 4]},
+    }
+    return Checkout(folder, study | changes, python)
 
 
 class Checkout:
@@ -29,11 +41,18 @@ class Checkout:
         self._contents: dict[Path, bytes | None] = {}
         self._times: dict[Path, int] = {}
 
-    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake on the study, and return how it ended."""
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start Snakemake on the study."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False), encoding="utf-8")
         command = [str(self.python), "-m", "snakemake", "--cores", "2", *arguments, "--configfile", "study.yaml"]
-        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment, **pipes)
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake on the study, and return how it ended."""
+        process = self.start(*arguments)
+        said = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
     def snakemake(self, *arguments: str) -> str:
         """Run Snakemake on the study, assert that it succeeds, and return its output."""

@@ -1,42 +1,19 @@
 """Runs at the same time: in one checkout, and in two that share a cache."""
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import yaml
-from checkout import Checkout, copy_project
-from conftest import PAIRS
+from checkout import Checkout, make_checkout
 
 TARGETS = ("results/tiny/tables/table3.csv", "results/shared/activations/tiny/pairs.bos.safetensors")
 
 
-def make_checkout(folder: Path, model: Path, python: Path) -> Checkout:
-    """Copy the project into a folder, with a tiny study."""
-    copy_project(folder)
-    study = {
-        "study": "tiny",
-        "models": {"tiny": {"source": "local", "path": str(model)}},
-        "datasets": {"pairs": {"source": "file", "path": str(PAIRS), "rows": 3}},
-        "injection": {"encodings": ["unembed"], "magnitudes": [1, 4]},
-    }
-    (folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
-    return Checkout(folder, study, python)
-
-
 def run_together(checkouts: Sequence[Checkout], *options: str) -> list[tuple[int, str]]:
     """Start Snakemake in all checkouts at the same time; return how each ended, and what it said."""
-    command = [str(checkouts[0].python), "-m", "snakemake", "--cores", "1", *TARGETS, *options]
-    started = [
-        subprocess.Popen(
-            [*command, "--configfile", "study.yaml"], cwd=checkout.folder, env=checkout.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )
-        for checkout in checkouts
-    ]  # fmt: skip
-    said = [process.communicate()[0] for process in started]
-    return [(process.returncode, text) for process, text in zip(started, said, strict=True)]
+    started = [checkout.start(*TARGETS, *options) for checkout in checkouts]
+    said = [process.communicate() for process in started]
+    return [(process.returncode, "".join(texts)) for process, texts in zip(started, said, strict=True)]
 
 
 def test_two_runs_in_one_checkout(tiny_models: dict[str, Path], python: Path, tmp_path: Path) -> None:

@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-from checkout import Checkout, copy_project
-from conftest import PAIRS
+from checkout import Checkout, make_checkout
 
 CELLS = "results/tiny/cells/tiny/pairs/1-of-1.parquet"
 NO_BOS = "results/shared/activations/tiny/pairs.no-bos.safetensors"
@@ -14,17 +13,9 @@ CELLS_LOG = "tiny/cells/tiny/pairs/1-of-1.log"
 COMPUTER = "workflow/memory_injections/injection/cell_computer.py"
 
 
-def make_checkout(folder: Path, model: Path, cache: Path, python: Path) -> Checkout:
-    """Copy the project into a folder, with a tiny study and a cache that checkouts share."""
-    copy_project(folder)
-    study = {
-        "study": "tiny",
-        "models": {"tiny": {"source": "local", "path": str(model)}},
-        "datasets": {"pairs": {"source": "file", "path": str(PAIRS), "rows": 3}},
-        "injection": {"encodings": ["unembed"], "magnitudes": [1, 4]},
-        "attribution": {"bos": False},
-    }
-    checkout = Checkout(folder, study, python)
+def make_sharing_checkout(folder: Path, model: Path, cache: Path, python: Path) -> Checkout:
+    """Make a checkout of a tiny study, with a cache that checkouts share."""
+    checkout = make_checkout(folder, model, python, attribution={"bos": False})
     checkout.environment["SNAKEMAKE_OUTPUT_CACHE"] = str(cache)
     return checkout
 
@@ -42,7 +33,9 @@ def test_two_checkouts_share_results_and_never_a_stale_one(
 ) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    first, second = (make_checkout(tmp_path / name, tiny_models["gpt2"], cache, python) for name in ("first", "second"))
+    first, second = (
+        make_sharing_checkout(tmp_path / name, tiny_models["gpt2"], cache, python) for name in ("first", "second")
+    )
     everything = run(first)
     assert {
         "shared/activations/tiny/pairs.bos.log",

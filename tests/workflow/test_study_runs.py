@@ -181,6 +181,7 @@ def test_walkthrough_has_run(finished: Checkout) -> None:
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 6
+    assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
     # It runs again where it lies, also after the whole study has been moved.
     used = re.findall(r'= "(.+)"', next(c.source for c in code if "injected-parameters" in c.metadata.tags))
     assert len(used) == 4

@@ -1,8 +1,4 @@
 # Every attention head read in vocabulary space.
-HEADS = {
-    "top": f"{RESULTS}/attribution/{{model}}/{{dataset}}.parquet",
-    "targets": f"{RESULTS}/attribution-targets/{{model}}/{{dataset}}.parquet",
-}
 
 
 rule attribution:

@@ -11,7 +11,7 @@ rule cause_measurements:
         manifest=rules.model.output.manifest,
         lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
-        activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
+        activations=ACTIVATIONS,
         curated=list_curated(STUDY.causes),
         text=locate_source("../resources/neutral_text.txt"),
     output:

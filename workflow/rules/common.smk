@@ -83,6 +83,21 @@ BENCHMARKS = f"benchmarks/{STUDY.study}"
 CELLS = f"{RESULTS}/injections"
 
 
+# Files that several rules share, by model and data set. A rule's output would not do: `expand` refuses one that is in a
+# remote storage.
+MANIFEST = f"{SHARED}/models/{{model}}/manifest.json"
+PAIRS = f"{SHARED}/datasets/{{dataset}}.csv"
+ACTIVATIONS = f"{SHARED}/activations/{{model}}/{{dataset}}.bos.safetensors"
+HEADS = {
+    "top": f"{RESULTS}/attribution/{{model}}/{{dataset}}.parquet",
+    "targets": f"{RESULTS}/attribution-targets/{{model}}/{{dataset}}.parquet",
+}
+CONTROLLED = {
+    part: f"{RESULTS}/controls/{{model}}/{{dataset}}/{part}.parquet"
+    for part in ("cells", "sites", "texts")
+}
+
+
 wildcard_constraints:
     encoding="(?:unembed|embed|layer)(?:_relative)?",
     bos="bos|no-bos",

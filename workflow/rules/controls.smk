@@ -1,8 +1,4 @@
 # Controls of the injections: other vectors, other positions, other doses, at the sites that the evidence chooses.
-CONTROLLED = {
-    part: f"{RESULTS}/controls/{{model}}/{{dataset}}/{part}.parquet"
-    for part in ("cells", "sites", "texts")
-}
 
 
 rule control_cells:
@@ -11,7 +7,7 @@ rule control_cells:
         manifest=rules.model.output.manifest,
         lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
-        activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
+        activations=ACTIVATIONS,
         words=rules.words.output.words if STUDY.list_random_memories() else [],
         curated=list_curated(STUDY.controls),
     output:

@@ -5,8 +5,8 @@ rule pairs:
     input:
         lambda wildcards: list_local(STUDY.datasets[wildcards.dataset]),
     output:
-        pairs="results/shared/datasets/{dataset}.csv",
-        seal=seal("results/shared/datasets/{dataset}.csv"),
+        pairs=PAIRS,
+        seal=seal(PAIRS),
     log:
         "logs/shared/datasets/{dataset}.log",
     cache: True

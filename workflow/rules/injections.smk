@@ -11,7 +11,7 @@ rule cells:
         manifest=rules.model.output.manifest,
         lens=rules.lens.output.lens,
         pairs=rules.pairs.output[0],
-        activations="results/shared/activations/{model}/{dataset}.bos.safetensors",
+        activations=ACTIVATIONS,
         words=rules.words.output.words if STUDY.list_random_memories() else [],
     output:
         cells=CELLS_OF_SHARD,

@@ -29,8 +29,8 @@ rule model:
         require_access,
     output:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),
-        manifest="results/shared/models/{model}/manifest.json",
-        seal=seal("results/shared/models/{model}/manifest.json"),
+        manifest=MANIFEST,
+        seal=seal(MANIFEST),
     log:
         "logs/shared/models/{model}/model.log",
     cache: True

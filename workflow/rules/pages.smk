@@ -42,15 +42,15 @@ rule explorer:
         cells=list_cells,
         pairs=list_pairs,
         top=lambda wildcards: [
-            f"{RESULTS}/attribution/{model}/{dataset}.parquet"
+            HEADS["top"].format(model=model, dataset=dataset)
             for model, dataset in list_heads(wildcards)
         ],
         targets=lambda wildcards: [
-            f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"
+            HEADS["targets"].format(model=model, dataset=dataset)
             for model, dataset in list_heads(wildcards)
         ],
         texts=lambda wildcards: [
-            f"{RESULTS}/controls/{model}/{dataset}/texts.parquet"
+            CONTROLLED["texts"].format(model=model, dataset=dataset)
             for model, dataset in list_heads(wildcards)
             if CONTROL_TABLES
         ],

@@ -38,7 +38,7 @@ def list_curated(part):
 
 
 def locate_pairs(dataset):
-    return f"results/shared/datasets/{dataset}.csv"
+    return PAIRS.format(dataset=dataset)
 
 
 def list_pairs(wildcards):
@@ -53,7 +53,7 @@ include: "attribution.smk"
 include: "injections.smk"
 
 
-MANIFESTS = [f"results/shared/models/{model}/manifest.json" for model in STUDY.models]
+MANIFESTS = expand(MANIFEST, model=STUDY.models)
 
 
 def list_sweeps(wildcards):
@@ -102,11 +102,7 @@ def list_published_sweeps(wildcards):
 
 
 def list_scored_prompts(wildcards):
-    return expand(
-        "results/shared/activations/{model}/{dataset}.bos.safetensors",
-        model=STUDY.models,
-        dataset=STUDY.datasets,
-    )
+    return expand(ACTIVATIONS, model=STUDY.models, dataset=STUDY.datasets)
 
 
 TABLES_OF_SOURCE = [

@@ -35,7 +35,7 @@ def list_read_heads(wildcards):
     """The heads of each model on each data set."""
     return {
         f"{model}.{dataset}": {
-            "tables": [f"{RESULTS}/attribution-targets/{model}/{dataset}.parquet"]
+            "tables": [HEADS["targets"].format(model=model, dataset=dataset)]
         }
         for model, dataset in list_heads(wildcards)
     }

@@ -6,9 +6,9 @@ rule walkthrough:
     input:
         notebook=locate_source("notebooks/walkthrough.ipynb"),
         checkpoint=ancient(f"results/shared/models/{FIRST_MODEL}/checkpoint"),
-        manifest=f"results/shared/models/{FIRST_MODEL}/manifest.json",
-        pairs=f"results/shared/datasets/{FIRST_DATASET}.csv",
-        heads=f"{RESULTS}/attribution-targets/{FIRST_MODEL}/{FIRST_DATASET}.parquet",
+        manifest=MANIFEST.format(model=FIRST_MODEL),
+        pairs=locate_pairs(FIRST_DATASET),
+        heads=HEADS["targets"].format(model=FIRST_MODEL, dataset=FIRST_DATASET),
         cells=f"{CELLS}/{FIRST_MODEL}/{FIRST_DATASET}/{CURATED}.unembed.parquet",
     output:
         page=f"{RESULTS}/walkthrough.html",

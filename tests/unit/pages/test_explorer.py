@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from explorer_tables import N_PROMPTS, OURS, grid, tables_in, unpack
 from memory_injections.analysis.tables import build_table2
-from memory_injections.controls.kinds import CONTROLS
+from memory_injections.controls.kinds import CONTROLS, LABELS
 from memory_injections.pages import explorer
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
@@ -70,7 +70,7 @@ def test_evidence_is_that_of_the_tables(tables: dict[str, Any]) -> None:
 
 
 def test_every_control_has_a_name_for_readers() -> None:
-    assert set(explorer.STAND_INS) == set(CONTROLS)
+    assert set(LABELS) == set(CONTROLS)
 
 
 def test_keys_of_kept_links_are_measures(tables: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from memory_injections.jobs.results import write_checksums
-from memory_injections.pages.figures import change, comparison, effect, headline
+from memory_injections.pages.figures import change, comparison, distribution, effect, headline
 from memory_injections.sweeps.identity import SweepId
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
@@ -143,3 +143,13 @@ def test_only_figures_of_other_tables_or_code_are_drawn_again(tmp_path: Path, mo
     assert draw(change="2") == ["change"]
     assert draw(change="2", damaged="effect.pdf") == ["effect"]
     assert draw(change="2", value=0.06) == ["effect", "change"]
+
+
+@pytest.mark.parametrize("n_layers", [2, 36])
+def test_the_legend_leaves_the_scale_in_percent_free(n_layers: int) -> None:
+    figure = distribution(pd.concat([cells("curated", [0.1] * 3, [0.1, 1e-6, 0.2], n) for n in range(n_layers)]))
+    figure.draw_without_rendering()
+    (legend,), (percent,) = figure.legends, figure.axes[0].child_axes
+    labels = [label for label in percent.get_yticklabels() if label.get_text()]
+    assert labels
+    assert not any(legend.get_window_extent().overlaps(label.get_window_extent()) for label in labels)

@@ -14,6 +14,18 @@ VectorControl = Literal[
 TextControl = Literal["in_context", "in_context_description"]
 Control = Literal[VectorControl, TextControl]
 Position = Literal["all", "without_bos", "last", "description"]
+# What stands in for the memory, in words.
+LABELS: dict[str, str] = {
+    "random_direction": "a random direction of the same length",
+    "matched_words": "random words, scaled to the same length",
+    "shuffled": "another prompt's memory",
+    "other_entity": "the entity in the description",
+    "opposite": "the memory with its sign turned",
+    "answer": "the answer itself",
+    "without_answer": "the memory without what it writes to the answer",
+    "in_context": "the memory as text in front of the prompt",
+    "in_context_description": "text in front of the prompt that says what the description stands for",
+}
 TEXT_CONTROLS: tuple[TextControl, ...] = get_args(TextControl)
 CONTROLS: tuple[Control, ...] = (*get_args(VectorControl), *TEXT_CONTROLS)
 SHUFFLED: VectorControl = "shuffled"

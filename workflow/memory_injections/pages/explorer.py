@@ -16,7 +16,7 @@ from markupsafe import Markup
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE
 from memory_injections.analysis.evidence import ALL_RANDOM
 from memory_injections.analysis.tables import N_TOKENS
-from memory_injections.controls.kinds import SHUFFLED
+from memory_injections.controls.kinds import LABELS, SHUFFLED
 from memory_injections.pages.explorer_data import (
     COLUMNS,
     has_ranks,
@@ -45,17 +45,6 @@ EVIDENCE = [
     "chosen_by", "hits_gain", "hits_low", "hits_high", "hits_p",
 ]  # fmt: skip
 CONTRAST = ["stand_in", "effect", "low", "high", "curated_effect", "other_effect"]
-STAND_INS = {
-    "random_direction": "a random direction of the same length",
-    "matched_words": "random words, scaled to the same length",
-    "shuffled": "another prompt's memory",
-    "other_entity": "the entity in the description",
-    "opposite": "the memory with its sign turned",
-    "answer": "the answer itself",
-    "without_answer": "the memory without what it writes to the answer",
-    "in_context": "the memory as text in front of the prompt",
-    "in_context_description": "text in front of the prompt that says what the description stands for",
-}
 N_HEADS = 8
 PROMPTS_AT_ONCE = 16
 HEAD = ["prompt_id", "layer", "head"]
@@ -196,12 +185,12 @@ def find_evidence(sweep: SweepId, tables: Mapping[str, pd.DataFrame]) -> dict[st
             if name in tables:
                 table = tables[name].rename(columns={effect: "other_effect"})
                 contrasts += _list_rows(table.assign(stand_in=table["memories"].map(_name_stand_in)), CONTRAST, own)
-    contrasts.sort(key=lambda row: row["stand_in"] not in (STAND_INS[SHUFFLED], ALL_RANDOM))
+    contrasts.sort(key=lambda row: row["stand_in"] not in (LABELS[SHUFFLED], ALL_RANDOM))
     return {"evidence": evidence[0] if evidence else None, "contrasts": contrasts}
 
 
 def _name_stand_in(name: str) -> str:
-    return STAND_INS.get(name) or (name if name == ALL_RANDOM else f"random words ({name})")
+    return LABELS.get(name) or (name if name == ALL_RANDOM else f"random words ({name})")
 
 
 def _list_rows(table: pd.DataFrame, columns: Sequence[str], of: Mapping[str, str]) -> list[dict[str, Any]]:

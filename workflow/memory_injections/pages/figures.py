@@ -152,9 +152,9 @@ def distribution(cells: pd.DataFrame) -> Figure:
             range(len(layers)), by_layer[average], color=color, marker=marker, markersize=4, label=average, zorder=3
         )
     _add_percent_axis(axes)
-    axes.legend(title="over prompts", loc="center left", bbox_to_anchor=(1.12, 0.5))
+    figure.legend(title="over prompts", loc="outside right center")  # beyond the labels in percent
     axes.set(xlabel=LAYER, ylabel=EFFECT)
-    axes.set_title(f"{_title_sweep(cells)}\none dot per prompt, {find_sweep_id(cells).dose_name} {magnitude:g}")
+    figure.suptitle(f"{_title_sweep(cells)}\none dot per prompt, {find_sweep_id(cells).dose_name} {magnitude:g}")
     return figure
 
 

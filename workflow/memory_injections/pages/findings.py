@@ -17,6 +17,7 @@ from memory_injections.analysis.effects import describe_effect
 from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
+from memory_injections.controls.kinds import LABELS
 from memory_injections.paper.claims import CLAIMS, find_contrast
 from memory_injections.paper.reported import PAPER_ENCODING, name_site
 from memory_injections.sweeps.identity import SweepId
@@ -25,11 +26,7 @@ from memory_injections.terms import CURATED
 TABLES = ("claims", "evidence", "contrasts", "sites", "headline")
 MISSING = "–"
 # Controls that the first screen names.
-SAID = {
-    "shuffled": "another prompt's memory does",
-    "random_direction": "a random direction of the same length does",
-    "in_context": "the memory as text in front of the prompt does",
-}
+SAID = ("shuffled", "random_direction", "in_context")
 BEGIN, END = "<!-- findings -->\n", "<!-- end of findings -->"
 Tables = Mapping[str, pd.DataFrame]
 
@@ -67,9 +64,9 @@ def _say_what_controls_do(contrasts: pd.DataFrame) -> str:
         return "The study has no controls of injections in the paper's encoding."
     parts = []
     for _, rows in own.groupby(["model", "dataset"], sort=False):
-        named = [f"{describe_effect(row)} than {SAID[row['memories']]}" for _, row in rows.iterrows()]
-        parts.append(f"for {_name(rows.iloc[0])} by {_join(named)}")
-    return f"At sites chosen on other prompts, the memory raises the answer's log-probability more {'; '.join(parts)}."
+        named = [f"{describe_effect(row)} against {LABELS[row['memories']]}" for _, row in rows.iterrows()]
+        parts.append(f"{_join(named)} for {_name(rows.iloc[0])}")
+    return f"At sites chosen on other prompts, the effect of the memory differs by {'; by '.join(parts)}."
 
 
 def _say_whether_it_corrects(tables: Tables) -> str:
