@@ -118,3 +118,15 @@ def test_an_edit_reruns_what_the_table_says(edit: str, edited: Checkout) -> None
     by_stage = {stage: sum(jobs.pop(rule, 0) for rule in rules) for stage, rules in STAGES.items()}
     assert jobs == {}
     assert by_stage == read_table()[edit]
+
+
+def test_an_edit_draws_only_its_own_figure(edited: Checkout) -> None:
+    target = "results/tiny/figures/effect.llama.mine.curated.unembed.png"
+    EDITS["another figure's dots"](edited)
+    for _ in range(2):  # the second time, the edit is undone
+        said = edited.snakemake(target)
+        figures = ("effect", "change", "distribution")
+        kept = [name for name in figures if f"/{name}.llama.mine.curated.unembed.png is drawn already" in said]
+        assert kept == ["effect", "change"]
+        edited.put_back()
+    assert edited.plan() == {}
