@@ -126,20 +126,26 @@ def adjust_over_grid(effects: Effects, clusters: Clusters, seed: int) -> Float[n
 
 def _flip_signs(totals: Float[np.ndarray, "cluster site"], seed: int) -> Float[np.ndarray, " site"]:
     """Return, for the sum of each column, the share of flips of the rows' signs in which the largest sum reaches it."""
-    largest, n_flips = [], 0
-    for signs in _draw_signs(len(totals), seed):
-        largest.append((signs @ totals).max(axis=1))
-        n_flips += len(signs)
-    reaching = n_flips - np.searchsorted(np.sort(np.concatenate(largest)), totals.sum(axis=0) - 1e-9)
     is_exact = len(totals) <= FLIPPED_IN_ALL_WAYS
-    return reaching / n_flips if is_exact else (1 + reaching) / (1 + n_flips)
+    largest = []
+    for signs in _draw_signs(len(totals), seed):
+        sums = signs @ totals
+        largest.append(sums.max(axis=1))
+        if is_exact:
+            largest.append(-sums.min(axis=1))  # all signs the other way round
+    reached = np.sort(np.concatenate(largest))
+    reaching = len(reached) - np.searchsorted(reached, totals.sum(axis=0) - 1e-9)
+    return reaching / len(reached) if is_exact else (1 + reaching) / (1 + len(reached))
 
 
 def _draw_signs(n_clusters: int, seed: int) -> Iterator[Float[np.ndarray, "flip cluster"]]:
-    """Yield all ways to give clusters a sign if they are few, else random ones, some thousands at a time."""
+    """Yield signs of clusters, some thousands of flips at a time: random ones or, if clusters are few, all.
+
+    Of two ways that differ in every sign, only the one that keeps the last cluster's sign is among all.
+    """
     if n_clusters <= FLIPPED_IN_ALL_WAYS:
-        for start in range(0, 2**n_clusters, 2**14):
-            flips = np.arange(start, min(start + 2**14, 2**n_clusters))
+        for start in range(0, 2 ** (n_clusters - 1), 2**14):
+            flips = np.arange(start, min(start + 2**14, 2 ** (n_clusters - 1)))
             yield np.where(flips[:, None] >> np.arange(n_clusters) & 1, -1.0, 1.0)
     else:
         rng = np.random.default_rng(seed)
