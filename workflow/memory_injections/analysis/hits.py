@@ -4,7 +4,6 @@ The paper's title speaks of correcting failures. A failure that is corrected is 
 and is lost is *broken*.
 """
 
-import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
