@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float, Int
-from scipy.stats import DegenerateDataWarning, bootstrap, t
-from statsmodels.regression.linear_model import OLS
 
 LEVEL = 0.05
 # Effects within this many nats of zero do not matter in practice.
@@ -75,13 +74,13 @@ def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, see
     if np.ptp(effects) == 0:
         return Estimate(mean, mean, mean, p, 0.0, *counts)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)
-        low, high = bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        low, high = scipy.stats.bootstrap(
             (totals, sizes), _divide_sums, paired=True, vectorized=True, n_resamples=N_RESAMPLES, batch=500,
             confidence_level=1 - LEVEL, method="BCa", rng=np.random.default_rng(seed),
         ).confidence_interval  # fmt: skip
     error, freedom = float(_fit_mean(effects, clusters).bse[0]), n_clusters - 1
-    detectable = float(t.ppf(1 - LEVEL / 2, freedom) + t.ppf(POWER, freedom)) * error
+    detectable = float(scipy.stats.t.ppf([1 - LEVEL / 2, POWER], freedom).sum()) * error
     return Estimate(mean, float(low), float(high), p, detectable, *counts)
 
 
@@ -91,6 +90,8 @@ def _divide_sums(totals: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray
 
 def _fit_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters):  # type: ignore[no-untyped-def]
     """Fit a constant by least squares; `statsmodels` gives its cluster-robust error."""
+    from statsmodels.regression.linear_model import OLS  # half a second, which readers of estimates do without
+
     return OLS(effects, np.ones(len(effects))).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
 
 
@@ -107,7 +108,7 @@ def bound_sites(effects: Effects, clusters: Clusters) -> Float[np.ndarray, "site
             rows.append([column[0], column[0], float(column[0] >= 0)])
             continue
         fit = _fit_mean(column, clusters)
-        rows.append([*fit.conf_int(LEVEL)[0], t.cdf(fit.tvalues[0], fit.df_resid_inference)])
+        rows.append([*fit.conf_int(LEVEL)[0], scipy.stats.t.cdf(fit.tvalues[0], fit.df_resid_inference)])
     return np.array(rows)
 
 
