@@ -159,8 +159,8 @@ def render_report(
     """Return the page's HTML.
 
     `source` says whose cells it shows: of this study's models, or those that the authors published; `walkthrough`,
-    whether there is a walk-through beside it. `config` is what the page prints of the config, `tables` the tables by name; `figures` gives the PNG files of each registered
-    figure, and `captions` its caption.
+    whether there is a walk-through beside it. `config` is what the page prints of the config, `tables` the tables by
+    name; `figures` gives the PNG files of each registered figure, and `captions` its caption.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
