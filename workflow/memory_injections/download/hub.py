@@ -116,14 +116,15 @@ def _fetch_snapshot(repo: str, revision: str, files: list[str], repo_type: str =
 def _download_what_fits(download: Callable[..., Any], what: str) -> Path:
     """Download a snapshot unless the disk is too small for it; if the hub is out of reach, take it from the cache."""
     try:
-        wanted = sum(file.file_size for file in download(dry_run=True) if file.will_download)
+        planned = download(dry_run=True)
     except DryRunError as error:
         try:
             return Path(download(local_files_only=True))
         except LocalEntryNotFoundError as missing:
             raise missing from error.__cause__
-    require_space(Path(constants.HF_HUB_CACHE), wanted, what)
-    return Path(download())
+    require_space(Path(constants.HF_HUB_CACHE), sum(file.file_size for file in planned if file.will_download), what)
+    # By the commit, whose files the client has just listed, it asks for no list again.
+    return Path(download(revision=planned[0].commit_hash) if planned else download())
 
 
 def _choose_pause(error: BaseException) -> int | None:

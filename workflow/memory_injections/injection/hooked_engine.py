@@ -5,20 +5,22 @@ The `TransformerBridge` may be in compatibility mode or not, and in any precisio
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from memory_injections.injection.engine import CleanPass, place_vectors, select_last
 from memory_injections.injection.validation import Positions, check_head, check_layer, select_positions
 
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
 
 @contextmanager
 def injecting(
-    bridge: TransformerBridge,
+    bridge: "TransformerBridge",
     vectors: Float[Tensor, "#batch #pos d_model"] | Float[Tensor, " d_model"],
     layer: int,
     positions: Positions | None = None,
@@ -54,7 +56,7 @@ def injecting(
 
 
 @contextmanager
-def _show_head_results(bridge: TransformerBridge, layer: int) -> Iterator[bool]:
+def _show_head_results(bridge: "TransformerBridge", layer: int) -> Iterator[bool]:
     """Within the block, have the model compute each head's result; yield whether the layer can."""
     block = bridge.blocks[layer]
     offered = bool(getattr(block.attn, "supports_attn_result", False)) and "ln1_post" not in block.submodules
@@ -74,7 +76,9 @@ class HookedEngine:
     Vectors are added at `positions` and through `head`, as `injecting` describes.
     """
 
-    def __init__(self, bridge: TransformerBridge, positions: Positions | None = None, head: int | None = None) -> None:
+    def __init__(
+        self, bridge: "TransformerBridge", positions: Positions | None = None, head: int | None = None
+    ) -> None:
         self.bridge, self.positions, self.head = bridge, positions, head
         self.device: torch.device = bridge.W_E.device
         self.dtype: torch.dtype = bridge.W_E.dtype

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.errors import UnsupportedArchitectureError
@@ -24,6 +24,9 @@ from memory_injections.injection.skipping_engine import SkippingEngine, get_firs
 from memory_injections.models.lens import Lens, compute_attention_output
 from memory_injections.models.loading import load_bridge, load_causal_lm, translating_failures
 from memory_injections.models.tokenisation import load_tokenizer, pad, tokenise_prompt
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 # Of several lengths: the engine pads them into one batch.
 TEXTS = ("The", "George Washington fought in the", "The largest city of the country with the tallest mountain is")
@@ -56,7 +59,7 @@ class Expectation:
 
 def load_checked_bridge(
     folder: Path, device: torch.device, engine: SkippingEngine | None = None
-) -> tuple[TransformerBridge, Mapping[str, float]]:
+) -> tuple["TransformerBridge", Mapping[str, float]]:
     """Load a model's processed bridge, checked against its other forms; return it with the differences found.
 
     Without an `engine` at hand, one form is in memory at a time. Raises `UnsupportedArchitectureError` if the forms
@@ -127,7 +130,7 @@ def _run_alone(
 
 
 @torch.inference_mode()
-def check_bridge(bridge: TransformerBridge, expected: Expectation) -> Mapping[str, float]:
+def check_bridge(bridge: "TransformerBridge", expected: Expectation) -> Mapping[str, float]:
     """Compare a bridge with processed weights, its hooks and its heads; return all differences of the model's forms."""
     engine = HookedEngine(bridge)
     clean = engine.clean(expected.tokens, expected.lengths)
@@ -161,7 +164,7 @@ def _compare(
     return difference
 
 
-def _compare_heads(architecture: str, bridge: TransformerBridge, tokens: Int[Tensor, "1 pos"]) -> float:
+def _compare_heads(architecture: str, bridge: "TransformerBridge", tokens: Int[Tensor, "1 pos"]) -> float:
     """Return by what share of an attention output the heads miss it; refuse the model if by much."""
     lens, layers = Lens.of(bridge), range(bridge.cfg.n_layers)
     _, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name.endswith(("attn.hook_z", "hook_attn_out")))

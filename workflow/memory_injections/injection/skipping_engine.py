@@ -22,7 +22,7 @@ from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass, place_vectors, select_last
 from memory_injections.injection.past import follow_rows
 from memory_injections.models.limits import MIN_ROWS
-from memory_injections.models.loading import Components
+from memory_injections.models.loading import Components, ModelParts
 
 # cuDNN's attention is left out: planning a batch of a new shape takes it longer than computing the batch.
 ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
@@ -31,12 +31,13 @@ ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBack
 class SkippingEngine:
     """Clean and injected forward passes that skip what an injection cannot change (an `engine.InjectionEngine`).
 
-    Every method leaves the model as it was, even after an exception.
+    `parts` says where the model's parts are; without it, TransformerLens does. Every method leaves the model as it was,
+    even after an exception.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None) -> None:
         self.model = model
-        self.components = Components(model)
+        self.components = Components(model, parts)
         self.device = model.device
         self.dtype = model.dtype
         self._forms: dict[nn.Module, tuple[type, int]] = {}

@@ -3,12 +3,11 @@
 import copy
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.errors import StudyError
@@ -17,6 +16,9 @@ from memory_injections.injection.validation import Positions
 from memory_injections.models.lens import Lens
 from memory_injections.models.limits import CELL_TOKENS
 
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
 
 class HookedModel:
     """A `TransformerBridge`, left as it is, with injections through its hooks (an `InjectableModel`).
@@ -24,7 +26,7 @@ class HookedModel:
     Raises `StudyError` for a bridge without a tokenizer, or on a device other than a CPU or a CUDA GPU.
     """
 
-    def __init__(self, bridge: TransformerBridge) -> None:
+    def __init__(self, bridge: "TransformerBridge") -> None:
         if bridge.tokenizer is None:
             raise StudyError("the TransformerBridge has no tokenizer; set its `tokenizer`")
         self.engine = HookedEngine(bridge)
@@ -42,7 +44,7 @@ class HookedModel:
         """The processed weights between residual stream and vocabulary."""
         return Lens.of(self.process_weights())
 
-    def process_weights(self) -> TransformerBridge:
+    def process_weights(self) -> "TransformerBridge":
         """Return the bridge if its weights are processed, or else a copy in float32 with processed weights."""
         # TransformerLens has no public name for it: a bridge may be in compatibility mode without processed weights.
         if self.bridge._weights_processed:

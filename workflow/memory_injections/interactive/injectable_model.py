@@ -1,16 +1,18 @@
 """What an `Injector` needs of a model, whoever has loaded it."""
 
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.validation import Positions
 from memory_injections.models.lens import Lens
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 class InjectableModel(Protocol):
@@ -36,7 +38,7 @@ class InjectableModel(Protocol):
     def lens(self) -> Lens:
         """The processed weights between residual stream and vocabulary."""
 
-    def process_weights(self) -> TransformerBridge:
+    def process_weights(self) -> "TransformerBridge":
         """Return the model with processed weights, in which heads are read."""
 
     def build_engine(self, positions: Positions | None, head: int | None) -> InjectionEngine:

@@ -13,14 +13,13 @@ the memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the mo
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from memory_injections.analysis.averages import measure_change
 from memory_injections.data.text_tables import has_text
@@ -44,6 +43,9 @@ from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
 from memory_injections.models.tokenisation import Prompt, pad, tokenise_memory, tokenise_prompt
 from memory_injections.terms import Encoding
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
@@ -110,7 +112,7 @@ class Injector:
         return cls(Pretrained.named(model, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))))
 
     @classmethod
-    def of(cls, bridge: TransformerBridge) -> "Injector":
+    def of(cls, bridge: "TransformerBridge") -> "Injector":
         """Take a model that TransformerLens has loaded, in any precision; injections go through its hooks.
 
         The bridge is left as it is. If its weights are not processed (`enable_compatibility_mode()` with its defaults

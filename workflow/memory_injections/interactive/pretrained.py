@@ -14,27 +14,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock
 from jaxtyping import Float, Int
 from platformdirs import user_cache_dir
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from memory_injections.atomic_files import replace_folder
-from memory_injections.errors import StudyError
+from memory_injections.checksums import verify_file, write_checksum
+from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.injection.validation import Positions
-from memory_injections.models.checkpoints import check_model_folder, fetch_model, read_manifest
+from memory_injections.models.checkpoints import check_model_folder, fetch_model, hold_model, read_manifest
 from memory_injections.models.lens import Lens
-from memory_injections.models.loading import load_bridge, load_causal_lm
+from memory_injections.models.loading import ModelParts, load_bridge, load_causal_lm
 from memory_injections.models.sources import HuggingFaceModel, ModelSource, PypiModel
 from memory_injections.models.tokenisation import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 logger = logging.getLogger(__name__)
 CACHE_VARIABLE = "MEMORY_INJECTIONS_CACHE"
@@ -53,13 +56,14 @@ DEFAULT_STUDY = {
 class Pretrained:
     """A pretrained model in float32, its parts loaded when they are first used (an `InjectableModel`).
 
-    `folder` has the model in Hugging Face format. `lens` is the file of its lens; without one, the lens is taken from
-    the model itself, after the check that a study makes before (`injection.load_check`).
+    `folder` has the model in Hugging Face format. Of a model that the cache has, `manifest` and `lens` are the files
+    beside it; without them, the lens is taken from the model itself, after the check that a study makes before
+    (`injection.load_check`).
     """
 
-    def __init__(self, folder: Path, lens: Path | None, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, manifest: Path | None = None, lens: Path | None = None):
         self.folder, self.device = folder, device
-        self._lens_file = lens
+        self._manifest, self._lens_file = manifest, lens
         config = AutoConfig.from_pretrained(folder)
         self.n_layers: int = config.num_hidden_layers
         self.n_ctx: int | None = getattr(config, "max_position_embeddings", None)
@@ -73,17 +77,24 @@ class Pretrained:
         """
         name = str(name)
         if name in DEFAULT_STUDY:
-            return cls(*_find_or_fetch(DEFAULT_STUDY[name]), device)
+            return cls.cached(_find_or_fetch(DEFAULT_STUDY[name]), device)
         if Path(name).is_dir():
             check_model_folder(Path(name))
-            return cls(Path(name), None, device)
+            return cls(Path(name), device)
         try:
-            return cls(*_find_or_fetch(HuggingFaceModel(source="huggingface", repo=name)), device)
+            return cls.cached(_find_or_fetch(HuggingFaceModel(source="huggingface", repo=name)), device)
         except StudyError as error:
             raise StudyError(
                 f"model {name!r} is no folder here and no entry of the default study ({', '.join(DEFAULT_STUDY)}), "
                 f"and {error}"
             ) from error
+
+    @classmethod
+    def cached(cls, folder: Path, device: torch.device) -> "Pretrained":
+        """Take a model from its folder in the cache."""
+        checkpoint, manifest = folder / "checkpoint", folder / "manifest.json"
+        with _naming_damage(), hold_model(checkpoint, manifest, weights=False):
+            return cls(checkpoint, device, manifest, folder / "lens.safetensors")
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -93,15 +104,19 @@ class Pretrained:
     @cached_property
     def causal_lm(self) -> PreTrainedModel:
         """The plain Hugging Face model."""
-        return load_causal_lm(self.folder, [self.device])
+        if self._manifest is None:
+            return load_causal_lm(self.folder, [self.device])
+        with _naming_damage(), hold_model(self.folder, self._manifest):
+            return load_causal_lm(self.folder, [self.device])
 
     @cached_property
     def engine(self) -> SkippingEngine:
         """The fast engine, on the plain Hugging Face model."""
-        return SkippingEngine(self.causal_lm)
+        parts = ModelParts.from_manifest(read_manifest(self._manifest)) if self._manifest else None
+        return SkippingEngine(self.causal_lm, parts)
 
     @cached_property
-    def bridge(self) -> TransformerBridge:
+    def bridge(self) -> "TransformerBridge":
         """The model in TransformerLens, its weights processed."""
         if self._lens_file:
             return load_bridge(self.folder, [self.device])
@@ -110,9 +125,13 @@ class Pretrained:
     @cached_property
     def lens(self) -> Lens:
         """The processed weights between residual stream and vocabulary."""
-        return Lens.load(self._lens_file, self.device) if self._lens_file else Lens.of(self.bridge)
+        if self._lens_file is None:
+            return Lens.of(self.bridge)
+        with _naming_damage():
+            verify_file(self._lens_file)
+        return Lens.load(self._lens_file, self.device)
 
-    def process_weights(self) -> TransformerBridge:
+    def process_weights(self) -> "TransformerBridge":
         """Return the model with processed weights."""
         return self.bridge
 
@@ -140,8 +159,20 @@ class Pretrained:
         return output.logits[:, -1], output.past_key_values
 
 
-def _find_or_fetch(source: ModelSource) -> tuple[Path, Path]:
-    """Return checkpoint and lens of a model in the cache.
+@contextmanager
+def _naming_damage() -> Iterator[None]:
+    """Say of a damaged file in the cache what to do about it."""
+    try:
+        yield
+    except DamagedFileError as error:
+        raise StudyError(
+            f"the model in {error.path.parent} is damaged ({error.path.name}: {error.reason}); remove that folder and "
+            "run the same command again, which fetches it anew"
+        ) from None
+
+
+def _find_or_fetch(source: ModelSource) -> Path:
+    """Return the folder of a model in the cache.
 
     The first process that needs a missing model fetches it, and others wait. Raises `StudyError` if it cannot be
     fetched, or the cache cannot be written.
@@ -161,7 +192,7 @@ def _find_or_fetch(source: ModelSource) -> tuple[Path, Path]:
         raise StudyError(
             f"cache folder {cache} cannot be written ({error}); make room there or set {CACHE_VARIABLE} to another"
         ) from error
-    return folder / "checkpoint", folder / "lens.safetensors"
+    return folder
 
 
 def _find_in_cache(source: ModelSource, cache: Path) -> Path | None:
@@ -185,4 +216,5 @@ def _fetch_into_cache(source: ModelSource, folder: Path) -> Path:
         logger.info("processing the weights")
         bridge, _ = load_checked_bridge(checkpoint, torch.device("cpu"))
         Lens.of(bridge).save(temporary / "lens.safetensors")
+        write_checksum(temporary / "lens.safetensors")
     return folder

@@ -136,21 +136,23 @@ def fetch_model(source: "ModelSource", folder: Path) -> dict[str, Any]:
 def build_manifest(source: "ModelSource", revision: str | None, folder: Path) -> dict[str, Any]:
     """Describe a model folder so that the same model can be fetched again.
 
-    The manifest records source, resolved revision, architecture, the model's size (`sizes.ModelSize`), dtype, SHA-256
+    The manifest records source, resolved revision, architecture, the model's size (`sizes.ModelSize`) and parts
+    (`loading.ModelParts`), dtype, SHA-256
     of every file, quicker checksums of the same bytes, and library versions. Raises `StudyError` if config or tokenizer
     cannot be loaded, or do not fit together.
     """
     import torch
     from transformers import AutoConfig
 
-    from memory_injections.models.loading import measure_model, refusing_failures
+    from memory_injections.models.loading import describe_model, refusing_failures
     from memory_injections.models.tokenisation import load_tokenizer
 
     with refusing_failures(source.local_folder or folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.is_encoder_decoder:
             raise UnsupportedArchitectureError(str(config.model_type), "it has an encoder")
-        size, last_token = measure_model(config), max(load_tokenizer(folder).get_vocab().values(), default=-1)
+        size, parts = describe_model(config)
+        last_token = max(load_tokenizer(folder).get_vocab().values(), default=-1)
     if last_token >= size.d_vocab:
         raise StudyError(
             f"the tokenizer of {source.origin} has the token {last_token}, but the model has {size.d_vocab} tokens, "
@@ -163,6 +165,7 @@ def build_manifest(source: "ModelSource", revision: str | None, folder: Path) ->
         "revision": revision,
         "architecture": config.architectures[0] if config.architectures else config.model_type,
         **asdict(size),
+        "parts": asdict(parts),
         "stored_dtype": str(stored).removeprefix("torch."),
         "dtype": "float32",
         "files": {name: sha256 for name, (sha256, _) in files.items()},

@@ -8,21 +8,23 @@ many injected forward passes run; TransformerLens' architecture adapters say whe
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
-from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
-from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
 
 from memory_injections.errors import StudyError, UnsupportedArchitectureError
 from memory_injections.models.sizes import ModelSize
 from memory_injections.terms import Precision
+
+# TransformerLens takes seconds to import, and a model whose parts are known can do without it.
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 
 # Masks and tables that old versions of transformers saved among the weights, and that are computed now.
 COMPUTED = re.compile(r"(?:^|\.)(?:(?:attn|attention)\.(?:bias|masked_bias|causal_mask)|inv_freq|position_ids)$")
@@ -133,21 +135,46 @@ def fuse_activations(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
-def load_bridge(folder: Path, devices: Sequence[torch.device]) -> TransformerBridge:
+def load_bridge(folder: Path, devices: Sequence[torch.device]) -> "TransformerBridge":
     """Load the model as a `TransformerBridge` with `HookedTransformer`'s default weight processing, in float32.
 
     LayerNorm gains are folded into the following weights, weights that write to the residual stream and the
     unembedding are centred, and value biases are folded into the output bias: the coordinates in which the
     paper's memories and head outputs are defined (section 3).
     """
+    from transformer_lens.model_bridge import TransformerBridge
+
     bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **_place_model(devices))
     own_weights(bridge)
     bridge.enable_compatibility_mode(disable_warnings=True)
     return bridge.eval()
 
 
+@dataclass(frozen=True)
+class ModelParts:
+    """Where the parts of a plain Hugging Face model are, as paths of modules.
+
+    `attention` and `attn_out` are paths within each of the `blocks`, `last_writers` paths within the last. See
+    `Components`.
+    """
+
+    blocks: str
+    attention: str
+    attn_out: str
+    attn_scale: float
+    last_writers: Sequence[str]
+    unembed: str
+    final_norm: str | None
+
+    @classmethod
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> "ModelParts | None":
+        """The parts that a model's manifest records; None if it is of an earlier version."""
+        parts = manifest.get("parts")
+        return cls(**{field.name: parts[field.name] for field in fields(cls)}) if parts else None
+
+
 class Components:
-    """The parts of a plain Hugging Face model, found by TransformerLens' architecture adapter.
+    """The parts of a plain Hugging Face model, found by TransformerLens' architecture adapter unless they are known.
 
     Each of the `blocks` has in `attention` the module that computes its attention. What this adds to the residual
     stream, TransformerLens' `blocks.l.hook_attn_out`, is the output of the block's module in `attn_out` times
@@ -158,24 +185,38 @@ class Components:
     `UnsupportedArchitectureError` for a model that is not a stack of such blocks.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None) -> None:
         self._architecture = type(model).__name__
-        names = self._map_parts(model)
-        block = names["blocks"]
-        self.blocks = list(self._get_part(model, block).children())
-        out = _find_attention_output(block)
-        self.attention = [self._get_part(parent, block.submodules["attn"]) for parent in self.blocks]
-        self.attn_out = [parent.get_submodule(out) for parent in self.blocks]
-        self.attn_scale = float(getattr(block, "residual_contribution_scale", 1))
-        self.last_writers = self._list_writers(block)
-        self.unembed = cast(nn.Linear, self._get_part(model, names["unembed"]))
-        self.final_norm = self._get_part(model, names["ln_final"]) if "ln_final" in names else None
+        self.parts = parts = parts or self._find_parts(model)
+        self.blocks = list(self._get_part(model, parts.blocks).children())
+        self.attention = [self._get_part(block, parts.attention) for block in self.blocks]
+        self.attn_out = [self._get_part(block, parts.attn_out) for block in self.blocks]
+        self.attn_scale = parts.attn_scale
+        self.last_writers = [self._get_part(self.blocks[-1], path) for path in parts.last_writers]
+        self.unembed = cast(nn.Linear, self._get_part(model, parts.unembed))
+        self.final_norm = None if parts.final_norm is None else self._get_part(model, parts.final_norm)
         width = model.config.get_text_config().hidden_size
         if self.unembed.weight.shape[1] != width:
             raise self._refuse(f"its unembedding reads {self.unembed.weight.shape[1]} of {width} dimensions")
 
-    def _map_parts(self, model: PreTrainedModel) -> dict[str, GeneralizedComponent]:
+    def _find_parts(self, model: PreTrainedModel) -> ModelParts:
+        names = self._map_parts(model)
+        block = names["blocks"]
+        return ModelParts(
+            blocks=str(block.name),
+            attention=str(block.submodules["attn"].name),
+            attn_out=_find_attention_output(block),
+            attn_scale=float(getattr(block, "residual_contribution_scale", 1)),
+            last_writers=_list_writers(block),
+            unembed=str(names["unembed"].name),
+            final_norm=str(names["ln_final"].name) if "ln_final" in names else None,
+        )
+
+    def _map_parts(self, model: PreTrainedModel) -> "dict[str, GeneralizedComponent]":
         """Return TransformerLens' description of the model's parts by their TransformerLens names."""
+        from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
+        from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
+
         name = model.name_or_path or ""
         try:
             config = build_bridge_config_from_hf(model.config, self._architecture, name, model.dtype)
@@ -188,25 +229,27 @@ class Components:
             raise self._refuse("its blocks have no attention")
         return parts
 
-    def _list_writers(self, block: GeneralizedComponent) -> list[nn.Module]:
-        """List the last block's modules whose input may be cut to the last position: attention's matrix and MLP."""
-        attention, mlp = block.submodules["attn"], block.submodules.get("mlp")
-        writers = [(self.attention[-1], attention.submodules.get("o"))]
-        if mlp is not None:  # without a module of its own, an MLP starts at its first matrix
-            writers.append((self.blocks[-1], mlp if mlp.name else mlp.submodules.get("in")))
-        return [self._get_part(parent, part) for parent, part in writers if part is not None]
-
-    def _get_part(self, parent: nn.Module, component: GeneralizedComponent) -> nn.Module:
+    def _get_part(self, parent: nn.Module, path: str) -> nn.Module:
         try:
-            return parent.get_submodule(str(component.name))
+            return parent.get_submodule(path)
         except AttributeError:
-            raise self._refuse(f"its {type(parent).__name__} has no {component.name}") from None
+            raise self._refuse(f"its {type(parent).__name__} has no {path}") from None
 
     def _refuse(self, reason: str) -> UnsupportedArchitectureError:
         return UnsupportedArchitectureError(self._architecture, reason)
 
 
-def _find_attention_output(block: GeneralizedComponent) -> str:
+def _list_writers(block: "GeneralizedComponent") -> list[str]:
+    """List the paths within a block whose input may be cut to the last position: attention's matrix and the MLP."""
+    attention, mlp = block.submodules["attn"], block.submodules.get("mlp")
+    writers = [f"{attention.name}.{part.name}" for part in [attention.submodules.get("o")] if part is not None]
+    if mlp is not None:  # without a module of its own, an MLP starts at its first matrix
+        part = mlp if mlp.name else mlp.submodules.get("in")
+        writers += [str(part.name)] if part is not None else []
+    return writers
+
+
+def _find_attention_output(block: "GeneralizedComponent") -> str:
     """Return the path within a block of the module whose output TransformerLens calls `hook_attn_out`."""
     # Where blocks scale what they add, the hook is a point of its own, without an alias.
     *path, _ = str(block.hook_aliases.get("hook_attn_out", "attn.hook_out")).split(".")
@@ -225,12 +268,17 @@ def build_without_weights(config: PreTrainedConfig) -> PreTrainedModel:
 
 def measure_model(config: PreTrainedConfig) -> ModelSize:
     """Count the weights of the model that a configuration describes."""
+    return describe_model(config)[0]
+
+
+def describe_model(config: PreTrainedConfig) -> tuple[ModelSize, ModelParts]:
+    """Count the weights of the model that a configuration describes, and find its parts."""
     model = build_without_weights(config)
     components = Components(model)
     config = config.get_text_config()
     n_experts = getattr(config, "num_experts_per_tok", None) or 1
     attention, writing = _count_weights(components.attention[-1]), _count_weights(components.last_writers[0])
-    return ModelSize(
+    size = ModelSize(
         n_layers=len(components.blocks),
         n_heads=config.num_attention_heads,
         d_model=config.hidden_size,
@@ -240,6 +288,7 @@ def measure_model(config: PreTrainedConfig) -> ModelSize:
         writing=writing,
         mlp=_count_weights(components.blocks[-1], n_experts) - attention,
     )
+    return size, components.parts
 
 
 def _count_weights(module: nn.Module, n_experts: int = 1) -> int:
