@@ -14,8 +14,8 @@ from hub import ALWAYS, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections import Injector
 from memory_injections.atomic_files import hash_file
+from memory_injections.command_line.options import DEFAULT_MODEL
 from memory_injections.errors import StudyError
-from memory_injections.interactive.cli import DEFAULT_MODEL
 from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, DEFAULT_STUDY
 from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.sources import LocalModel

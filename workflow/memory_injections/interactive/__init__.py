@@ -1,4 +1,4 @@
-"""Injections into one prompt, for trying things out: the Python API, and the command line `memory-injections`.
+"""Injections into one prompt, for trying things out: the Python API.
 
-No other room imports from here; users import `Injector` and `injecting` from `memory_injections` itself.
+Users import `Injector` and `injecting` from `memory_injections` itself.
 """

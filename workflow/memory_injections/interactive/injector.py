@@ -37,7 +37,7 @@ from memory_injections.injection.validation import (
 from memory_injections.interactive.generation import Continuation, continue_prompt
 from memory_injections.interactive.hooked_model import HookedModel
 from memory_injections.interactive.injectable_model import InjectableModel
-from memory_injections.interactive.pretrained import DEFAULT, Pretrained
+from memory_injections.interactive.pretrained import DEFAULT, Pretrained, find_device
 from memory_injections.models.lens import compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
@@ -109,7 +109,7 @@ class Injector:
         `model` is an entry of the default study, a folder in Hugging Face format, or a repository on the hub. What must
         be fetched is fetched once, into a cache folder (see `pretrained`).
         """
-        return cls(Pretrained.named(model, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))))
+        return cls(Pretrained.named(model, find_device(device)))
 
     @classmethod
     def of(cls, bridge: "TransformerBridge") -> "Injector":

@@ -53,6 +53,17 @@ DEFAULT_STUDY = {
 }
 
 
+def find_device(device: str | torch.device | None) -> torch.device:
+    """Return a device by its name, by default the GPU if there is one; raise `StudyError` if it is not there."""
+    try:
+        found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise StudyError(f"device {device} cannot be used ({reason}); use cpu, cuda or cuda:1, as there are") from None
+    return found
+
+
 class Pretrained:
     """A pretrained model in float32, its parts loaded when they are first used (an `InjectableModel`).
 

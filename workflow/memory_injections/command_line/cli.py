@@ -1,50 +1,49 @@
 """The command line `memory-injections`: injections into one prompt, for trying things out."""
 
 import gc
-import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from itertools import count
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from memory_injections.atomic_files import replace_file
+from memory_injections.command_line import terminal
+from memory_injections.command_line.documents import check_place, convert_row, convert_rows, print_json, save_grid
+from memory_injections.command_line.options import (
+    DEFAULT_ENCODING,
+    DEFAULT_MODEL,
+    Device,
+    Encoding,
+    Json,
+    Memory,
+    ModelName,
+    Prompt,
+    check_texts,
+    parse_layers,
+    parse_number,
+    parse_numbers,
+)
 from memory_injections.errors import StudyError
-from memory_injections.interactive import terminal
 
 # The modules that compute are imported with the model, so that help and errors appear at once.
 if TYPE_CHECKING:
-    import pandas as pd
-
     from memory_injections.interactive.injector import Grid, Injector
 
 NO_EVIDENCE = (
     "One prompt's best site is no evidence: the highest of many changes is positive by chance alone. Whether a site "
     "helps is seen on prompts that it was not chosen on, and against random memories: a study does that."
 )
-DEFAULT_MODEL = "smollm2-135m"  # the name of `pretrained.DEFAULT`
-SAVED = (".csv", ".parquet")
 app = typer.Typer(
     help="Inject memories into a language model and see what it says next (Sakarvadia et al. 2023, arXiv 2309.05605).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_show_locals=False,
     rich_markup_mode="markdown",
 )
 results, notes = Console(), Console(stderr=True)
-
-Prompt = Annotated[str, typer.Argument(help="The text that the model continues.", show_default=False)]
-Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", show_default=False)]
-Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector: unembed, embed or layer.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
-ModelName = Annotated[
-    str, typer.Option("--model", help="An entry of the default study, a local folder, or a repository on the hub.")
-]
 
 
 def _exit_on_error(command: Callable[..., None]) -> Callable[..., None]:
@@ -65,6 +64,21 @@ def _format_examples(*examples: str) -> str:
     return "\n\n".join(["Examples:", *(f"memory-injections {example}" for example in examples)])
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"memory-injections {version('memory-injections')}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    is_asked: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+
+
 @app.command(
     epilog=_format_examples(
         'inject "The first president of the United States fought in the" "George Washington" --layer 1',
@@ -79,8 +93,9 @@ def inject(
     layer: Annotated[str, typer.Option(help="A layer, several (3,9), a range (0..29), or all.", show_default=False)],
     magnitude: Annotated[str, typer.Option(help="Factor of the memory: one, several (0.5,2), a range (1..15).")] = "1",
     answer: Annotated[str | None, typer.Option(help="A text whose first token is followed.")] = None,
-    encoding: Encoding = "unembed",
+    encoding: Encoding = DEFAULT_ENCODING,
     model: ModelName = DEFAULT_MODEL,
+    device: Device = None,
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable next tokens to show.")] = 10,
     as_json: Json = False,
 ) -> None:
@@ -89,11 +104,12 @@ def inject(
     Several layers or magnitudes give a heat map: the percent change of the probability of the answer's first token or,
     without an answer, of the token that is most probable without the memory.
     """
-    magnitudes = _parse_numbers("magnitude", magnitude)
+    layers, magnitudes = parse_layers(layer), parse_numbers("magnitude", magnitude)
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "encoding": encoding, "answer": answer}
-    with _load_injector(model) as (injector, progress):
-        layers = _parse_layers(layer, injector.n_layers)
-        if len(layers) == len(magnitudes) == 1:
+    check_texts(encoding, prompt=prompt, memory=memory, answer=answer)
+    is_grid = layers is None or len(layers) * len(magnitudes) > 1
+    with _load_injector(model, device, is_grid) as (injector, progress):
+        if layers and not is_grid:
             site: dict[str, Any] = {"layer": layers[0], "magnitude": magnitudes[0]}
             injection = injector.inject(**asked, **site, top_k=top)
         else:
@@ -103,9 +119,9 @@ def inject(
     if injection is None:
         _show_grid(grid, asked, as_json)
     elif as_json:
-        token = None if injection.answer is None else _convert_row(injection.answer)
-        _print_json(
-            {**asked, **site, "kl": injection.kl, "answer_token": token, "next_tokens": _convert_rows(injection.table)}
+        token = None if injection.answer is None else convert_row(injection.answer)
+        print_json(
+            {**asked, **site, "kl": injection.kl, "answer_token": token, "next_tokens": convert_rows(injection.table)}
         )
     else:
         results.print(terminal.tabulate_next_tokens(injection.table, injection.answer))
@@ -125,26 +141,25 @@ def find(
     magnitude: Annotated[
         str, typer.Option(help="Factors of the memory: a range (1..15) or several (0.5,2).")
     ] = "1..15",
-    encoding: Encoding = "unembed",
+    encoding: Encoding = DEFAULT_ENCODING,
     model: ModelName = DEFAULT_MODEL,
+    device: Device = None,
     save: Annotated[
         Path | None,
-        typer.Option(
-            help="Where the whole grid goes: .csv or .parquet. [default: grid.csv, or the next free grid-2.csv]"
-        ),
+        typer.Option(help="A file for the whole grid: .csv or .parquet.", show_default=False),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Find the layer and magnitude at which a memory raises an answer most, over all layers."""
-    magnitudes = _parse_numbers("magnitude", magnitude)
-    if save and save.suffix not in SAVED:
-        raise StudyError(f"--save {save} is neither .csv nor .parquet; give a file name that ends in one of them")
+    magnitudes = parse_numbers("magnitude", magnitude)
+    check_place(save)
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "encoding": encoding, "answer": answer}
-    with _load_injector(model) as (injector, progress):
+    check_texts(encoding, prompt=prompt, memory=memory, answer=answer)
+    with _load_injector(model, device, is_grid=True) as (injector, progress):
         grid = injector.sweep(**asked, magnitudes=magnitudes, progress=progress)
-    save = save or _find_free_path("grid", ".csv")
-    _save_grid(grid.table, save)
-    notes.print(f"{len(grid.table)} cells are in {save}", style="dim", markup=False, highlight=False)
+    if save:
+        save_grid(grid.table, save)
+        notes.print(f"{len(grid.table)} cells are in {save}", style="dim", markup=False, highlight=False)
     _show_grid(grid, {"model": model, **asked}, as_json)
     (notes if as_json else results).print(NO_EVIDENCE, highlight=False)
 
@@ -160,14 +175,17 @@ def heads(
     prompt: Prompt,
     layer: Annotated[str, typer.Option(help="A layer, several (3,9), a range (0..29), or all.")] = "all",
     model: ModelName = DEFAULT_MODEL,
+    device: Device = None,
     top: Annotated[int, typer.Option(min=1, help="How many tokens of each head to show.")] = 5,
     as_json: Json = False,
 ) -> None:
     """Show what each attention head says at the end of a prompt: its output's top tokens in vocabulary space."""
-    with _load_injector(model) as (injector, _):
-        table = injector.heads(prompt, _parse_layers(layer, injector.n_layers), top)
+    layers = parse_layers(layer)
+    check_texts(DEFAULT_ENCODING, prompt=prompt)
+    with _load_injector(model, device) as (injector, _):
+        table = injector.heads(prompt, layers, top)
     if as_json:
-        _print_json({"model": model, "prompt": prompt, "heads": _convert_rows(table)})
+        print_json({"model": model, "prompt": prompt, "heads": convert_rows(table)})
     else:
         results.print(terminal.tabulate_heads(table))
 
@@ -184,8 +202,9 @@ def generate(
     memory: Memory,
     layer: Annotated[int, typer.Option(help="The layer.", show_default=False)],
     magnitude: Annotated[str, typer.Option(help="Factor of the memory.")] = "1",
-    encoding: Encoding = "unembed",
+    encoding: Encoding = DEFAULT_ENCODING,
     model: ModelName = DEFAULT_MODEL,
+    device: Device = None,
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to generate.")] = 20,
     temperature: Annotated[
         float, typer.Option(min=0, help="0 takes the most probable token; above it, tokens are drawn.")
@@ -198,11 +217,12 @@ def generate(
     The memory is injected at every position, those of the new tokens included.
     """
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "layer": layer, "encoding": encoding}
-    asked |= {"magnitude": _parse_number("magnitude", magnitude), "temperature": temperature, "seed": seed}
-    with _load_injector(model) as (injector, _):
+    asked |= {"magnitude": parse_number("magnitude", magnitude), "temperature": temperature, "seed": seed}
+    check_texts(encoding, prompt=prompt, memory=memory)
+    with _load_injector(model, device) as (injector, _):
         continuation = injector.generate(**asked, max_new_tokens=tokens)
     if as_json:
-        _print_json({"model": model, **asked, "before": continuation.obscure, "after": continuation.injected})
+        print_json({"model": model, **asked, "before": continuation.obscure, "after": continuation.injected})
     else:
         results.print(terminal.tabulate_continuations(prompt, continuation.obscure, continuation.injected))
 
@@ -223,8 +243,9 @@ def controls(
     other: Annotated[list[str] | None, typer.Option(help="Another memory to inject instead; repeat it.")] = None,
     word: Annotated[list[str] | None, typer.Option(help="A word to inject at the memory's length.")] = None,
     draws: Annotated[int, typer.Option(min=1, help="How many random directions to draw.")] = 10,
-    encoding: Encoding = "unembed",
+    encoding: Encoding = DEFAULT_ENCODING,
     model: ModelName = DEFAULT_MODEL,
+    device: Device = None,
     seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -234,101 +255,56 @@ def controls(
     itself, the memory without its part along the answer, and the memory as text in front of the prompt.
     """
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "answer": answer, "layer": layer}
-    asked |= {"magnitude": _parse_number("magnitude", magnitude), "encoding": encoding}
-    with _load_injector(model) as (injector, _):
+    asked |= {"magnitude": parse_number("magnitude", magnitude), "encoding": encoding}
+    check_texts(encoding, prompt=prompt, memory=memory, answer=answer)
+    with _load_injector(model, device) as (injector, _):
         from memory_injections.interactive.controls import inject_controls
 
         others: dict[str, Any] = {"others": other or (), "words": word or ()}
         table = inject_controls(injector, **asked, **others, draws=draws, seed=seed)
     if as_json:
-        _print_json({"model": model, **asked, **others, "controls": _convert_rows(table)})
+        print_json({"model": model, **asked, **others, "controls": convert_rows(table)})
     else:
         results.print(terminal.tabulate_controls(table))
 
 
 @contextmanager
-def _load_injector(model: str) -> Iterator[tuple["Injector", Callable[[int, int], None]]]:
-    """Yield an injector, and a function that shows its progress, while a clock runs in the terminal."""
+def _load_injector(
+    model: str, device: str | None, is_grid: bool = False
+) -> Iterator[tuple["Injector", Callable[[int, int], None]]]:
+    """Yield an injector, and a function that shows its progress, while a clock runs in the terminal.
+
+    Only a grid has enough to compute for more than one thread.
+    """
     with terminal.show_progress(notes, f"loading {model}") as progress:
         # Garbage collection among PyTorch's modules takes two seconds: during their import, and again at exit.
         gc.disable()
+        import torch
         import transformers
 
         from memory_injections.interactive.injector import Injector
 
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         try:
-            yield Injector.load(model), progress
+            injector = Injector.load(model, device)
+            torch.set_num_threads(n_threads if is_grid else 1)
+            yield injector, progress
         finally:
+            torch.set_num_threads(n_threads)
             gc.freeze()
             gc.enable()
-
-
-def _parse_numbers(what: str, text: str, number: type[float] = float) -> list[float]:
-    """Parse numbers such as `0.5,2`, and ranges of whole numbers such as `1..15`, both ends included."""
-    numbers: list[float] = []
-    for part in text.split(","):
-        if ends := re.fullmatch(r"\s*(-?\d+)\.\.(-?\d+)\s*", part):
-            numbers.extend(map(number, range(int(ends[1]), int(ends[2]) + 1)))
-        else:
-            numbers.append(_parse_number(what, part, number))
-    if not numbers:
-        raise StudyError(f"{what} {text} is an empty range; write the smaller number first")
-    return numbers
-
-
-def _parse_number(what: str, text: str, number: type[float] = float) -> float:
-    try:
-        return number(text)
-    except ValueError:
-        kind = "whole number" if number is int else "finite number"
-        raise StudyError(f"{what} {text!r} is not a {kind}; give one, several (1,4) or a range (1..15)") from None
-
-
-def _parse_layers(text: str, n_layers: int) -> list[int]:
-    return list(range(n_layers)) if text == "all" else [int(layer) for layer in _parse_numbers("layer", text, int)]
 
 
 def _show_grid(grid: "Grid", asked: dict[str, Any], as_json: bool) -> None:
     if as_json:
         followed = {"token_id": grid.token_id, "token": grid.token}
-        _print_json({**asked, **followed, "best": _convert_row(grid.best), "cells": _convert_rows(grid.table)})
+        print_json({**asked, **followed, "best": convert_row(grid.best), "cells": convert_rows(grid.table)})
     else:
         results.print(terminal.draw_heat_map(grid.percent_change), soft_wrap=True)
         results.print(terminal.describe_best_site(grid.best, grid.token), soft_wrap=True)
-
-
-def _save_grid(table: "pd.DataFrame", path: Path) -> None:
-    """Write a table whole or not at all; raise `StudyError` if it cannot be written."""
-    try:
-        with replace_file(path) as temporary:
-            table.to_csv(temporary, index=False) if path.suffix == ".csv" else table.to_parquet(temporary, index=False)
-    except OSError as error:
-        raise StudyError(f"--save {path} cannot be written ({error}); give another place") from None
-
-
-def _find_free_path(stem: str, suffix: str) -> Path:
-    """Return the first of `stem.suffix`, `stem-2.suffix`, … that does not exist, so that earlier grids are kept."""
-    path = Path(f"{stem}{suffix}")
-    for number in count(2):
-        if not path.exists():
-            break
-        path = Path(f"{stem}-{number}{suffix}")
-    return path
-
-
-def _convert_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Convert a table's rows for JSON, which has no NaN."""
-    return json.loads(table.to_json(orient="records", double_precision=15))
-
-
-def _convert_row(row: "pd.Series") -> dict[str, Any]:
-    return json.loads(row.to_json(double_precision=15))
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
 
 
 if __name__ == "__main__":

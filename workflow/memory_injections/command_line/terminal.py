@@ -4,8 +4,9 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -13,12 +14,15 @@ from rich.text import Text
 
 from memory_injections.errors import make_printable
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # The middle and the ends of the colour map of the report's heat maps.
 WHITE, RED, BLUE = (247, 247, 247), (178, 24, 43), (33, 102, 172)
 CELL_WIDTH = 5
 
 
-def tabulate_next_tokens(table: pd.DataFrame, answer: pd.Series | None) -> Table:
+def tabulate_next_tokens(table: "pd.DataFrame", answer: "pd.Series | None") -> Table:
     """Tabulate the most probable next tokens without and with a memory; the answer's is bold and has an arrow."""
     shown = Table("", "next token", box=None, header_style="bold")
     for name in ("before", "after", "change", "rank before", "rank after"):
@@ -38,7 +42,7 @@ def tabulate_next_tokens(table: pd.DataFrame, answer: pd.Series | None) -> Table
     return shown
 
 
-def tabulate_heads(table: pd.DataFrame) -> Table:
+def tabulate_heads(table: "pd.DataFrame") -> Table:
     """Tabulate each head's top tokens, the highest logit first."""
     shown = Table("layer", "head", "top tokens", box=None, header_style="bold")
     for (layer, head), tokens in table.groupby(["layer", "head"]):
@@ -46,7 +50,7 @@ def tabulate_heads(table: pd.DataFrame) -> Table:
     return shown
 
 
-def draw_heat_map(changes: pd.DataFrame) -> RenderableType:
+def draw_heat_map(changes: "pd.DataFrame") -> RenderableType:
     """Draw percent changes, layers down and magnitudes across, with colours on a symmetric logarithmic scale."""
     limit = max(changes.abs().max().max(), 1)
     label = max(len("layer"), *(len(str(layer)) for layer in changes.index))
@@ -62,14 +66,14 @@ def draw_heat_map(changes: pd.DataFrame) -> RenderableType:
     return Group(*lines)
 
 
-def describe_best_site(best: pd.Series, token: str) -> Text:
+def describe_best_site(best: "pd.Series", token: str) -> Text:
     """Describe in a sentence how probable a token becomes at the best site of a grid."""
     before = f"P({token!r}) is {best.p_obscure:.3g} without the memory (rank {best.rank_obscure})"
     after = f"{best.p_injected:.3g} at layer {best.layer}, magnitude {best.magnitude:g} (rank {best.rank_injected}"
     return Text(f"{before}; at most {after}, {format_percent(best.percent_change)}).")
 
 
-def tabulate_controls(table: pd.DataFrame) -> Table:
+def tabulate_controls(table: "pd.DataFrame") -> Table:
     """Tabulate the effects of a memory and of its controls on an answer."""
     shown = Table(box=None)
     for heading in ("", "injections", "effect (nats)", "memory minus this", "P(answer)", "rank"):
@@ -82,11 +86,13 @@ def tabulate_controls(table: pd.DataFrame) -> Table:
 
 
 def tabulate_continuations(prompt: str, before: str, after: str) -> Table:
-    """Tabulate a prompt's continuations without and with a memory."""
+    """Tabulate a prompt's continuations without and with a memory; from where they differ on, both are bold."""
     shown = Table("", "", box=None, show_header=False)
     start = (make_printable(prompt, keep="\n"), "dim")
+    n_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
     for name, text in (("before", before), ("after", after)):
-        shown.add_row(Text(name, "bold"), Text.assemble(start, make_printable(text, keep="\n")))
+        same, other = (make_printable(part, keep="\n") for part in (text[:n_same], text[n_same:]))
+        shown.add_row(Text(name, "bold"), Text.assemble(start, same, (other, "bold")))
     return shown
 
 

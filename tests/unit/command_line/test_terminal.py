@@ -5,7 +5,7 @@ import io
 import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_injections.interactive.terminal import describe_best_site, tabulate_continuations, tabulate_next_tokens
+from memory_injections.command_line.terminal import describe_best_site, tabulate_continuations, tabulate_next_tokens
 from rich.console import Console
 
 TEXTS = st.builds(

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from memory_injections import Injector
-from memory_injections.interactive import cli
+from memory_injections.command_line import cli
 from memory_injections.interactive.pretrained import CACHE_VARIABLE
 from typer.testing import CliRunner, Result
 
@@ -125,12 +125,7 @@ def test_find(name: str, llama: Path, injector: Injector, tmp_path: Path, here: 
     as_json = run(*command, "--json")
     assert json.loads(as_json.stdout)["best"]["layer"] == grid.best["layer"]
     assert "One prompt's best site is no evidence" in as_json.stderr
-    # Without a file name the grid is saved as well, and an earlier one is not overwritten.
-    (here / "grid.csv").rename(here / "grid-3.csv")
-    (here / "grid.csv").write_text("an earlier one")
-    run(*command)
-    assert (here / "grid.csv").read_text() == "an earlier one"
-    pd.testing.assert_frame_equal(pd.read_csv(here / "grid-2.csv"), pd.read_csv(here / "grid-3.csv"))
+    assert not any(here.iterdir())  # without a file name nothing is saved
 
 
 def test_find_takes_the_papers_grid(llama: Path) -> None:
@@ -171,7 +166,9 @@ def test_generate(llama: Path, injector: Injector) -> None:
         (["--layer", "1", "--magnitude", "1,inf"], "magnitude inf is not a finite number"),
         (["--layer", "1", "--magnitude", "1e39"], r"magnitude 1e\+39 at layer 1 overflows"),
         (["--layer", "1", "--encoding", "onehot"], "encoding 'onehot' is unknown; use one of unembed, embed, layer"),
-        (["--layer", "1", "--answer", ""], "the answer '' has no token that carries text"),
+        (["--layer", "1", "--answer", ""], "the answer is empty; give a text"),
+        (["--layer", "1", "--device", "abacus"], r"device abacus cannot be used \(.*\); use cpu, cuda or cuda:1"),
+        (["--layer", "1", "--device", "cuda:99"], r"device cuda:99 cannot be used \(.*\); use cpu"),
         (["--layer", "1", "--model", "nowhere"], "model folder nowhere has no config.json; save the model"),
     ],
 )
@@ -188,13 +185,29 @@ def test_bad_input_is_one_sentence(
         assert re.match(f"memory-injections: {sentence}", said[0])
 
 
+@pytest.mark.parametrize("arguments", [["--encoding", "onehot"], ["--layer", "first"], ["--answer", " "]])
+def test_wrong_options_are_refused_before_a_model_is_loaded(arguments: list[str]) -> None:
+    done = run("inject", PROMPT, MEMORY, "--layer", "1", "--model", "/no/such/folder", *arguments, status=1)
+    assert "/no/such/folder" not in done.stderr
+
+
+def test_the_version_and_help_come_without_the_libraries_that_compute() -> None:
+    code = "import sys; from memory_injections.command_line import cli; print(*{'torch', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert done.stdout == "\n"
+    assert run("--version").stdout.startswith("memory-injections 0.")
+    assert "--install-completion" in run("--help").stdout
+
+
 @pytest.mark.parametrize("text", ["", " "])
 def test_an_empty_text_is_bad_input(text: str, llama: Path) -> None:
     at = ["--layer", "1", "--model", str(llama)]
     assert "the prompt is empty; give a text" in run("inject", text, MEMORY, *at, status=1).stderr
     assert "the memory is empty; give a text" in run("generate", PROMPT, text, *at, status=1).stderr
     assert "the prompt is empty; give a text" in run("heads", text, "--model", str(llama), status=1).stderr
-    assert "has no token that carries text" in run("find", PROMPT, MEMORY, text, "--model", str(llama), status=1).stderr
+    assert (
+        "the answer is empty; give a text" in run("find", PROMPT, MEMORY, text, "--model", str(llama), status=1).stderr
+    )
 
 
 def test_a_place_that_cannot_be_saved_to(llama: Path, tmp_path: Path) -> None:
@@ -226,7 +239,7 @@ def test_help_has_examples_that_parse(command: str, tmp_path: Path, monkeypatch:
 
 
 def test_interrupt(llama: Path) -> None:
-    command = [sys.executable, "-m", "memory_injections.interactive.cli", "heads", PROMPT, "--model", str(llama)]
+    command = [sys.executable, "-m", "memory_injections.command_line.cli", "heads", PROMPT, "--model", str(llama)]
     process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("loading")

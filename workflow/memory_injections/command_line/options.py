@@ -1,0 +1,58 @@
+"""What the commands take: their common arguments, parsed and checked before a model is loaded."""
+
+import re
+from typing import Annotated, get_args
+
+import typer
+
+from memory_injections.errors import StudyError
+from memory_injections.terms import Encoding as EncodingName
+
+DEFAULT_ENCODING = "unembed"
+DEFAULT_MODEL = "smollm2-135m"  # the name of `pretrained.DEFAULT`
+Prompt = Annotated[str, typer.Argument(help="The text that the model continues.", show_default=False)]
+Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", show_default=False)]
+Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector: unembed, embed or layer.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
+ModelName = Annotated[
+    str, typer.Option("--model", help="An entry of the default study, a local folder, or a repository on the hub.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="Where to compute: cpu, cuda or cuda:1. [default: a GPU if there is one]"),
+]
+
+
+def check_texts(encoding: str, **texts: str | None) -> None:
+    """Raise `StudyError` for an encoding that does not exist, and for a text without a visible character."""
+    if encoding not in get_args(EncodingName):
+        raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(EncodingName))}")
+    for name, text in texts.items():
+        if text is not None and not text.strip():
+            raise StudyError(f"the {name} is empty; give a text")
+
+
+def parse_numbers(what: str, text: str, number: type[float] = float) -> list[float]:
+    """Parse numbers such as `0.5,2`, and ranges of whole numbers such as `1..15`, both ends included."""
+    numbers: list[float] = []
+    for part in text.split(","):
+        if ends := re.fullmatch(r"\s*(-?\d+)\.\.(-?\d+)\s*", part):
+            numbers.extend(map(number, range(int(ends[1]), int(ends[2]) + 1)))
+        else:
+            numbers.append(parse_number(what, part, number))
+    if not numbers:
+        raise StudyError(f"{what} {text} is an empty range; write the smaller number first")
+    return numbers
+
+
+def parse_number(what: str, text: str, number: type[float] = float) -> float:
+    try:
+        return number(text)
+    except ValueError:
+        kind = "whole number" if number is int else "finite number"
+        raise StudyError(f"{what} {text!r} is not a {kind}; give one, several (1,4) or a range (1..15)") from None
+
+
+def parse_layers(text: str) -> list[int] | None:
+    """Parse layers; None stands for all of them."""
+    return None if text == "all" else [int(layer) for layer in parse_numbers("layer", text, int)]
