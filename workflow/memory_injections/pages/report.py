@@ -10,15 +10,17 @@ from typing import Any, Literal
 import jinja2
 import pandas as pd
 import yaml
+from PIL import Image
 
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
 from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_ZERO
 from memory_injections.analysis.hits import AFTER, BEFORE
+from memory_injections.figures.registry import RegisteredFigure, list_figures
 from memory_injections.pages.findings import drop_unknown, summarise_study, tabulate_findings
-from memory_injections.pages.registry import RegisteredFigure, list_figures
 from memory_injections.paper.scorecard import TOLERANCE
 
-SCALE = 0.56
+# How much larger than on paper figures are on the page, whose text is larger, too; in CSS, an inch has 96 pixels.
+ZOOM, PIXELS = 1.3, 96
 # Where a kind of figure has more files, only those of the first model and data set are unfolded.
 SHOWN_OPEN = 8
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
@@ -109,8 +111,9 @@ def embed_png(png: str | Path) -> str:
 
 
 def scale_width(png: str | Path) -> int:
-    """Return the width in CSS pixels at which all figures have text of one size; bytes 16 to 19 are the PNG's width."""
-    return round(SCALE * int.from_bytes(Path(png).read_bytes()[16:20], "big"))
+    """Return the width in CSS pixels at which all figures have text of one size."""
+    with Image.open(png) as image:
+        return round(ZOOM * PIXELS * image.width / image.info["dpi"][0])
 
 
 def name_subject(png: str | Path) -> str:
