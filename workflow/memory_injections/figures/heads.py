@@ -13,9 +13,8 @@ from memory_injections.figures.maps import ColorBar, center_on_zero, draw_grid
 from memory_injections.figures.registry import register
 from memory_injections.figures.scales import write_number
 from memory_injections.figures.style import TEXT, start_figure
-from memory_injections.terms import PROMPT_KINDS
+from memory_injections.terms import PROMPT_KINDS, TARGETS
 
-TARGETS = ("answer", "memory")
 # Of the table of patched heads, what is drawn.
 COLUMNS = ("effect", "effect_other", "attribution")
 

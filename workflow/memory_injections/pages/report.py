@@ -15,6 +15,7 @@ from PIL import Image
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
 from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_ZERO
 from memory_injections.analysis.hits import AFTER, BEFORE
+from memory_injections.analysis.tables import TELLING
 from memory_injections.figures.registry import RegisteredFigure, list_figures
 from memory_injections.pages.findings import drop_unknown, summarise_study, tabulate_findings
 from memory_injections.paper.scorecard import TOLERANCE
@@ -40,8 +41,15 @@ NAMES = {
     "obscure_prompt": "obscure prompt",
     "says_explicit": "head says (explicit)",
     "says_obscure": "head says (obscure)",
-    "answer_rank_explicit": "rank (explicit)",
-    "answer_rank_obscure": "rank (obscure)",
+    "answer_rank_explicit": "answer's rank (explicit)",
+    "answer_rank_obscure": "answer's rank (obscure)",
+    "memory_rank_explicit": "memory's rank (explicit)",
+    "memory_rank_obscure": "memory's rank (obscure)",
+    "rank_other": "another pair's rank (explicit)",
+    "n_told": "with a telling head",
+    "n_told_other": "by chance",
+    "best_rank": "median lowest rank",
+    "best_rank_other": "by chance (rank)",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
     **{key: f"{name} (nats)" for key, name in EFFECTS.items()},
     "interval": "95 % interval",
@@ -81,7 +89,8 @@ NAMES = {
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
-    "n_hit", "n_broken", "n_kept", "scored_token",
+    "n_hit", "n_broken", "n_kept", "scored_token", "n_told", "n_told_other", "best_rank", "best_rank_other",
+    "rank_other",
 )  # fmt: skip
 FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
@@ -186,6 +195,7 @@ def render_report(
         n_repeats=N_REPEATS,
         practically_zero=PRACTICALLY_ZERO,
         tolerance=f"{TOLERANCE:g}",
+        telling=TELLING,
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,
