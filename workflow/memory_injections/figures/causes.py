@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from memory_injections.figures.maps import LAYER
 from memory_injections.figures.registry import register
-from memory_injections.figures.scales import LOG_BEYOND, PLAIN, use_log_nats
+from memory_injections.figures.scales import LOG_BEYOND, PLAIN, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, TEXT, add_legend, start_figure, start_panels
 
 SITES = ["model", "dataset", "encoding"]
@@ -31,7 +31,7 @@ def direct_effects(effects: pd.DataFrame) -> Figure:
         axes.axhline(0, color=QUIET, linewidth=0.6)
         use_log_nats(axes, gap=0.09)
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        axes.set(xlabel=LAYER, ylabel=f"Mean (nats, {LOG_BEYOND})", title=_name_site(names, own, "magnitude"))
+        axes.set(xlabel=LAYER, ylabel=f"Mean (nats,\n{LOG_BEYOND})", title=_name_site(names, own, "magnitude"))
     add_legend(figure, panels)
     return figure
 
@@ -94,4 +94,5 @@ def _draw_frontier(axes: Axes, rows: pd.DataFrame, harm: str, color: tuple[float
 
 def _name_site(names: tuple[str, ...], rows: pd.DataFrame, *columns: str) -> str:
     site = "".join(f", {column} {rows[column].iloc[0]:g}" for column in columns)
-    return "{} on {}\nencoding: {}".format(*names) + site
+    model, dataset, encoding = names
+    return f"{model} on {dataset}\n{name_encoding(encoding)}{site}"

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from memory_injections.analysis.effects import PRACTICALLY_ZERO
 from memory_injections.figures.maps import LINE
 from memory_injections.figures.registry import register
-from memory_injections.figures.scales import LOG_BEYOND, NATS, use_log_nats
+from memory_injections.figures.scales import LOG_BEYOND, NATS, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, add_legend, start_panels
+from memory_injections.terms import RELATIVE
 
 
 @register(subject="study", table="control_contrasts", section="Controls", label="curated memories against controls")
@@ -27,7 +28,9 @@ def controls(contrasts: pd.DataFrame) -> Figure:
         for encoding, own in rows.groupby("encoding"):
             number = encodings.index(encoding)
             places = own["memories"].map(names.index) + 0.5 * (number - (len(encodings) - 1) / 2) / len(encodings)
-            _draw_estimates(axes, own["effect"], places, own, f"encoding: {encoding}", COLORS[number], is_across=True)
+            _draw_estimates(
+                axes, own["effect"], places, own, name_encoding(str(encoding)), COLORS[number], is_across=True
+            )
         axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         axes.set(ylim=(len(names) - 0.5, -0.5), title=f"{model} on {dataset}", xlabel="Curated minus control (nats)")
         axes.xaxis.set_major_formatter(NATS)
@@ -47,12 +50,14 @@ def doses(effects: pd.DataFrame) -> Figure:
             color = COLORS[kinds.index(control)]
             _draw_estimates(axes, own["dose"], own["effect"], own, str(control), color, is_across=False)
         axes.axhline(0, color=QUIET, linewidth=0.6)
-        axes.set(xscale="log", xlabel="Dose (share of the residual stream)", ylabel=f"Mean effect (nats, {LOG_BEYOND})")
+        axes.set(
+            xscale="log", xlabel="Dose (share of the residual stream)", ylabel=f"Mean effect (nats,\n{LOG_BEYOND})"
+        )
         places = sorted(rows["dose"].unique())
         axes.set_xticks(places, [f"{dose:g}" for dose in places])
         axes.minorticks_off()
         use_log_nats(axes, gap=0.09)
-        axes.set_title(f"{model} on {dataset}\nencoding: {encoding}, layer {layer}")
+        axes.set_title(f"{model} on {dataset}\n{name_encoding(encoding.removesuffix(RELATIVE))}, layer {layer}")
     add_legend(figure, panels)
     return figure
 

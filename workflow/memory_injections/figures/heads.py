@@ -71,14 +71,15 @@ def patching(heads: pd.DataFrame) -> Figure:
         rank = write_number(spearmanr(own["effect"], own["attribution"]).statistic, "+.2f")
         norms = {"effect": effects, "effect_other": effects, "attribution": center_on_zero(grids["attribution"])}
         meshes = {
-            name: draw_grid(axes, grids[name], norms[name], "Head") for axes, name in zip(panels, COLUMNS, strict=True)
+            name: draw_grid(axes, grids[name], norms[name], "Head", most_ticks=8)
+            for axes, name in zip(panels, COLUMNS, strict=True)
         }
         ColorBar("Mean effect (nats)", height, wanted=(0,)).draw(meshes["effect_other"], panels[:2])
         ColorBar("Difference of logits", height, wanted=(0,)).draw(meshes["attribution"], panels[2])
         titles = (
-            f"{model} on {dataset}\nown explicit prompt",
-            "another pair's",
-            f"attribution\nrank correlation {rank}",
+            f"{model} on {dataset}\nOwn explicit prompt",
+            "Another pair's",
+            f"Attribution\nrank correlation {rank}",
         )
         for axes, title in zip(panels, titles, strict=True):
             axes.set_title(title)

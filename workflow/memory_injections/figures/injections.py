@@ -30,11 +30,12 @@ from memory_injections.figures.scales import (
     FACTOR_OVER_PERCENT,
     add_percent_axis,
     list_powers,
+    name_encoding,
     write_number,
 )
 from memory_injections.figures.style import COLORS, QUIET, TEXT, start_figure
 from memory_injections.sweeps.cells import find_sweep_id
-from memory_injections.terms import CURATED, RELATIVE
+from memory_injections.terms import CURATED
 
 # Seaborn hands numbers over as names of categories on purpose.
 logging.getLogger("matplotlib.category").setLevel(logging.WARNING)
@@ -128,9 +129,10 @@ def comparison(cells: pd.DataFrame) -> Figure:
         _draw_kinds(axes, {kind: select_site(own, *site) for kind, own in sweeps.items()})
         axes.set(xlabel="Effect on the answer's log-probability (nats)", ylabel="")
         axes.set_title(f"Best site by the {({**EFFECTS, **AVERAGES})[average]}:\n{_name(site, sweep.dose_name)}", pad=8)
+    panels[0].set_yticks(range(len(sweeps)), [kind.replace("_", " ") for kind in sweeps])
     for axes in panels:
         add_percent_axis(axes, "top", gap=0.2)
-    figure.suptitle(f"{sweep.model} on {sweep.dataset}: curated and random memories, {_name_encoding(sweep.encoding)}")
+    figure.suptitle(f"{sweep.model} on {sweep.dataset}: curated and random memories, {name_encoding(sweep.encoding)}")
     return figure
 
 
@@ -160,7 +162,7 @@ def headline(history: pd.DataFrame) -> Figure:
         bars = axes.barh(rows["label"], _measure_length(rows["value"]), color=colors)
         axes.bar_label(bars, [f"{write_number(value, '+,.1f')} %" for value in rows["value"]], padding=2)
         axes.axvline(0, color=QUIET, linewidth=0.6)
-        axes.margins(x=0.15)
+        axes.margins(x=0.2)
         axes.invert_yaxis()
         layer, magnitude, label = rows.iloc[0][["layer", "magnitude", "paper_layer"]]
         axes.set_title(f"{model} on {dataset}, {_name((layer, magnitude))} (the paper's {label:.0f}, {magnitude:g})")
@@ -172,9 +174,5 @@ def headline(history: pd.DataFrame) -> Figure:
 
 def _title_sweep(cells: pd.DataFrame) -> str:
     sweep = find_sweep_id(cells)
-    kind = "curated memories" if sweep.memories == CURATED else f"random {sweep.memories}"
-    return f"{sweep.model} on {sweep.dataset}\n{kind}, {_name_encoding(sweep.encoding)}"
-
-
-def _name_encoding(encoding: str) -> str:
-    return f"encoding: {encoding.replace(RELATIVE, ', relative doses')}"
+    kind = "curated memories" if sweep.memories == CURATED else f"random {sweep.memories.replace('_', ' ')}"
+    return f"{sweep.model} on {sweep.dataset}\n{kind}, {name_encoding(sweep.encoding)}"

@@ -34,11 +34,11 @@ def measure_map(n_rows: int) -> float:
     return min(max(0.11 * n_rows, 0.8), 2.2)
 
 
-def draw_grid(axes: Axes, grid: pd.DataFrame, norm: Normalize, ylabel: str) -> QuadMesh:
+def draw_grid(axes: Axes, grid: pd.DataFrame, norm: Normalize, ylabel: str, most_ticks: int = 12) -> QuadMesh:
     """Draw a map: layers, the columns of `grid`, across, and its index upwards."""
     mesh = axes.pcolormesh(grid.to_numpy("float64"), cmap=DIVERGING, norm=norm, edgecolors="white", linewidth=0.2)
     for axis, names in ((axes.xaxis, grid.columns), (axes.yaxis, grid.index)):
-        every = np.arange(0, len(names), math.ceil(len(names) / 12))
+        every = np.arange(0, len(names), math.ceil(len(names) / most_ticks))
         axis.set_ticks(every + 0.5, [f"{names[place]:g}" for place in every])
     axes.set(xlabel=LAYER, ylabel=ylabel)
     return mesh

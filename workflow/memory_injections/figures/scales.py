@@ -1,4 +1,4 @@
-"""Scales of effects: nats and powers of two, with percent beside them, and text for numbers with true minus signs."""
+"""Scales of effects: nats and powers of two, with percent beside them; and numbers and names as text for people."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from memory_injections.figures.style import QUIET
+from memory_injections.terms import RELATIVE
 
 # Scales are linear within this many nats of zero and logarithmic beyond, and say so.
 LINEAR_BELOW = 0.25
@@ -22,6 +23,11 @@ ROUND = (0, 1, -1, 10, -10, 0.3, -0.3, 3, -3, 0.1, -0.1, 30, -30, 100, -100)
 def write_number(value: float, form: str) -> str:
     """Write a number with the sign that print has for minus."""
     return format(value, form).replace("-", "−")
+
+
+def name_encoding(encoding: str) -> str:
+    """Write the encoding of a sweep for people."""
+    return f"encoding: {encoding.replace(RELATIVE, ', relative doses')}"
 
 
 def write_percent(effect: float) -> str:
@@ -94,4 +100,4 @@ def use_log_nats(axes: Axes, gap: float) -> None:
     )
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(NATS)
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())

@@ -75,8 +75,10 @@ def start_panels(n: int, height: float, *, sharey: bool = False) -> tuple[Figure
 def add_legend(figure: Figure, panels: Sequence[Axes]) -> None:
     """Draw one legend below all panels, with what any of them shows."""
     shown = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    n_columns = len(shown) if figure.get_figwidth() > COLUMN else min(len(shown), 2 if len(shown) == 4 else 3)
-    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=n_columns)
+    # As many side by side as there is room for: a line of text has about 17 characters to the inch.
+    room = int(17 * figure.get_figwidth() / (max(map(len, shown)) + 5))
+    n_rows = -(-len(shown) // min(room, len(shown)))
+    figure.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=-(-len(shown) // n_rows))
 
 
 def draw_note(text: str) -> Figure:

@@ -17,6 +17,7 @@ from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_Z
 from memory_injections.analysis.hits import AFTER, BEFORE
 from memory_injections.analysis.tables import TELLING
 from memory_injections.figures.registry import RegisteredFigure, list_figures
+from memory_injections.pages.control_tables import shorten_tables
 from memory_injections.pages.findings import drop_unknown, summarise_study, tabulate_findings
 from memory_injections.paper.scorecard import TOLERANCE
 
@@ -86,11 +87,15 @@ NAMES = {
     "n_kept": "prompts kept",
     "scored_token": "scored token",
     "left_out": "left out",
+    "known_rank": "known below rank",
+    "n_first_hop": "first hop known",
+    "n_second_hop": "second hop known",
+    "n_both": "both known",
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
     "n_hit", "n_broken", "n_kept", "scored_token", "n_told", "n_told_other", "best_rank", "best_rank_other",
-    "rank_other",
+    "rank_other", "n_first_hop", "n_second_hop", "n_both",
 )  # fmt: skip
 FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
@@ -103,7 +108,7 @@ FORMATS = {
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
-    "magnitude": "{:g}",
+    **dict.fromkeys(("magnitude", "dose"), "{:g}"),
     **dict.fromkeys(
         (*EFFECTS, "best_effect", "effect_reported", "curated_effect", "random_effect", "control_effect"), "{:+.2f}"
     ),
@@ -199,7 +204,7 @@ def render_report(
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,
-        tables={name: format_intervals(table) for name, table in tables.items()},
+        tables={name: format_intervals(table) for name, table in {**tables, **shorten_tables(tables)}.items()},
         sections=sections,
         figures=figures,
         captions=captions,
