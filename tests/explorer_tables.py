@@ -68,7 +68,7 @@ def readings(prompts: int, layers: int = 3, heads: int = 4, top_k: int = 8) -> t
     # Of answer and memory of a prompt: token 100 and 101 of prompt 0, and so on.
     targets["token_id"] = 100 + 2 * targets["prompt_id"] + (targets["target"] == "memory")
     targets["logit"] = rng.standard_normal(len(targets)).astype("float32")
-    return top, targets.assign(rank=rng.integers(12, size=len(targets)))
+    return top, targets.assign(**{name: rng.integers(12, size=len(targets)) for name in ("rank", "rank_other")})
 
 
 def score_texts(prompts: int) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import yaml
 from conftest import ROOT
-from memory_injections.pages.registry import Subject
+from memory_injections.figures.registry import Subject
 
 WORKFLOW = ROOT / "workflow"
 LIBRARY = WORKFLOW / "memory_injections"

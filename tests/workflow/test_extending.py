@@ -37,7 +37,7 @@ def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
     tiny_models: dict[str, Path], tmp_path: Path, python: Path
 ) -> None:
     copy_project(tmp_path)
-    with (tmp_path / LIBRARY / "pages" / "figures.py").open("a", encoding="utf-8") as file:
+    with (tmp_path / LIBRARY / "figures" / "injections.py").open("a", encoding="utf-8") as file:
         file.write(f"\n\n{read_code('A figure', 'python')}")
     caption = read_code("A figure", "rst")
     (tmp_path / "workflow/report/figures/rank.rst").write_text(caption, encoding="utf-8")

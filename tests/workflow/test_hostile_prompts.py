@@ -64,8 +64,12 @@ def render(finished: Checkout, texts: list[str] | None) -> str:
     pairs = index_pairs(results / f"shared/datasets/{name}.csv" for name in ("mine", "web"))
     if texts:
         pairs = {name: table.assign(**spread(texts, len(table))) for name, table in pairs.items()}
-        shown = spread(texts, len(tables["table2"]))
-        tables["table2"] = tables["table2"].assign(**shown, says_explicit=shown["memory"], says_obscure=shown["answer"])
+        shown = spread(texts, N_PROMPTS)
+        tables["table2"] = (
+            tables["table2"]
+            .reindex(range(N_PROMPTS))
+            .assign(**shown, says_explicit=shown["memory"], says_obscure=shown["answer"])
+        )
         tables["last_hops"]["last_hop"] = texts[0]
     return render_report(
         ROOT / "workflow/memory_injections/pages/templates/report.html.j2",

@@ -25,7 +25,7 @@ LIBRARY = "workflow/memory_injections"
 ENGINE = f"{LIBRARY}/injection/skipping_engine.py"
 LIMITS = f"{LIBRARY}/models/limits.py"
 SOURCES = f"{LIBRARY}/data/sources.py"
-FIGURES = f"{LIBRARY}/pages/figures.py"
+FIGURES = f"{LIBRARY}/figures"
 
 
 def reorder(config: Any) -> Any:
@@ -67,8 +67,8 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "the median": lambda c: c.replace(
         f"{LIBRARY}/analysis/averages.py", "DataFrame(changes).median()", "DataFrame(changes).quantile(0.5)"
     ),
-    "a figure's colours": lambda c: c.replace(FIGURES, '"RdBu_r"', '"PuOr_r"'),
-    "another figure's dots": lambda c: c.replace(FIGURES, "jitter=0.25", "jitter=0.3"),
+    "a figure's colours": lambda c: c.replace(f"{FIGURES}/maps.py", '"RdBu_r"', '"PuOr_r"'),
+    "another figure's dots": lambda c: c.replace(f"{FIGURES}/injections.py", "jitter=0.25", "jitter=0.3"),
     "what the paper says": lambda c: c.replace("resources/paper.yaml", "percent: 424", "percent: 425"),
     "a caption": lambda c: c.replace("workflow/report/figures/change.rst", "The paper's own map", "A map"),
     "the report's page": lambda c: c.replace(f"{LIBRARY}/pages/templates/report.html.j2", "<h1>", "<h1 class='big'>"),

@@ -58,8 +58,9 @@ def test_attribution(finished: Checkout) -> None:
 def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
-        "table1", "table2", "table3", "evidence", "contrasts", "last_hops", "sites", "explicit_prompts", "claims",
-        "headline", "headline_prompts", "scorecard", "controls", "control_contrasts", "positions", "doses", "both_hops",
+        "table1", "table2", "telling_heads", "table3", "evidence", "contrasts", "last_hops", "sites",
+        "explicit_prompts", "claims", "headline", "headline_prompts", "scorecard", "controls", "control_contrasts",
+        "positions", "doses", "both_hops",
         *CAUSES,
     }  # fmt: skip
     assert set(tables["contrasts"]["memories"]) == {"nouns"}
@@ -69,7 +70,9 @@ def test_tables(finished: Checkout) -> None:
     assert tables["scorecard"]["authors"].isna().all()
     assert list(tables["table1"]["dataset"]) == ["mine", "mine", "web", "web"]
     assert list(tables["table1"]["n_prompts"]) == [4, 4, 3, 3]
-    assert list(tables["table2"].groupby("dataset").size()) == [4, 3]
+    told = tables["telling_heads"]
+    assert list(told.groupby("dataset")["n_prompts"].unique().map(list)) == [[4], [3]]
+    assert len(tables["table2"]) <= told.query("prompt_kind == 'explicit'")["n_told"].sum()
     table3 = tables["table3"].query("dataset == 'mine'")
     assert set(table3["memories"]) == {"curated", "nouns", "verbs"}
     curated = table3[table3["memories"] == "curated"]

@@ -14,6 +14,8 @@ ENCODINGS = (*get_args(Encoding), *(encoding + RELATIVE for encoding in get_args
 # The memory that belongs to the prompt. Every other kind of memory is a column of the word list.
 CURATED = "curated"
 PROMPT_KINDS = ("explicit", "obscure")
+# What is looked for in a head's output, by its first token.
+TARGETS = ("answer", "memory")
 # The kinds of text that a model reads, and the columns of a table of prompt pairs that have them.
 KIND_COLUMNS = {**{kind: f"{kind}_prompt" for kind in PROMPT_KINDS}, "memory": "memory"}
 

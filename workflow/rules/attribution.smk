@@ -39,6 +39,12 @@ rule table2:
             labels={"table": "2: what heads say"},
             caption="../report/table2.rst",
         ),
+        report(
+            f"{RESULTS}/tables/telling_heads.csv",
+            category="Tables",
+            labels={"table": "prompts with a telling head"},
+            caption="../report/telling_heads.rst",
+        ),
     log:
         f"{LOGS}/tables/table2.log",
     benchmark:

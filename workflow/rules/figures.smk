@@ -24,7 +24,7 @@ def list_outputs(subject):
 def digest_figures(subject):
     """What the code of every figure of a kind of subject depends on."""
     return {
-        name: digest_function(f"pages.{figure.module}", name)
+        name: digest_function(f"figures.{figure.module}", name)
         for name, figure in list_drawn(subject).items()
     }
 

@@ -2,7 +2,7 @@
 from functools import partial
 
 from memory_injections.jobs.digest import digest_function
-from memory_injections.pages.registry import list_figures
+from memory_injections.figures.registry import list_figures
 from memory_injections.paper.reported import find_reported_site
 
 # The tables of the whole study that figures may be drawn of, by name.

@@ -6,8 +6,8 @@ from _job import start_job
 from memory_injections.analysis.table_files import read_table
 from memory_injections.atomic_files import write_text
 from memory_injections.data.prompt_pairs import index_pairs
+from memory_injections.figures.registry import list_figures
 from memory_injections.models.checkpoints import read_manifest
-from memory_injections.pages.registry import list_figures
 from memory_injections.pages.report import render_report
 
 if __name__ == "__main__":

@@ -8,7 +8,14 @@ import pyarrow as pa
 import pytest
 import torch
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
-from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, HeadReadings, count_true, read_heads
+from memory_injections.activations.heads import (
+    TARGETS_SCHEMA,
+    TOP_SCHEMA,
+    HeadReadings,
+    count_true,
+    find_others,
+    read_heads,
+)
 from memory_injections.activations.recording import record_activations
 from memory_injections.models.tokenisation import Prompt, find_first_token, list_vocabulary
 from slow_path import Model
@@ -41,7 +48,11 @@ def test_tables_say_whose_heads_they_are(readings: HeadReadings) -> None:
 
 
 def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFrame, readings: HeadReadings) -> None:
-    pair, layer, head = pairs.iloc[3], 1, 2
+    pair, next_pair, layer, head = pairs.iloc[3], pairs.iloc[4], 1, 2
+    others = {
+        "answer": Prompt.tokenise(model.tokenizer, next_pair["obscure_prompt"], next_pair["answer"]).answer,
+        "memory": find_first_token(model.tokenizer, next_pair["memory"]),
+    }
     for kind in ("explicit", "obscure"):
         prompt = Prompt.tokenise(model.tokenizer, pair[f"{kind}_prompt"], pair["answer"])
         tokens = {"answer": prompt.answer, "memory": find_first_token(model.tokenizer, pair["memory"])}
@@ -58,6 +69,9 @@ def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFra
             assert target.token_id == token
             assert target.logit == pytest.approx(logits[token].item(), abs=1e-4)
             assert abs(target.rank - (logits > logits[token]).sum().item()) <= 1
+            other = others[str(target.target)]
+            assert other != token
+            assert abs(target.rank_other - (logits > logits[other]).sum().item()) <= 1
 
 
 @pytest.mark.parametrize("n_vocab", [1, 7, 8, 2039, 2040, 2041, 5000])
@@ -65,3 +79,9 @@ def test_counts_are_those_of_any_length(n_vocab: int) -> None:
     mask = torch.rand(2, 3, n_vocab, generator=torch.Generator().manual_seed(n_vocab)) < 0.7
     mask[0] = True
     assert torch.equal(count_true(mask), torch.count_nonzero(mask, dim=-1))
+
+
+def test_the_other_pair_has_another_answer_and_another_memory() -> None:
+    answers, memories = np.array([1, 1, 2, 3]), np.array([7, 8, 7, 9])
+    assert find_others(answers, memories).tolist() == [3, 2, 3, 0]
+    assert find_others(np.array([1, 1]), np.array([7, 8])).tolist() == [-1, -1]

@@ -3,8 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from authors_files import TINY_CURATED, TINY_RANDOM, read_sweep, write_authors_files
-from memory_injections.analysis.tables import build_table1, build_table3, score_prompts_of_cells
+from memory_injections.analysis.table_files import read_table, write_table
+from memory_injections.analysis.tables import (
+    build_table1,
+    build_table2,
+    build_table3,
+    count_telling_heads,
+    score_prompts_of_cells,
+)
 
 
 def test_table1_of_the_authors(authors: Path) -> None:
@@ -31,3 +39,59 @@ def test_table3_has_random_memories_at_the_curated_ones_best_sites(tmp_path: Pat
     table = build_table3(paths)
     assert list(table["memories"]) == ["curated", "nouns"] * 2
     assert table.loc[table["memories"] == "nouns", ["mean", "median", "n_prompts"]].isna().all(axis=None)
+
+
+def write_readings(folder: Path, ranks: dict[tuple[int, int, str], tuple[int, int, float]]) -> tuple[Path, Path]:
+    """Write what two heads of a layer say of two prompts: (rank, rank_other, gain) by prompt, head and target."""
+    index = pd.MultiIndex.from_product(
+        [[0, 1], [0, 1], ["answer", "memory"], ["explicit", "obscure"]],
+        names=["prompt_id", "head", "target", "prompt_kind"],
+    )
+    targets = index.to_frame(index=False).assign(model="tiny", dataset="mine", layer=0, token="a", logit=0.0)
+    said = [ranks.get((row.prompt_id, row.head, row.target), (5000, 5000, 0.0)) for row in targets.itertuples()]
+    targets[["rank", "rank_other", "logit"]] = said
+    is_obscure = targets["prompt_kind"] == "obscure"
+    targets.loc[is_obscure, ["rank", "rank_other"]] = 5000
+    targets.loc[is_obscure, "logit"] = 0.0
+    top = targets[["prompt_id", "head", "layer", "prompt_kind"]].drop_duplicates().assign(rank=0)
+    top["token"] = top["prompt_kind"] + " " + top["head"].astype(str)
+    paths = (folder / "top.parquet", folder / "targets.parquet")
+    for path, table in zip(paths, (top, targets), strict=True):
+        table.astype({"rank": "int32"}).to_parquet(path)
+    return paths
+
+
+TWO_PAIRS = pd.DataFrame({"dataset": "mine", "prompt_id": [0, 1], "memory": ["A", "B"], "answer": ["C", "D"]})
+TWO_PAIRS[["explicit_prompt", "obscure_prompt"]] = "text"
+
+
+def test_table2_has_heads_that_rank_answer_or_memory_high_and_no_others(tmp_path: Path) -> None:
+    paths = write_readings(
+        tmp_path,
+        {
+            (0, 0, "answer"): (4900, 3, 60.0),  # a large gain, and nothing is said
+            (0, 1, "memory"): (7, 40, 1.0),
+            (1, 0, "answer"): (100, 9, 20.0),
+        },
+    )
+    table = build_table2([paths], {"mine": TWO_PAIRS})
+    (row,) = table.itertuples()
+    assert (row.prompt_id, row.tells, row.head, row.memory_rank_explicit, row.rank_other) == (0, "memory", 1, 7, 40)
+    assert (row.says_explicit, row.says_obscure) == ("explicit 1", "obscure 1")
+    counts = count_telling_heads([paths[1]]).set_index(["target", "prompt_kind"])
+    assert list(counts.loc[("memory", "explicit"), ["n_prompts", "n_told", "n_told_other"]]) == [2, 1, 1]
+    assert list(counts.loc[("answer", "explicit"), ["n_told", "n_told_other"]]) == [0, 2]
+    assert counts.loc[("answer", "explicit"), "best_rank"] == 2500
+    assert (counts.xs("obscure", level="prompt_kind")["n_told"] == 0).all()
+
+
+def test_of_equal_ranks_the_larger_gain_counts(tmp_path: Path) -> None:
+    paths = write_readings(tmp_path, {(0, 0, "memory"): (2, 5, 1.0), (0, 1, "memory"): (2, 5, 3.0)})
+    assert list(build_table2([paths], {"mine": TWO_PAIRS})["head"]) == [1]
+
+
+def test_a_table2_without_telling_heads_can_be_read(tmp_path: Path) -> None:
+    write_table(build_table2([write_readings(tmp_path, {})], {"mine": TWO_PAIRS}), tmp_path / "table2.csv")
+    table = read_table(tmp_path / "table2.csv")
+    assert table.empty
+    assert "says_explicit" in table

@@ -63,7 +63,7 @@ def test_code_that_no_cell_depends_on_does_not_count(package: Path) -> None:
     edit(package, "models.lens", lambda text: text.replace("addmm(lens.b_U", "addmm(0 * lens.b_U"))
     edit(package, "models.tokenisation", lambda text: text + "\n\ndef nobody_calls_this() -> None:\n    print()\n")
     modules = (
-        "config.study", "pages.figures", "analysis.tables", "sweeps.store", "pages.report", "sweeps.cells",
+        "config.study", "figures.style", "analysis.tables", "sweeps.store", "pages.report", "sweeps.cells",
         "data.prompt_pairs", "data.__init__",
     )  # fmt: skip
     for module in modules:
@@ -73,12 +73,12 @@ def test_code_that_no_cell_depends_on_does_not_count(package: Path) -> None:
 
 SCRIPT = """
 import numpy as np
-from memory_injections.pages import figures
+from memory_injections.figures import injections, style
 from memory_injections.analysis.tables import build_table3
 
 def main():
     from memory_injections.data.text_tables import read_csv
-    figures.save_figure(np.zeros(1), "a", "b")
+    style.save_figure(np.zeros(1), "a", "b")
     return build_table3
 """
 
@@ -86,9 +86,9 @@ def main():
 @pytest.mark.parametrize(
     ("module", "old", "new", "counts"),
     [
-        ("pages.figures", "dpi=150", "dpi=151", True),  # called as an attribute of a module
-        ("pages.figures", 'mpl.use("agg")', 'mpl.use("pdf")', True),  # runs as soon as the module is imported
-        ("pages.figures", "jitter=0.25", "jitter=0.26", False),  # a function that the script does not call
+        ("figures.style", "metadata={MARK: mark}", "metadata={}", True),  # called as an attribute of a module
+        ("figures.style", 'mpl.use("agg")', 'mpl.use("pdf")', True),  # runs as soon as the module is imported
+        ("figures.injections", "jitter=0.25", "jitter=0.26", False),  # a function that the script does not call
         ("analysis.averages", "99 // 100", "98 // 100", True),  # through another module
         ("data.text_tables", 'encoding="utf-8-sig"', 'encoding="utf-8"', True),  # imported inside a function
     ],
@@ -167,10 +167,10 @@ def test_a_class_counts_with_what_it_inherits_and_uses_and_other_classes_do_not(
 
 
 def test_one_figure_counts_and_its_neighbours_do_not(package: Path) -> None:
-    before = {name: digest_function("pages.figures", name) for name in ("change", "distribution")}
-    edit(package, "pages.figures", lambda text: text.replace("jitter=0.25", "jitter=0.26"))
-    assert digest_function("pages.figures", "change") == before["change"]
-    assert digest_function("pages.figures", "distribution") != before["distribution"]
+    before = {name: digest_function("figures.injections", name) for name in ("change", "distribution")}
+    edit(package, "figures.injections", lambda text: text.replace("jitter=0.25", "jitter=0.26"))
+    assert digest_function("figures.injections", "change") == before["change"]
+    assert digest_function("figures.injections", "distribution") != before["distribution"]
 
 
 def test_a_name_in_quotes_counts_in_an_annotation_alone(package: Path, tmp_path: Path) -> None:

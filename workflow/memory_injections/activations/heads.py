@@ -7,6 +7,7 @@ highest logits are what the head says.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.models.lens import Lens, compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import HEADS_AT_ONCE
-from memory_injections.terms import PROMPT_KINDS
+from memory_injections.terms import PROMPT_KINDS, TARGETS
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _HEAD = [
@@ -30,7 +31,7 @@ _HEAD = [
 ]
 _TOKEN = [("token_id", pa.int32()), ("token", pa.string()), ("logit", pa.float32())]
 TOP_SCHEMA = pa.schema([*_HEAD, ("rank", pa.int16()), *_TOKEN])
-TARGETS_SCHEMA = pa.schema([*_HEAD, ("target", pa.string()), *_TOKEN, ("rank", pa.int32())])
+TARGETS_SCHEMA = pa.schema([*_HEAD, ("target", pa.string()), *_TOKEN, ("rank", pa.int32()), ("rank_other", pa.int32())])
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class HeadReadings:
 
     `top` has the columns of `TOP_SCHEMA`, and a row for each (prompt_id, prompt_kind, layer, head, rank). `targets` has
     those of `TARGETS_SCHEMA`, and a row for each (prompt_id, prompt_kind, layer, head, target), where the targets are
-    answer and memory. Ranks count from 0, the highest logit.
+    answer and memory. Ranks count from 0, the highest logit. `rank_other` is the rank of another pair's answer or
+    memory in the same output, the null; it is missing if there is no such pair.
     """
 
     top: pd.DataFrame
@@ -57,14 +59,22 @@ def read_heads(
     n_layers, n_heads = lens.W_O.shape[:2]
     step = max(1, HEADS_AT_ONCE // (n_layers * n_heads))
     ids = pairs["prompt_id"].tolist()
+    tokens = {name: cache.read_array(f"{name}_id") for name in TARGETS}
+    others = find_others(*tokens.values())
     for start in range(0, len(pairs), step):
         stop = min(start + step, len(pairs))
-        targets = {name: cache.rows(f"{name}_id", start, stop) for name in ("answer", "memory")}
+        rows = others[start:stop]
+        targets = {
+            name: torch.from_numpy(np.stack([own[start:stop], np.where(rows < 0, own[start:stop], own[rows])], axis=1))
+            for name, own in tokens.items()
+        }
         readings = [
             _read_prompts(cache.rows(f"{kind}.z", start, stop), targets, lens, top_k, ids[start:stop], kind)
             for kind in PROMPT_KINDS
         ]
         top, rated = (pd.concat(tables, ignore_index=True) for tables in zip(*readings, strict=True))
+        alone = [ids[row] for row in np.flatnonzero(others < 0)]
+        rated["rank_other"] = rated["rank_other"].astype("Int32").mask(rated["prompt_id"].isin(alone))
         for table in (top, rated):
             table.insert(0, "model", cache.model)
             table.insert(1, "dataset", cache.dataset)
@@ -75,13 +85,16 @@ def read_heads(
 @torch.inference_mode()
 def _read_prompts(
     z: Float[Tensor, "prompt layer head d_head"],
-    targets: dict[str, Int[Tensor, " prompt"]],
+    targets: dict[str, Int[Tensor, "prompt 2"]],
     lens: Lens,
     top_k: int,
     prompt_ids: Sequence[int],
     kind: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the heads of prompts of one kind: return their top tokens, and how they rate the targets."""
+    """Read the heads of prompts of one kind: return their top tokens, and how they rate the targets.
+
+    Of each target, there is the prompt's own token and that of another pair.
+    """
     logits = read_in_vocabulary(lens, compute_head_results(lens, z.to(lens.W_O.device)))
     top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
     index = _list_heads(prompt_ids, kind, top.values.shape, "rank")
@@ -90,16 +103,31 @@ def _read_prompts(
     )
     tables = []
     for name, tokens in targets.items():
-        token = tokens.to(logits.device)[:, None, None, None].expand(*logits.shape[:-1], 1)
-        own = logits.gather(-1, token)
+        token = tokens.to(logits.device)[:, None, None].expand(*logits.shape[:-1], 2)
+        own, other = logits.gather(-1, token).split(1, dim=-1)
         table = _list_heads(prompt_ids, kind, own.shape, "target").assign(
             target=name,
-            token_id=token.flatten().numpy(force=True),
+            token_id=token[..., 0].flatten().numpy(force=True),
             logit=own.flatten().numpy(force=True),
             rank=count_true(logits > own).flatten().numpy(force=True),
+            rank_other=count_true(logits > other).flatten().numpy(force=True),
         )
         tables.append(table)
     return top_table, pd.concat(tables, ignore_index=True)
+
+
+def find_others(*tokens: Int[np.ndarray, " prompt"]) -> Int[np.ndarray, " prompt"]:
+    """Return for each prompt the row of the next one whose tokens all differ from its own, or -1 if there is none.
+
+    Behind the last prompt comes the first.
+    """
+    rows = np.arange(len(tokens[0]))
+    others = np.full(len(rows), -1)
+    for shift in range(1, len(rows)):
+        candidates = np.roll(rows, -shift)
+        is_other = np.all([own != own[candidates] for own in tokens], axis=0)
+        others = np.where((others < 0) & is_other, candidates, others)
+    return others
 
 
 def count_true(mask: Bool[Tensor, "*head vocab"]) -> Int[Tensor, "*head"]:

@@ -20,12 +20,20 @@ from memory_injections.analysis.averages import (
     select_site,
 )
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PROMPT_KINDS
+from memory_injections.terms import CURATED, PROMPT_KINDS, TARGETS
 
 # The paper's average, and the one that the evidence rests on.
 BEST_BY = (PAPER_AVERAGE, "effect")
 N_EXAMPLES = 8
 N_TOKENS = 6
+# Beyond this rank of answer and memory, a head says nothing of them.
+TELLING = 100
+HEAD = ["prompt_id", "layer", "head"]
+EXAMPLE = [
+    "model", "dataset", "prompt_id", "explicit_prompt", "obscure_prompt", "memory", "answer", "tells", "layer", "head",
+    "gain", "rank_other",
+    *(f"{name}_{kind}" for kind in PROMPT_KINDS for name in ("says", "answer_rank", "memory_rank")),
+]  # fmt: skip
 OF_PROMPTS = {"p": "p_answer", "n_tokens": "n_tokens"}
 NUMBERS = [*AVERAGES, *EFFECTS, "n_improved", "n_prompts"]
 
@@ -65,46 +73,93 @@ def build_table1(prompts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def order_heads(rated: pd.DataFrame) -> pd.DataFrame:
+    """List what heads tell of answer and memory after the explicit prompt, for each prompt the most telling first.
+
+    `rated` has a row for each (prompt_id, layer, head), and columns (`logit` or `rank`, target, prompt_kind). A head
+    tells the more, the lower the target's rank is in its output; of equal ranks, the one counts more whose logit has
+    more of a `gain` over the obscure prompt. Columns: prompt_id, layer, head, tells (the target), rank, gain.
+    """
+    gain = {
+        target: rated["logit", target, "explicit"] - rated["logit", target, "obscure"]
+        for target in rated.columns.get_level_values("target").unique()
+    }
+    tables = [
+        pd.DataFrame({"tells": target, "rank": rated["rank", target, "explicit"], "gain": own})
+        for target, own in gain.items()
+    ]
+    table = pd.concat(tables).reset_index()
+    return table.sort_values(["prompt_id", "rank", "gain"], ascending=[True, True, False], ignore_index=True)
+
+
 def build_table2(readings: Iterable[tuple[Path, Path]], pairs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Collect example prompt pairs with what their most telling head says (Table 2).
 
     `readings` are the two tables of attribution (top tokens, targets) of each model and data set, `pairs` the prompt
-    pairs of each data set. The most telling head of a pair is the one whose output rates the answer higher after the
-    explicit than after the obscure prompt by the most; the examples are the pairs where that difference is largest.
-    Columns: model, dataset, the pair, layer, head, gain (difference of the answer's logit), and for each prompt kind
-    the head's top tokens (`says_*`) and the ranks of answer and memory (from 0).
+    pairs of each data set. The most telling head of a pair is the one in whose output the answer or the memory has the
+    lowest rank after the explicit prompt; beyond rank `TELLING`, none is telling. The examples are the pairs with the
+    lowest ranks, as many of the answer as of the memory. Columns: model, dataset, the pair, tells (answer or memory),
+    layer, head, gain (difference of its logit), rank_other (the null: the rank of another pair's answer or memory in
+    the same output), and for each prompt kind the head's top tokens (`says_*`) and the ranks of answer and memory.
     """
-    return pd.concat(_find_examples(top, targets, pairs) for top, targets in readings)
+    return pd.concat((_find_examples(top, targets, pairs) for top, targets in readings), ignore_index=True)
 
 
 def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Find the examples of one model and data set."""
-    logits = pd.read_parquet(targets)
-    wide = logits.pivot_table(
-        index=["prompt_id", "layer", "head"], columns=["target", "prompt_kind"], values=["logit", "rank"]
-    )
-    gain = wide["logit", "answer", "explicit"] - wide["logit", "answer", "obscure"]
-    telling = gain.loc[gain.groupby("prompt_id").idxmax()].nlargest(N_EXAMPLES)
-    model, dataset = logits[["model", "dataset"]].iloc[0]
+    ratings = pd.read_parquet(targets)
+    wide = ratings.pivot(index=HEAD, columns=["target", "prompt_kind"], values=["logit", "rank", "rank_other"])
+    telling = order_heads(wide).drop_duplicates("prompt_id").query("rank < @TELLING")
+    best = telling.sort_values(["rank", "gain"], ascending=[True, False]).groupby("tells").head(N_EXAMPLES // 2)
+    model, dataset = ratings[["model", "dataset"]].iloc[0]
     texts = pairs[dataset].drop(columns="dataset").set_index("prompt_id")
     rows = []
-    for (prompt_id, layer, head), value in telling.items():
-        says = pq.read_table(top, filters=[("prompt_id", "=", prompt_id), ("layer", "=", layer), ("head", "=", head)])
+    for example in best.sort_values("tells", kind="stable").itertuples(index=False):
+        place = (example.prompt_id, example.layer, example.head)
+        says = pq.read_table(top, filters=[(name, "=", value) for name, value in zip(HEAD, place, strict=True)])
         says = says.to_pandas().query("rank < @N_TOKENS").sort_values("rank")
         row = {
             "model": model,
             "dataset": dataset,
-            "prompt_id": prompt_id,
-            **texts.loc[prompt_id],
-            "layer": layer,
-            "head": head,
-            "gain": value,
+            "prompt_id": example.prompt_id,
+            **texts.loc[example.prompt_id],
+            "tells": example.tells,
+            "layer": example.layer,
+            "head": example.head,
+            "gain": example.gain,
+            "rank_other": wide.loc[place, ("rank_other", example.tells, "explicit")],
         }
         for kind in PROMPT_KINDS:
             row[f"says_{kind}"] = " · ".join(says.loc[says["prompt_kind"] == kind, "token"].map(_show_token))
-            for target in ("answer", "memory"):
-                row[f"{target}_rank_{kind}"] = int(wide.loc[(prompt_id, layer, head), ("rank", target, kind)])
+            for target in TARGETS:
+                row[f"{target}_rank_{kind}"] = int(wide.loc[place, ("rank", target, kind)])
         rows.append(row)
+    return pd.DataFrame(rows, columns=EXAMPLE)
+
+
+def count_telling_heads(targets: Iterable[Path]) -> pd.DataFrame:
+    """Count the prompts with a head in whose output answer or memory has a rank below `TELLING`, and those by chance.
+
+    By chance: with another pair's answer or memory in the same outputs. Columns: model, dataset, target, prompt_kind,
+    n_prompts, n_told, n_told_other, and the medians over the prompts of the lowest rank in any head, best_rank and
+    best_rank_other.
+    """
+    keys = ["model", "dataset", "target", "prompt_kind"]
+    rows = []
+    for path in targets:
+        ranks = pd.read_parquet(path, columns=[*keys, "prompt_id", "rank", "rank_other"])
+        best = ranks.groupby([*keys, "prompt_id"], observed=True)[["rank", "rank_other"]].min()
+        for key, own in best.groupby(keys, observed=True):
+            rows.append(
+                {
+                    **dict(zip(keys, key, strict=True)),
+                    "n_prompts": len(own),
+                    "n_told": int((own["rank"] < TELLING).sum()),
+                    "n_told_other": int((own["rank_other"] < TELLING).sum()),
+                    "best_rank": own["rank"].median(),
+                    "best_rank_other": own["rank_other"].median(),
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE
 from memory_injections.analysis.evidence import ALL_RANDOM
-from memory_injections.analysis.tables import N_TOKENS
+from memory_injections.analysis.tables import HEAD, N_TOKENS, order_heads
 from memory_injections.controls.kinds import LABELS, SHUFFLED
 from memory_injections.pages.explorer_data import (
     COLUMNS,
@@ -47,13 +47,12 @@ EVIDENCE = [
 CONTRAST = ["stand_in", "effect", "low", "high", "curated_effect", "other_effect"]
 N_HEADS = 8
 PROMPTS_AT_ONCE = 16
-HEAD = ["prompt_id", "layer", "head"]
 
 
 def pack_heads(top: Path, targets: Path) -> str:
     """Pack what the `N_HEADS` most telling heads of every prompt say after each kind of prompt.
 
-    They rate the answer higher after the explicit than after the obscure prompt by the most, as in Table 2; the highest
+    In their outputs, answer or memory have the lowest ranks after the explicit prompt, as in Table 2; the highest
     logits as such belong to the same few heads with large outputs, whatever the prompt. By prompt and head: layer,
     head; then by kind of prompt: answer_logit, answer_rank, memory_rank and the top tokens.
     """
@@ -82,9 +81,8 @@ def _find_telling_heads(top: Path, targets: Path, prompt_ids: np.ndarray) -> tup
     here = [("prompt_id", ">=", prompt_ids[0]), ("prompt_id", "<=", prompt_ids[-1])]
     rated = pd.read_parquet(targets, filters=here)
     rated = rated.pivot(index=HEAD, columns=["target", "prompt_kind"], values=["logit", "rank"]).sort_index(axis=1)
-    gain = rated["logit", "answer", "explicit"] - rated["logit", "answer", "obscure"]
-    by_gain = gain.rename("gain").reset_index().sort_values(["prompt_id", "gain"], ascending=[True, False])
-    heads = rated.loc[pd.MultiIndex.from_frame(by_gain.groupby("prompt_id").head(N_HEADS)[HEAD])]
+    most = order_heads(rated).drop_duplicates(HEAD).groupby("prompt_id").head(N_HEADS)
+    heads = rated.loc[pd.MultiIndex.from_frame(most[HEAD])]
     columns = [*HEAD, "prompt_kind", "rank", "token"]
     says = pd.read_parquet(top, columns=columns, filters=[*here, ("rank", "<", N_TOKENS)])
     says = says.pivot(index=HEAD, columns=["prompt_kind", "rank"], values="token").sort_index(axis=1)

@@ -10,15 +10,19 @@ from typing import Any, Literal
 import jinja2
 import pandas as pd
 import yaml
+from PIL import Image
 
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
 from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_ZERO
 from memory_injections.analysis.hits import AFTER, BEFORE
+from memory_injections.analysis.tables import TELLING
+from memory_injections.figures.registry import RegisteredFigure, list_figures
+from memory_injections.pages.control_tables import shorten_tables
 from memory_injections.pages.findings import drop_unknown, summarise_study, tabulate_findings
-from memory_injections.pages.registry import RegisteredFigure, list_figures
 from memory_injections.paper.scorecard import TOLERANCE
 
-SCALE = 0.56
+# How much larger than on paper figures are on the page, whose text is larger, too; in CSS, an inch has 96 pixels.
+ZOOM, PIXELS = 1.3, 96
 # Where a kind of figure has more files, only those of the first model and data set are unfolded.
 SHOWN_OPEN = 8
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
@@ -38,8 +42,15 @@ NAMES = {
     "obscure_prompt": "obscure prompt",
     "says_explicit": "head says (explicit)",
     "says_obscure": "head says (obscure)",
-    "answer_rank_explicit": "rank (explicit)",
-    "answer_rank_obscure": "rank (obscure)",
+    "answer_rank_explicit": "answer's rank (explicit)",
+    "answer_rank_obscure": "answer's rank (obscure)",
+    "memory_rank_explicit": "memory's rank (explicit)",
+    "memory_rank_obscure": "memory's rank (obscure)",
+    "rank_other": "another pair's rank (explicit)",
+    "n_told": "with a telling head",
+    "n_told_other": "by chance",
+    "best_rank": "median lowest rank",
+    "best_rank_other": "by chance (rank)",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
     **{key: f"{name} (nats)" for key, name in EFFECTS.items()},
     "interval": "95 % interval",
@@ -76,10 +87,15 @@ NAMES = {
     "n_kept": "prompts kept",
     "scored_token": "scored token",
     "left_out": "left out",
+    "known_rank": "known below rank",
+    "n_first_hop": "first hop known",
+    "n_second_hop": "second hop known",
+    "n_both": "both known",
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
-    "n_hit", "n_broken", "n_kept", "scored_token",
+    "n_hit", "n_broken", "n_kept", "scored_token", "n_told", "n_told_other", "best_rank", "best_rank_other",
+    "rank_other", "n_first_hop", "n_second_hop", "n_both",
 )  # fmt: skip
 FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
@@ -92,7 +108,7 @@ FORMATS = {
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
-    "magnitude": "{:g}",
+    **dict.fromkeys(("magnitude", "dose"), "{:g}"),
     **dict.fromkeys(
         (*EFFECTS, "best_effect", "effect_reported", "curated_effect", "random_effect", "control_effect"), "{:+.2f}"
     ),
@@ -109,8 +125,9 @@ def embed_png(png: str | Path) -> str:
 
 
 def scale_width(png: str | Path) -> int:
-    """Return the width in CSS pixels at which all figures have text of one size; bytes 16 to 19 are the PNG's width."""
-    return round(SCALE * int.from_bytes(Path(png).read_bytes()[16:20], "big"))
+    """Return the width in CSS pixels at which all figures have text of one size."""
+    with Image.open(png) as image:
+        return round(ZOOM * PIXELS * image.width / image.info["dpi"][0])
 
 
 def name_subject(png: str | Path) -> str:
@@ -185,10 +202,11 @@ def render_report(
         n_repeats=N_REPEATS,
         practically_zero=PRACTICALLY_ZERO,
         tolerance=f"{TOLERANCE:g}",
+        telling=TELLING,
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,
-        tables={name: format_intervals(table) for name, table in tables.items()},
+        tables={name: format_intervals(table) for name, table in {**tables, **shorten_tables(tables)}.items()},
         sections=sections,
         figures=figures,
         captions=captions,

@@ -77,7 +77,7 @@ function headTable({ heads, promptId }) {
     });
     return h("td", { "data-title": HEAD_SAYS[kind] },
       h("p", {}, ...tokens.flatMap((token, rank) => (rank ? [" · ", token] : [token]))),
-      h("p", { class: "quiet" }, `answer: logit ${withMinus(heads.answer_logit[at].toFixed(1))}, rank ${countText(heads.answer_rank[at])}`),
+      h("p", { class: "quiet" }, `answer: logit ${withMinus(heads.answer_logit[at].toFixed(1))}, rank ${countText(heads.answer_rank[at])}; memory: rank ${countText(heads.memory_rank[at])}`),
     );
   };
   const rows = Array.from({ length: heads.n_heads }, (_, place) => {
@@ -86,7 +86,7 @@ function headTable({ heads, promptId }) {
   });
   return [
     h("h3", {}, "What attention heads say"),
-    h("p", {}, `The ${heads.n_heads} heads whose output raises the answer's logit the most from the obscure to the explicit prompt (as in Table 2), with the highest tokens of each. `,
+    h("p", {}, `The ${heads.n_heads} heads in whose output answer or memory has the lowest rank after the explicit prompt (as in Table 2; beyond rank 100, a head says nothing of them), with the highest tokens of each. `,
       "The first token of ", h("mark", { class: "answer" }, "the answer"), " or ", h("mark", { class: "memory" }, "the memory"), " is marked where it is among them."),
     h("table", { class: "heads" },
       h("thead", {}, h("tr", {}, ...["head", ...HEAD_SAYS].map((name) => h("th", { scope: "col" }, name)))),

@@ -5,20 +5,19 @@ import sys
 from inspect import isfunction
 
 from conftest import ROOT
-from memory_injections.pages import cause_figures, figures
-from memory_injections.pages.registry import list_figures, load_figure
+from memory_injections.figures.registry import list_figures, load_figure
 
 
 def test_the_registry_is_that_of_the_decorators() -> None:
     registered = list_figures()
     assert list(registered) == [
-        "effect", "change", "distribution", "comparison", "controls", "doses", "headline", "attribution",
-        "patching", "direct_effects", "logit_lens", "frontier",
+        "effect", "change", "distribution", "comparison", "headline", "controls", "doses", "attribution", "patching",
+        "direct_effects", "logit_lens", "frontier",
     ]  # fmt: skip
     for name, figure in registered.items():
         function = load_figure(name)
         assert isfunction(function)
-        assert function is getattr({"figures": figures, "cause_figures": cause_figures}[figure.module], name)
+        assert function.__module__ == f"memory_injections.figures.{figure.module}"
         assert figure.name == name
         assert figure.section
         assert figure.label
@@ -26,7 +25,7 @@ def test_the_registry_is_that_of_the_decorators() -> None:
 
 def test_listing_figures_imports_no_drawing_library() -> None:
     code = (
-        "import sys; from memory_injections.pages.registry import list_figures; assert list_figures(); "
+        "import sys; from memory_injections.figures.registry import list_figures; assert list_figures(); "
         "print(*{'matplotlib', 'seaborn', 'pandas', 'numpy'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)

@@ -11,8 +11,8 @@ from conftest import ROOT
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from memory_injections.figures.injections import change, comparison, distribution, effect, headline
 from memory_injections.jobs.results import write_checksums
-from memory_injections.pages.figures import change, comparison, distribution, effect, headline
 from memory_injections.sweeps.identity import SweepId
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
@@ -35,10 +35,10 @@ def read_map(figure: Figure) -> tuple[list[float], Any]:
 def test_comparison_draws_true_means_in_both_panels() -> None:
     sweeps = [cells(memories, [0.1, 0.1, 0.1], [0.1, 0.2, 0.8]) for memories in ("nouns", "curated")]
     figure = comparison(pd.concat(sweeps, ignore_index=True))
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["curated", "nouns"]
     for axes in figure.axes:
-        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["curated", "nouns"]
         diamonds = [line for line in axes.lines if line.get_marker() == "D"]
-        values = [float(np.asarray(line.get_ydata())[0]) for line in diamonds]
+        values = [float(np.asarray(line.get_xdata())[0]) for line in diamonds]
         assert values == pytest.approx([np.log(16) / 3] * 2)
 
 
@@ -52,8 +52,8 @@ def test_no_prompt_falls_off_the_axis() -> None:
         cells("nouns", [0.1] * 3, [0.0001, 0.1, 0.99], layer=1),
     ]
     for axes in comparison(pd.concat([*curated, *random], ignore_index=True)).axes:
-        low, high = axes.get_ylim()
-        dots = np.concatenate([np.asarray(dots.get_offsets())[:, 1] for dots in axes.collections])
+        low, high = axes.get_xlim()
+        dots = np.concatenate([np.asarray(dots.get_offsets())[:, 0] for dots in axes.collections])
         assert low < dots.min()
         assert dots.max() < high
 
@@ -70,7 +70,7 @@ def test_halved_and_doubled_probabilities_look_equally_strong() -> None:
 def test_the_papers_map_is_that_of_its_own_average() -> None:
     table = cells("curated", [0.01] * 10, [0.011] * 8 + [0.012, 0.9])
     assert read_map(change(table))[0] == pytest.approx([np.log1p(1 / 9)])
-    assert "best +11.1 % at layer 0, magnitude 1" in change(table).axes[0].get_title()
+    assert "best +11.1 % at layer 0, magnitude 1" in change(table).axes[0].get_title(loc="left")
 
 
 def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
@@ -84,14 +84,14 @@ def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
     (axes,) = headline(table).axes
     bars: Any = axes.containers[0]
     assert list(bars.datavalues) == pytest.approx([np.log(2), -np.log(2)])
-    assert {text.get_text() for text in axes.texts} == {"+100.0 %", "-50.0 %"}
+    assert {text.get_text() for text in axes.texts} == {"+100.0 %", "−50.0 %"}
     assert "layer 1, magnitude 2 (the paper's 2, 2)" in axes.get_title()
 
 
 def test_a_figure_of_what_the_cells_lack_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memory_injections.pages.registry import RegisteredFigure, list_figures
+    from memory_injections.figures.registry import RegisteredFigure, list_figures
 
-    needy = RegisteredFigure("effect", "figures", "sweep", "Injections", "effect", needs="rank_injected")
+    needy = RegisteredFigure("effect", "injections", "sweep", "Injections", "effect", needs="rank_injected")
     monkeypatch.setattr("figures.list_figures", lambda: {**list_figures(), "effect": needy})
     sizes = []
     for ranks in (pd.NA, 3):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # a table of the whole study.
 Subject = Literal["sweep", "encoding", "heads", "headline", "study"]
 Function = TypeVar("Function", bound=Callable[..., object])
-SOURCES = ("figures", "cause_figures")
+SOURCES = ("injections", "controls", "heads", "causes")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def list_figures() -> Mapping[str, RegisteredFigure]:
 
 def load_figure(name: str) -> "Callable[[pd.DataFrame], Figure]":
     """The function of a registered figure; only now are the drawing libraries imported."""
-    return getattr(import_module(f"memory_injections.pages.{list_figures()[name].module}"), name)
+    return getattr(import_module(f"memory_injections.figures.{list_figures()[name].module}"), name)
 
 
 def _list_registrations(module: str) -> list[RegisteredFigure]:

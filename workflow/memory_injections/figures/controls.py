@@ -1,0 +1,71 @@
+"""Figures of controls: functions from a table of the study to a matplotlib figure.
+
+Their panels are models and data sets, or one of those in one encoding.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from memory_injections.analysis.effects import PRACTICALLY_ZERO
+from memory_injections.figures.maps import LINE
+from memory_injections.figures.registry import register
+from memory_injections.figures.scales import LOG_BEYOND, NATS, name_encoding, use_log_nats
+from memory_injections.figures.style import COLORS, QUIET, add_legend, start_panels
+from memory_injections.terms import RELATIVE
+
+
+@register(subject="study", table="control_contrasts", section="Controls", label="curated memories against controls")
+def controls(contrasts: pd.DataFrame) -> Figure:
+    """Forest plot: the contrast of curated memories with each control, one panel for each model and data set."""
+    groups, names = list(contrasts.groupby(["model", "dataset"], sort=False)), list(contrasts["memories"].unique())
+    encodings = list(contrasts["encoding"].unique())
+    figure, panels = start_panels(len(groups), LINE * len(names) * max(len(encodings), 1.5) + 0.5, sharey=True)
+    for axes, ((model, dataset), rows) in zip(panels, groups, strict=True):
+        axes.axvspan(-PRACTICALLY_ZERO, PRACTICALLY_ZERO, color="0.93")
+        axes.axvline(0, color=QUIET, linewidth=0.6)
+        for encoding, own in rows.groupby("encoding"):
+            number = encodings.index(encoding)
+            places = own["memories"].map(names.index) + 0.5 * (number - (len(encodings) - 1) / 2) / len(encodings)
+            _draw_estimates(
+                axes, own["effect"], places, own, name_encoding(str(encoding)), COLORS[number], is_across=True
+            )
+        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        axes.set(ylim=(len(names) - 0.5, -0.5), title=f"{model} on {dataset}", xlabel="Curated minus control (nats)")
+        axes.xaxis.set_major_formatter(NATS)
+    if len(encodings) > 1:
+        add_legend(figure, panels)
+    return figure
+
+
+@register(subject="study", table="doses", section="Controls", label="effect by dose")
+def doses(effects: pd.DataFrame) -> Figure:
+    """Effect over the dose, for curated and shuffled memories and their difference, one panel for each encoding."""
+    groups = list(effects.groupby(["model", "dataset", "encoding", "layer"], sort=False))
+    kinds = list(effects["control"].unique())
+    figure, panels = start_panels(len(groups), 2.1)
+    for axes, ((model, dataset, encoding, layer), rows) in zip(panels, groups, strict=True):
+        for control, own in rows.groupby("control", sort=False):
+            color = COLORS[kinds.index(control)]
+            _draw_estimates(axes, own["dose"], own["effect"], own, str(control), color, is_across=False)
+        axes.axhline(0, color=QUIET, linewidth=0.6)
+        axes.set(
+            xscale="log", xlabel="Dose (share of the residual stream)", ylabel=f"Mean effect (nats,\n{LOG_BEYOND})"
+        )
+        places = sorted(rows["dose"].unique())
+        axes.set_xticks(places, [f"{dose:g}" for dose in places])
+        axes.minorticks_off()
+        use_log_nats(axes, gap=0.09)
+        axes.set_title(f"{model} on {dataset}\n{name_encoding(encoding.removesuffix(RELATIVE))}, layer {layer}")
+    add_legend(figure, panels)
+    return figure
+
+
+def _draw_estimates(
+    axes: Axes, x: pd.Series, y: pd.Series, rows: pd.DataFrame, label: str, color: tuple[float, ...], is_across: bool
+) -> None:
+    """Draw effects as points with their intervals: across, or from left to right on a line."""
+    errors = np.abs(rows[["low", "high"]].sub(rows["effect"], axis=0)).to_numpy().T
+    bars = {"xerr": errors, "linestyle": ""} if is_across else {"yerr": errors}
+    axes.errorbar(x, y, **bars, marker="o", capsize=2, linewidth=1, color=color, label=label)

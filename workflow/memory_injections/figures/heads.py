@@ -1,0 +1,86 @@
+"""Figures of attention heads: functions from a table to a matplotlib figure.
+
+A function's table holds what heads say of answer and memory (`activations.heads`), or what patched heads do.
+"""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+
+from memory_injections.figures.maps import ColorBar, center_on_zero, draw_grid
+from memory_injections.figures.registry import register
+from memory_injections.figures.scales import write_number
+from memory_injections.figures.style import TEXT, start_figure
+from memory_injections.terms import PROMPT_KINDS, TARGETS
+
+# Of the table of patched heads, what is drawn.
+COLUMNS = ("effect", "effect_other", "attribution")
+
+
+def measure_heads(n_heads: int) -> float:
+    """Return the height of a map of heads, in inches."""
+    return min(max(0.075 * n_heads, 0.75), 2.2)
+
+
+@register(subject="heads", section="Attribution", label="heads")
+def attribution(targets: pd.DataFrame) -> Figure:
+    """Mean logit of answer and memory in every head's output: explicit prompt, obscure prompt and their difference."""
+    height = measure_heads(int(targets["head"].max()) + 1)
+    figure = start_figure(TEXT, 3 * (height + 0.3) + 0.7)
+    rows = figure.subplots(3, 2, sharex=True, sharey=True)
+    for column, target in zip(rows.T, TARGETS, strict=True):
+        _draw_head_maps(column, targets[targets["target"] == target], target, height)
+    first = targets.iloc[0]
+    figure.suptitle(f"{first['model']} on {first['dataset']}: answer and memory in every head's output")
+    return figure
+
+
+def _draw_head_maps(column: Any, rated: pd.DataFrame, target: str, height: float) -> None:
+    """Draw the maps of one target, one below the other; both prompts have the same scale."""
+    means = {kind: _average_by_head(rated[rated["prompt_kind"] == kind]) for kind in PROMPT_KINDS}
+    difference = means["explicit"] - means["obscure"]
+    both = center_on_zero(*means.values())
+    maps = {
+        f"{target.capitalize()}, explicit prompt": (means["explicit"], both, "Mean logit"),
+        f"{target.capitalize()}, obscure prompt": (means["obscure"], both, "Mean logit"),
+        f"{target.capitalize()}, explicit − obscure": (difference, center_on_zero(difference), "Difference"),
+    }
+    for axes, (title, (grid, norm, label)) in zip(column, maps.items(), strict=True):
+        mesh = draw_grid(axes, grid, norm, "Head")
+        ColorBar(label, height, wanted=(0,)).draw(mesh, axes)
+        axes.set_title(title)
+        axes.label_outer()
+
+
+def _average_by_head(table: pd.DataFrame) -> pd.DataFrame:
+    return table.groupby(["head", "layer"])["logit"].mean().unstack("layer")
+
+
+@register(subject="study", table="patching", section="Causes", label="patched heads")
+def patching(heads: pd.DataFrame) -> Figure:
+    """Every head's effect from the explicit prompt's output, from another pair's, and its attribution, side by side."""
+    rows = list(heads.groupby(["model", "dataset"], sort=False))
+    heights = [measure_heads(int(own["head"].max()) + 1) for _, own in rows]
+    figure = start_figure(TEXT, sum(heights) + 0.95 * len(rows))
+    all_panels = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
+    for panels, height, ((model, dataset), own) in zip(all_panels, heights, rows, strict=True):
+        grids = {name: own.pivot(index="head", columns="layer", values=name) for name in COLUMNS}
+        effects = center_on_zero(grids["effect"], grids["effect_other"])
+        rank = write_number(spearmanr(own["effect"], own["attribution"]).statistic, "+.2f")
+        norms = {"effect": effects, "effect_other": effects, "attribution": center_on_zero(grids["attribution"])}
+        meshes = {
+            name: draw_grid(axes, grids[name], norms[name], "Head", most_ticks=8)
+            for axes, name in zip(panels, COLUMNS, strict=True)
+        }
+        ColorBar("Mean effect (nats)", height, wanted=(0,)).draw(meshes["effect_other"], panels[:2])
+        ColorBar("Difference of logits", height, wanted=(0,)).draw(meshes["attribution"], panels[2])
+        titles = (
+            f"{model} on {dataset}\nOwn explicit prompt",
+            "Another pair's",
+            f"Attribution\nrank correlation {rank}",
+        )
+        for axes, title in zip(panels, titles, strict=True):
+            axes.set_title(title)
+    return figure

@@ -1,0 +1,45 @@
+"""The rows of the tables of controls that the report shows; the files have all of them."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from memory_injections.controls.kinds import SHUFFLED
+from memory_injections.controls.tables import DIFFERENCE
+from memory_injections.terms import CURATED
+
+OF = ["model", "dataset", "encoding", "layer"]
+# What the report compares where the model knows both hops: the memory, another one, and the memory as text.
+COMPARED = (CURATED, SHUFFLED, "in_context")
+
+
+def shorten_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the tables of positions, doses and both hops with the rows that a reader needs, if the study has them."""
+    if "positions" not in tables:
+        return {}
+    both_hops = tables["both_hops"]
+    return {
+        "positions": compare_with_shuffled(tables["positions"], ["magnitude", "positions"]),
+        "doses": find_best_doses(compare_with_shuffled(tables["doses"], ["dose"])),
+        "both_hops": both_hops[both_hops["control"].isin(COMPARED)],
+    }
+
+
+def compare_with_shuffled(effects: pd.DataFrame, places: list[str]) -> pd.DataFrame:
+    """Return a row for each place that is injected: effects of curated and shuffled memories, and their difference.
+
+    Columns: model, dataset, encoding, layer, those in `places`, curated_effect, control_effect, and of the difference
+    effect, low, high, p (missing without shuffled memories), and n_prompts.
+    """
+    keys = [*OF, *places]
+    own, other, difference = (effects[effects["control"] == name] for name in (CURATED, SHUFFLED, DIFFERENCE))
+    table = own[[*keys, "effect", "n_prompts"]].rename(columns={"effect": "curated_effect"})
+    shuffled = other[[*keys, "effect"]].rename(columns={"effect": "control_effect"})
+    return table.merge(shuffled, on=keys, how="left").merge(
+        difference[[*keys, "effect", "low", "high", "p"]], on=keys, how="left"
+    )
+
+
+def find_best_doses(doses: pd.DataFrame) -> pd.DataFrame:
+    """Return for each model, data set and encoding the dose at which the curated memories have the highest effect."""
+    return doses.loc[doses.groupby(OF, sort=False)["curated_effect"].idxmax()]
