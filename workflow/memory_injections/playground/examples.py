@@ -1,13 +1,16 @@
-"""Examples for the default study's model: prompts where a memory works at a site, and others where it does not."""
+"""Examples for the default study's model: prompts where a memory works at a site, and others where it fails."""
 
 from dataclasses import dataclass
 
-from memory_injections.playground.questions import MAGNITUDES
+HELPS = "The memory raises the answer, and much more than the shuffled one does."
+SHUFFLED_TOO = "The memory raises the answer, but the shuffled one does nearly as much."
+SHUFFLED_MORE = "The memory raises the answer, but the shuffled one does more."
+LOWERS = "The memory makes the answer less probable."
 
 
 @dataclass(frozen=True)
 class Example:
-    """A question and a site for it, and what it shows there."""
+    """A question, a site for it, and what it shows there."""
 
     prompt: str
     memory: str
@@ -18,12 +21,29 @@ class Example:
     shows: str
 
 
-# The memory raises the answer by at least half a nat, and by as much more than the shuffled memory does.
 WORKS = (
     Example(
+        "The author of Das Kapital is buried in the city of", "Karl Marx", "London", "Don Quixote", 9, 2.0, HELPS
+    ),
+    Example(
         "The hormone discovered by Banting and Best is produced in an organ called the", "Insulin", "pancreas",
-        "Don Quixote", 3, 5.0, "the memory helps, and a shuffled one does not",
+        "Karl Marx", 3, 4.0, HELPS,
+    ),
+    Example(
+        "The squire of the knight who fought windmills is named", "Don Quixote", "Sancho Panza", "Insulin", 15, 4.0,
+        HELPS,
     ),
 )  # fmt: skip
-FAILS: tuple[Example, ...] = ()
-assert MAGNITUDES
+FAILS = (
+    Example(
+        "The longest river in Africa flows into the", "Nile", "Mediterranean Sea", "Don Quixote", 6, 4.0, SHUFFLED_TOO
+    ),
+    Example(
+        "The animal in the World Wildlife Fund logo feeds almost entirely on", "giant panda", "bamboo",
+        "Napoleon Bonaparte", 3, 2.0, SHUFFLED_MORE,
+    ),
+    Example(
+        "The Maid of Orleans was burned at the stake in the city of", "Joan of Arc", "Rouen", "Karl Marx", 15, 4.0,
+        LOWERS,
+    ),
+)  # fmt: skip

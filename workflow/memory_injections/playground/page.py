@@ -54,9 +54,10 @@ class Page:
             _add_text("p", INTRODUCTION)
             self._build_examples()
             self._build_form()
+            with ui.element("div").classes("result"):
+                self._map, self._site = ui.element("section"), ui.element("section")
             self._status = _add_text("p", "").classes("status").props("role=status")
             self._problem = _add_text("p", "").classes("problem").props("role=alert")
-            self._map, self._site = ui.element("section"), ui.element("section")
 
     def _build_examples(self) -> None:
         with ui.element("section").classes("examples"):
@@ -173,7 +174,9 @@ class Page:
             cell.props["aria-pressed"] = str(place == (layer, magnitude)).lower()
         self._site.clear()
         with self._site:
-            _add_text("h2", f"Layer {layer}, magnitude {magnitude:g}")
+            _add_text("h2", f"Layer {layer}, magnitude {magnitude:g}").run_method(
+                "scrollIntoView", {"block": "nearest"}
+            )
             with ui.element("div").classes("columns"):
                 columns = [ui.element("article"), ui.element("article")]
         named = list(zip(columns, ("The memory", "The shuffled memory"), question.memories, strict=True))

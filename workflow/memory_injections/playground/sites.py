@@ -25,7 +25,7 @@ ENCODING = "unembed"
 # The effect, in nats, that has the strongest colour: 20 times the probability, or a 20th of it.
 STRONGEST = 3.0
 # The map comes in about so many parts: with more of them, it would take longer as a whole.
-N_PARTS = 5
+N_PARTS = 4
 N_TOKENS, N_HEAD_TOKENS, N_NEW_TOKENS = 6, 3, 20
 
 
