@@ -41,12 +41,13 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The command `memory-injections playground`, which ends quietly when it is interrupted and leaves nothing behind."""
+    """The command `memory-injections playground`, which ends quietly when it is interrupted and leaves no file."""
     folder, model = tmp_path_factory.mktemp("here"), str(tiny_models["gpt2"])
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     command = [sys.executable, "-m", "memory_injections.interactive.cli", "playground", "--model", model]
     process = subprocess.Popen(
         [*command, "--port", "0", "--no-browser"], text=True, cwd=folder, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE, env={**environment, "OMP_NUM_THREADS": "1"},  # NiceGUI does otherwise in a test
     )  # fmt: skip
     assert process.stdout is not None
     said = process.stdout.readline()
@@ -124,8 +125,8 @@ def test_the_map_fills_in_as_it_is_computed(page: "Page", server: Server) -> Non
     page.evaluate(
         """() => {
             window.counts = new Set();
-            new MutationObserver(() => window.counts.add(document.querySelectorAll(".map button:not([disabled])").length))
-                .observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+            const count = () => window.counts.add(document.querySelectorAll(".map button:not([disabled])").length);
+            new MutationObserver(count).observe(document.body, {subtree: true, childList: true, attributes: true});
         }"""
     )
     ask(page, server.ask())
@@ -160,16 +161,15 @@ def test_a_site_shows_both_memories_side_by_side(page: "Page", server: Server) -
     page.get_by_text("Layer 0, magnitude 0.5").wait_for()
     page.get_by_text("The same in Python").wait_for()
     assert page.locator(".columns article").count() == 2
-    assert page.locator(".map [aria-pressed=true]").get_attribute("aria-label") != ""
+    assert (page.locator(".map [aria-pressed=true]").get_attribute("aria-label") or "").startswith("layer 0, ")
 
 
 def test_texts_are_text_everywhere(page: "Page", server: Server) -> None:
     """Nothing that is typed in becomes a part of the page or runs."""
     attack = "</script></pre>```{{1+1}}<img src=x onerror=window.ran=1><b>bold</b><script>window.ran=1</script>"
-    question = server.ask(prompt=f"of {attack}", memory=attack, shuffled=f"in {attack}", answer="<i>London</i>")
-    assert len(server.injector.tokenise_answer(question.prompt, question.answer).tokens) > 60
-    short = {"prompt": "<b>of</b> {{1}}<img src=x onerror=window.ran=1>", "memory": attack, "answer": "<i>L</i>"}
-    question = server.ask(**short, shuffled=f"in {attack}")
+    # The tiny model takes no long prompt.
+    image = "<img src=x onerror=window.ran=1> of"
+    question = server.ask(prompt=image, memory=attack, shuffled=f"in {attack}", answer="<i>L</i>")
     ask_for_site(page, question, 1, 2.0)
     assert page.locator(".columns h3").all_text_contents() == [
         f"The memory: {attack}", f"The shuffled memory: in {attack}",
@@ -210,10 +210,14 @@ def test_bad_input_is_one_sentence_and_the_page_goes_on(
 def test_the_newest_question_wins(page: "Page", server: Server) -> None:
     for memory in ("Adam Smith", "Nile", MEMORY):
         ask(page, server.ask(memory=memory))
-    page.wait_for_function(FILLED)
     cells = pd.concat(sites.sweep_layers(server.injector, server.ask())).sort_values(["layer", "magnitude"])
-    shown = [float(text) for text in page.locator(".map button").all_text_contents()]
-    np.testing.assert_allclose(shown, cells["effect"], atol=0.0501)
+    page.wait_for_function(
+        """effects => {
+            const shown = [...document.querySelectorAll(".map button")].map(button => parseFloat(button.textContent));
+            return shown.length && shown.every((effect, place) => Math.abs(effect - effects[place]) < 0.0501);
+        }""",
+        arg=cells["effect"].tolist(),
+    )
 
 
 def test_another_model(page: "Page", server: Server, tiny_models: dict[str, Path]) -> None:

@@ -84,30 +84,31 @@ class Page:
     async def _show_example(self, example: Example) -> None:
         self._prompt.value, self._memory.value = example.prompt, example.memory
         self._answer.value, self._shuffled.value = example.answer, example.shuffled
-        await self._show_map()
-        if (example.layer, example.magnitude) in self._cells:  # another model may have fewer layers
+        # Another model may have fewer layers.
+        if await self._show_map() and (example.layer, example.magnitude) in self._cells:
             await self._show_site(example.layer, example.magnitude)
 
-    async def _show_map(self) -> None:
-        await self._attempt(self._compute_map)
+    async def _show_map(self) -> bool:
+        return await self._attempt(self._compute_map)
 
     async def _show_site(self, layer: int, magnitude: float) -> None:
         await self._attempt(lambda turn: self._compute_site(turn, layer, magnitude))
 
-    async def _attempt(self, work: Callable[[int], Awaitable[None]]) -> None:
-        """Do what was asked for, unless something else is; show in one sentence what went wrong."""
+    async def _attempt(self, work: Callable[[int], Awaitable[None]]) -> bool:
+        """Do what was asked for, unless something else is; return whether it is done, or else show why in a sentence."""
         turn = self._take_turn()
         self._problem.text = problem = ""
         try:
             await work(turn)
         except _SupersededError:
-            return
+            return False
         except StudyError as error:
             problem = str(error)
         except Exception as error:
             logger.exception("the playground failed")
             problem = f"this failed unexpectedly ({type(error).__name__}); the terminal shows more"
         self._status.text, self._problem.text = "", problem
+        return not problem
 
     def _take_turn(self) -> int:
         self._turn += 1
@@ -210,8 +211,8 @@ def _add_text(tag: str, text: str) -> TextElement:
 
 
 def _add_table(caption: str, table: pd.DataFrame, marked: int | None = None) -> None:
-    """Add a table of texts, with one row marked."""
-    with ui.element("div").classes("scroll"), ui.element("table"):
+    """Add a table of texts, with one row marked; keys scroll it where it is wider than the screen."""
+    with ui.element("div").classes("scroll").props("tabindex=0"), ui.element("table"):
         _add_text("caption", caption)
         with ui.element("thead"), ui.element("tr"):
             for name in table:
