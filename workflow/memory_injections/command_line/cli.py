@@ -268,6 +268,23 @@ def controls(
         results.print(terminal.tabulate_controls(table))
 
 
+@app.command()
+@_exit_on_error
+def playground(
+    model: ModelName = DEFAULT_MODEL,
+    device: Device = None,
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.")] = 8080,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Open a page to try memories out on, for this machine only."""
+    from memory_injections.playground import serving
+
+    port = serving.find_port(port)
+    with _load_injector(model, device, is_grid=True) as (injector, _):
+        serving.warm_up(injector)
+    serving.serve_playground(injector, model, port, browser)
+
+
 @contextmanager
 def _load_injector(
     model: str, device: str | None, is_grid: bool = False

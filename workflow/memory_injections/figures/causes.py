@@ -81,7 +81,7 @@ def frontier(effects: pd.DataFrame) -> Figure:
             axes.margins(0.1)
             axes.xaxis.set_major_formatter(PLAIN)
             axes.xaxis.set_minor_formatter(NullFormatter())
-    add_legend(figure, rows[:, 1])
+    add_legend(figure, list(rows[:, 1]))
     return figure
 
 

@@ -6,6 +6,7 @@ Layer 0 is on the left of every map.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -65,9 +66,11 @@ class ColorBar:
 
     def draw(self, mesh: QuadMesh, axes: Axes | Sequence[Axes]) -> None:
         """Draw the scale beside one or more maps, with its ends among the ticks."""
-        norm = mesh.norm
+        norm: Any = mesh.norm
         ends = [norm.vmin or 0.0, norm.vmax or 0.0]
-        bar = mesh.get_figure(root=True).colorbar(
+        figure = mesh.get_figure(root=True)
+        assert figure is not None
+        bar = figure.colorbar(
             mesh, ax=axes, pad=0.02, aspect=max(self.length / 0.09, 5), location="bottom" if self.is_below else "right"
         )
         gap = (3 * LINE if self.is_below else LINE) / self.length

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -72,7 +73,7 @@ def list_powers(low: float, high: float, most: int) -> list[float]:
     return [math.log(2) * power for power in range(step * math.ceil(first / step), last + 1, step)]
 
 
-def add_percent_axis(axes: Axes, side: str, gap: float) -> None:
+def add_percent_axis(axes: Axes, side: Literal["right", "top"], gap: float) -> None:
     """Draw the line of no effect, and a second scale in percent beside one in nats: on the right or on the top."""
     if side == "right":
         axes.axhline(0, color=QUIET, linewidth=0.6)

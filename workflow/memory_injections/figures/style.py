@@ -6,6 +6,7 @@ A figure is as wide as a column of a paper or as its text, and goes into one as 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
@@ -19,7 +20,7 @@ mpl.use("agg")
 
 # Inches: a column and the whole text of a paper with two columns (ACL, NeurIPS and ICML differ by a few hundredths).
 COLUMN, TEXT = 3.25, 6.75
-STYLE = {
+STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
