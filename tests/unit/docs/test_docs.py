@@ -52,7 +52,7 @@ def test_every_fault_names_a_test() -> None:
 
 
 # Files that a page asks its reader to write.
-TO_BE_WRITTEN = ("config/mine.yaml", "workflow/report/figures/rank.rst")
+TO_BE_WRITTEN = ("config/mine.yaml", "config/capitals.csv", "workflow/report/figures/rank.rst")
 
 
 def list_named_paths(page: Path) -> list[str]:
