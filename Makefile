@@ -44,8 +44,8 @@ test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slur
 
 docs: export NO_MKDOCS_2_WARNING := 1
 
-docs: .venv/dev-installed ## build the documentation as a site, to open without a server
-	$(BIN)/mkdocs build --quiet
+docs: .venv/dev-installed ## build the documentation as a site, build/site/index.html; it needs no server
+	$(BIN)/mkdocs build
 	@echo "The documentation: $(CURDIR)/build/site/index.html"
 
 bench: .venv/study-installed ## measure the engine's speed against a plain loop and the machine's matrix products
