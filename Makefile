@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 GPU ?= h100
 
 .DEFAULT_GOAL := help
-.PHONY: help study lint fix unit test test-slurm docs bench plan schema architectures lock
+.PHONY: help study lint fix unit test test-slurm docs bench bench-study plan schema architectures lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ docs: .venv/dev-installed ## build the documentation as a site, build/site/index
 
 bench: .venv/study-installed ## measure the engine's speed against a plain loop and the machine's matrix products
 	$(BIN)/python -m memory_injections.planning.benchmark --pairs resources/prompt_pairs.csv --config config/config.yaml $(BENCH)
+
+bench-study: .venv/study-installed ## run a study from nothing in a temporary folder and show where its wall time goes: make bench-study CONFIG=…
+	$(BIN)/python tests/bench_study.py --config $(CONFIG)
 
 plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
 	$(BIN)/python -m memory_injections.planning.command --config $(CONFIG) --gpu $(GPU) --shared results/shared

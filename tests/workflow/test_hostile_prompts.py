@@ -70,6 +70,7 @@ def render(finished: Checkout, texts: list[str] | None) -> str:
     return render_report(
         ROOT / "workflow/memory_injections/pages/templates/report.html.j2",
         source="models",
+        walkthrough=True,
         config=parse_study(finished.config, finished.folder).model_dump(mode="json"),
         manifests={"llama": read_manifest(results / "shared/models/llama/manifest.json")},
         pairs=pairs,

@@ -86,6 +86,7 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "a larger `top_k`": lambda c: c.config["attribution"].update(top_k=6),
     "another seed": lambda c: c.config.update(seed=1),
     "two shards": lambda c: c.config.update(shards=2),
+    "no walk-through": lambda c: c.config.update(walkthrough=False),
     "a prompt of `mine`": lambda c: c.replace("mine.csv", "fought", "battled"),
     "a word": lambda c: c.replace("words.csv", "time", "era"),
     "the checksum of `web`": lambda c: c.config["datasets"]["web"].update(sha256="0" * 64),

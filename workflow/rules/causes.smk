@@ -32,6 +32,7 @@ rule cause_measurements:
         causes=STUDY.causes.model_dump(),
         seed=STUDY.seed,
         precision=STUDY.precision,
+        pieces=lambda wildcards: f"{SHARED}/unfinished/{wildcards.model}/{wildcards.dataset}",
     script:
         "../scripts/cause_measurements.py"
 

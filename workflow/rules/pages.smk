@@ -32,6 +32,7 @@ rule report:
         code=digest_code("report"),
         source=SOURCE,
         config=CONFIG_SHOWN,
+        walkthrough=STUDY.has_walkthrough,
     script:
         "../scripts/report.py"
 

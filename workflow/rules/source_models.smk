@@ -112,12 +112,9 @@ TABLES_OF_SOURCE = [
     *PUBLISHED_TABLES,
 ]
 
-# The walk-through needs the paper's own kind of injection.
-HAS_WALKTHROUGH = (CURATED, "unembed") in STUDY.list_kinds()
-
-if HAS_WALKTHROUGH:
+if STUDY.has_walkthrough:
 
     include: "walkthrough.smk"
 
 
-PAGES_OF_SOURCE = rules.walkthrough.output if HAS_WALKTHROUGH else []
+PAGES_OF_SOURCE = rules.walkthrough.output if STUDY.has_walkthrough else []

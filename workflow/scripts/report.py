@@ -17,6 +17,7 @@ if __name__ == "__main__":
             Path(inputs.template),
             source=params.source,
             config=params.config,
+            walkthrough=params.walkthrough,
             manifests=dict(zip(params.config.get("models", ()), map(read_manifest, inputs.manifests), strict=True)),
             pairs=index_pairs(map(Path, inputs.pairs)),
             tables={Path(path).stem: read_table(Path(path)) for path in inputs.tables},

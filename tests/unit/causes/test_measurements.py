@@ -75,7 +75,7 @@ def slow(
 
 
 def test_a_patched_head_is_one_with_the_other_prompts_output(slow: Slow) -> None:
-    patches = slow.injections.patch_heads()
+    patches = pd.concat(map(slow.injections.patch_heads, slow.injections.draw_patched()))
     others = draw_others(slow.pairs, 1, SEED)
     assert set(patches["source"]) == {OWN, OTHER}
     assert patches["prompt_id"].nunique() == SETTINGS.prompts

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, make_repos, serve
@@ -52,6 +53,13 @@ def test_pickled_weights_are_not_even_downloaded(hub: Hub, repos: dict[str, Path
     (repos[MODEL] / "model.safetensors").unlink()
     assert not list(download_model("someone/tiny", "main").glob("*.bin"))
     assert not [request for request in hub.requests if "pytorch" in request and "GET" in request]
+
+
+def test_a_model_that_does_not_fit_on_the_disk_is_not_begun(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100_000))
+    with pytest.raises(StudyError, match=r"someone/tiny takes 0\.\d GB, but the disk of .* has 0\.0 GB left"):
+        download_model("someone/tiny", "main")
+    assert not [request for request in hub.requests if request.startswith("GET cdn")]
 
 
 def test_a_damaged_file_in_the_cache_is_downloaded_again(hub: Hub, repos: dict[str, Path]) -> None:

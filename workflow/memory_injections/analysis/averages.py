@@ -4,7 +4,8 @@ The paper averages percent changes, which a few prompts with a tiny `p_obscure` 
 several averages together. The evidence of this study rests on the effect in nats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -43,9 +44,32 @@ def measure_effect(cells: pd.DataFrame) -> pd.Series:
 
 
 def tabulate(cells: pd.DataFrame, measure: Callable[[pd.DataFrame], pd.Series]) -> pd.DataFrame:
-    """Return a measure of all cells of a sweep, with a row for each prompt and a column for each (layer, magnitude)."""
-    table = cells[["prompt_id", "layer", "magnitude"]].assign(value=measure(cells))
-    return table.pivot(index="prompt_id", columns=["layer", "magnitude"], values="value").sort_index(axis=1)
+    """Return a measure of all cells of a sweep, with a row for each prompt and a column for each (layer, magnitude).
+
+    Cells that the sweep does not have are missing. Raises `ValueError` if it has one twice.
+    """
+    return tabulate_all(cells, {"value": measure})["value"]
+
+
+def tabulate_all(
+    cells: pd.DataFrame, measures: Mapping[str, Callable[[pd.DataFrame], pd.Series]]
+) -> dict[str, pd.DataFrame]:
+    """Return a table like that of `tabulate` for each measure, by its name."""
+    prompt, prompts = pd.factorize(cells["prompt_id"], sort=True)
+    layer, layers = pd.factorize(cells["layer"], sort=True)
+    magnitude, magnitudes = pd.factorize(cells["magnitude"], sort=True)
+    found, site = np.unique(layer * len(magnitudes) + magnitude, return_inverse=True)
+    if np.bincount(prompt * len(found) + site, minlength=1).max() > 1:
+        raise ValueError("the table has a cell twice")
+    sites = pd.MultiIndex.from_arrays(
+        [layers[found // len(magnitudes)], magnitudes[found % len(magnitudes)]], names=["layer", "magnitude"]
+    )
+    tables = {}
+    for name, measure in measures.items():
+        values = np.full((len(prompts), len(sites)), np.nan, order="F")
+        values[prompt, site] = measure(cells)
+        tables[name] = pd.DataFrame(values, index=pd.Index(prompts, name="prompt_id"), columns=sites)
+    return tables
 
 
 def keep_within_2sd(changes: Values) -> Bool[np.ndarray, "prompt site"]:
@@ -68,13 +92,14 @@ def average_sites(cells: pd.DataFrame) -> pd.DataFrame:
     Of the effects, in nats: effect, their mean, and effect_median. Also n_improved, the prompts whose answer becomes
     more probable, out of n_prompts. Prompts whose answer had probability zero in float32 have no percent change.
     """
-    frame = tabulate(cells, measure_change)
-    changes = frame.to_numpy()
-    effects = tabulate(cells, measure_effect).to_numpy()
-    before, after = (
-        tabulate(cells, lambda table, name=name: table[name].astype("float64")).to_numpy()  # type: ignore[misc]
-        for name in ("p_obscure", "p_injected")
-    )
+    measures: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+        "changes": measure_change,
+        "effects": measure_effect,
+        "before": itemgetter("p_obscure"),
+        "after": itemgetter("p_injected"),
+    }
+    tables = tabulate_all(cells, measures)
+    changes, effects, before, after = (tables[name].to_numpy() for name in measures)
     n_prompts = (~np.isnan(changes)).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         averages = {
@@ -86,7 +111,7 @@ def average_sites(cells: pd.DataFrame) -> pd.DataFrame:
             "effect": _average_columns(effects),
             "effect_median": pd.DataFrame(effects).median().to_numpy(),
         }
-    table = pd.DataFrame(averages, index=frame.columns)
+    table = pd.DataFrame(averages, index=tables["changes"].columns)
     return table.assign(n_improved=(changes > 0).sum(axis=0), n_prompts=n_prompts)
 
 

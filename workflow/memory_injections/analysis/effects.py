@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy
 from jaxtyping import Float, Int
-from scipy.stats import DegenerateDataWarning, bootstrap, t
-from statsmodels.regression.linear_model import OLS
 
 LEVEL = 0.05
 # Effects within this many nats of zero do not matter in practice.
@@ -75,13 +74,13 @@ def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, see
     if np.ptp(effects) == 0:
         return Estimate(mean, mean, mean, p, 0.0, *counts)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)
-        low, high = bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        low, high = scipy.stats.bootstrap(
             (totals, sizes), _divide_sums, paired=True, vectorized=True, n_resamples=N_RESAMPLES, batch=500,
             confidence_level=1 - LEVEL, method="BCa", rng=np.random.default_rng(seed),
         ).confidence_interval  # fmt: skip
     error, freedom = float(_fit_mean(effects, clusters).bse[0]), n_clusters - 1
-    detectable = float(t.ppf(1 - LEVEL / 2, freedom) + t.ppf(POWER, freedom)) * error
+    detectable = float(scipy.stats.t.ppf([1 - LEVEL / 2, POWER], freedom).sum()) * error
     return Estimate(mean, float(low), float(high), p, detectable, *counts)
 
 
@@ -91,6 +90,8 @@ def _divide_sums(totals: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray
 
 def _fit_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters):  # type: ignore[no-untyped-def]
     """Fit a constant by least squares; `statsmodels` gives its cluster-robust error."""
+    from statsmodels.regression.linear_model import OLS  # half a second, which readers of estimates do without
+
     return OLS(effects, np.ones(len(effects))).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
 
 
@@ -107,7 +108,7 @@ def bound_sites(effects: Effects, clusters: Clusters) -> Float[np.ndarray, "site
             rows.append([column[0], column[0], float(column[0] >= 0)])
             continue
         fit = _fit_mean(column, clusters)
-        rows.append([*fit.conf_int(LEVEL)[0], t.cdf(fit.tvalues[0], fit.df_resid_inference)])
+        rows.append([*fit.conf_int(LEVEL)[0], scipy.stats.t.cdf(fit.tvalues[0], fit.df_resid_inference)])
     return np.array(rows)
 
 
@@ -126,20 +127,26 @@ def adjust_over_grid(effects: Effects, clusters: Clusters, seed: int) -> Float[n
 
 def _flip_signs(totals: Float[np.ndarray, "cluster site"], seed: int) -> Float[np.ndarray, " site"]:
     """Return, for the sum of each column, the share of flips of the rows' signs in which the largest sum reaches it."""
-    largest, n_flips = [], 0
-    for signs in _draw_signs(len(totals), seed):
-        largest.append((signs @ totals).max(axis=1))
-        n_flips += len(signs)
-    reaching = n_flips - np.searchsorted(np.sort(np.concatenate(largest)), totals.sum(axis=0) - 1e-9)
     is_exact = len(totals) <= FLIPPED_IN_ALL_WAYS
-    return reaching / n_flips if is_exact else (1 + reaching) / (1 + n_flips)
+    largest = []
+    for signs in _draw_signs(len(totals), seed):
+        sums = signs @ totals
+        largest.append(sums.max(axis=1))
+        if is_exact:
+            largest.append(-sums.min(axis=1))  # all signs the other way round
+    reached = np.sort(np.concatenate(largest))
+    reaching = len(reached) - np.searchsorted(reached, totals.sum(axis=0) - 1e-9)
+    return reaching / len(reached) if is_exact else (1 + reaching) / (1 + len(reached))
 
 
 def _draw_signs(n_clusters: int, seed: int) -> Iterator[Float[np.ndarray, "flip cluster"]]:
-    """Yield all ways to give clusters a sign if they are few, else random ones, some thousands at a time."""
+    """Yield signs of clusters, some thousands of flips at a time: random ones or, if clusters are few, all.
+
+    Of two ways that differ in every sign, only the one that keeps the last cluster's sign is among all.
+    """
     if n_clusters <= FLIPPED_IN_ALL_WAYS:
-        for start in range(0, 2**n_clusters, 2**14):
-            flips = np.arange(start, min(start + 2**14, 2**n_clusters))
+        for start in range(0, 2 ** (n_clusters - 1), 2**14):
+            flips = np.arange(start, min(start + 2**14, 2 ** (n_clusters - 1)))
             yield np.where(flips[:, None] >> np.arange(n_clusters) & 1, -1.0, 1.0)
     else:
         rng = np.random.default_rng(seed)

@@ -145,7 +145,7 @@ def _estimate_gain_of_hits(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str
     """Estimate how many more of the prompts hit after the injection than before, as a share of the prompts."""
     if cells["rank_injected"].isna().any():
         return {}
-    gains = tabulate(cells, measure_gain_of_hits)[sweep.frame.columns].to_numpy("float64")
+    gains = tabulate(cells, measure_gain_of_hits)[sweep.frame.columns].to_numpy()
     found = estimate_mean(read_chosen(gains, sweep.chosen), sweep.clusters, sweep.seed)
     return {"hits_gain": found.effect, "hits_low": found.low, "hits_high": found.high, "hits_p": found.p}
 

@@ -4,7 +4,6 @@ The paper's title speaks of correcting failures. A failure that is corrected is 
 and is lost is *broken*.
 """
 
-import numpy as np
 import pandas as pd
 from statsmodels.stats.contingency_tables import mcnemar
 
@@ -27,29 +26,30 @@ def count_hits(cells: pd.DataFrame) -> pd.Series:
     that miss before, n_rescued hit after; of the n_hit that hit before, n_broken miss after. p_mcnemar is McNemar's
     exact test that both happen equally often. All are missing where no ranks are known, as in the authors' results.
     """
-    ranks = cells[["rank_obscure", "rank_injected"]].dropna()
-    if ranks.empty:
-        return pd.Series(np.nan, index=HIT_COLUMNS)
-    before, after = (ranks[name].astype(int) for name in ("rank_obscure", "rank_injected"))
-    was, is_now = before < HITS_AT[0], after < HITS_AT[0]
-    rescued, broken = int((~was & is_now).sum()), int((was & ~is_now).sum())
-    table = [[int((was & is_now).sum()), broken], [rescued, int((~was & ~is_now).sum())]]
-    return pd.Series(
-        {
-            **{name: (before < k).mean() for name, k in zip(BEFORE, HITS_AT, strict=True)},
-            **{name: (after < k).mean() for name, k in zip(AFTER, HITS_AT, strict=True)},
-            "n_missed": int((~was).sum()),
-            "n_rescued": rescued,
-            "n_hit": int(was.sum()),
-            "n_broken": broken,
-            "p_mcnemar": float(mcnemar(table, exact=True).pvalue),
-        }
-    )
+    return _count_hits(cells.assign(all=0), ["all"]).iloc[0].rename(None)
 
 
 def count_hits_by_site(cells: pd.DataFrame) -> pd.DataFrame:
     """Return `count_hits` of every (layer, magnitude), the index of the table."""
-    return cells.groupby(["layer", "magnitude"])[["rank_obscure", "rank_injected"]].apply(count_hits)
+    return _count_hits(cells, ["layer", "magnitude"])
+
+
+def _count_hits(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    known = cells.dropna(subset=["rank_obscure", "rank_injected"])
+    before, after = known["rank_obscure"], known["rank_injected"]
+    was, is_now = before < HITS_AT[0], after < HITS_AT[0]
+    shares = {
+        **{name: before < k for name, k in zip(BEFORE, HITS_AT, strict=True)},
+        **{name: after < k for name, k in zip(AFTER, HITS_AT, strict=True)},
+    }
+    numbers = {"n_missed": ~was, "n_rescued": ~was & is_now, "n_hit": was, "n_broken": was & ~is_now}
+    groups = [known[name] for name in by]
+    counted = pd.DataFrame(shares).groupby(groups).mean().join(pd.DataFrame(numbers).groupby(groups).sum())
+    counted["p_mcnemar"] = [
+        float(mcnemar([[0, broken], [rescued, 0]], exact=True).pvalue)
+        for rescued, broken in zip(counted["n_rescued"], counted["n_broken"], strict=True)
+    ]
+    return counted.astype("float64").reindex(cells.groupby(by).size().index)[HIT_COLUMNS]
 
 
 def tabulate_ranks(texts: pd.DataFrame) -> pd.DataFrame:

@@ -91,21 +91,23 @@ class Injections:
     def _recipes(self) -> ControlEncoder:
         return ControlEncoder(self.encoder)
 
-    def patch_heads(self) -> pd.DataFrame:
-        """Patch every head of the prompts that are drawn; see `patching.tabulate_patches`.
+    def draw_patched(self) -> list[int]:
+        """Draw the rows of the prompts whose heads are patched."""
+        return draw_prompts(len(self.pairs), self.settings.prompts, self.seed).tolist()
+
+    def patch_heads(self, row: int) -> pd.DataFrame:
+        """Patch every head of the prompt in a row; see `patching.tabulate_patches`.
 
         The column gap is what there is to explain: how much more probable the answer is after the explicit prompt, in
         nats.
         """
-        others = draw_others(self.pairs, 1, self.seed)
-        explicit, obscure = (self.cache[f"{kind}.p_answer"].double().log() for kind in ("explicit", "obscure"))
-        tables = []
-        for row in draw_prompts(len(self.pairs), self.settings.prompts, self.seed).tolist():
-            sources = [row, *others[row].tolist()]
-            effects = patch_prompt(self.engine, self.lens, self.cache, self.prompts[row], row, sources)
-            table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
-            tables.append(table.assign(gap=(explicit[row] - obscure[row]).item()))
-        return pd.concat(tables, ignore_index=True)
+        others = draw_others(self.pairs, 1, self.seed)[row]
+        explicit, obscure = (
+            self.cache.rows(f"{kind}.p_answer", row, row + 1).double().log() for kind in ("explicit", "obscure")
+        )
+        effects = patch_prompt(self.engine, self.lens, self.cache, self.prompts[row], row, [row, *others.tolist()])
+        table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
+        return table.assign(gap=(explicit - obscure).item())
 
     def split_effects(self, effects: pd.DataFrame) -> pd.DataFrame:
         """Return the direct part of effects; see `direct_effects.measure_direct_effects`."""

@@ -66,6 +66,9 @@ class Study(Section):
     causes: Causes | Literal[False] = Field(
         default=Causes(), description="how closely the injections are looked at; `false` leaves that out"
     )
+    walkthrough: bool = Field(
+        default=True, description="whether the walk-through is made, which loads a model once more"
+    )
     shards: Shards = Field(
         default=1,
         description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
@@ -141,6 +144,11 @@ class Study(Section):
     def has_controls(self) -> bool:
         """Whether there are memories whose controls the study asks for."""
         return bool(self.controls and self.controls.kinds and self.list_curated(self.controls))
+
+    @property
+    def has_walkthrough(self) -> bool:
+        """Whether there is a walk-through, which needs a model and the paper's own kind of injection."""
+        return bool(self.walkthrough and self.models and (CURATED, "unembed") in self.list_kinds())
 
     def list_kinds(self) -> list[tuple[str, str]]:
         """List every (memories, encoding) that is swept, in the order of the config."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
-import pandera.pandas as pa
 
 from memory_injections.data.text_tables import has_text, read_csv
 from memory_injections.errors import StudyError
@@ -26,14 +25,6 @@ TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
 ENTITY = "entity"
 # The first fact of a pair in the authors' file of 2WikiMultiHopQA, whose subject is that entity.
 AUTHORS_FACT = "fact1"
-PAIRS = pa.DataFrameSchema(
-    {
-        "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
-        **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in TEXT_COLUMNS},
-        ENTITY: pa.Column(str, required=False),
-    },
-    strict=True,
-)
 
 
 def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -> pd.DataFrame:
@@ -59,8 +50,19 @@ def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -
         table = table.assign(**{ENTITY: table[AUTHORS_FACT].map(_read_subject)})
     table = table[[*TEXT_COLUMNS, *table.columns.intersection([ENTITY])]].head(rows)
     table.insert(0, "prompt_id", range(len(table)))
+    return _check_texts(table, source)
+
+
+def _check_texts(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    import pandera.pandas as pa  # half a second, which most readers of prompts do without
+
+    columns = {
+        "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
+        **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in TEXT_COLUMNS},
+        ENTITY: pa.Column(str, required=False),
+    }
     try:
-        return PAIRS.validate(table, lazy=True)
+        return pa.DataFrameSchema(columns, strict=True).validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
         first = error.failure_cases.iloc[0]
         where = f"row {first['index']} (counted from 0)" if pd.notna(first["index"]) else "every row"

@@ -1,5 +1,6 @@
 """Downloading files from addresses, pinned by their checksums."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ def check_sha256(path: Path, expected: str, what: str) -> None:
         raise StudyError(
             f"{what} has sha256 {found}, but the config says {expected}; "
             "the file changed or was damaged: check where it comes from, then correct the sha256 in the config"
+        )
+
+
+def require_space(folder: Path, n_bytes: int, what: str) -> None:
+    """Raise `StudyError` unless so many bytes fit on the disk of a folder, which need not exist yet."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if n_bytes > free:
+        raise StudyError(
+            f"{what} takes {n_bytes / 1e9:.1f} GB, but the disk of {existing} has {free / 1e9:.1f} GB left; "
+            "free some, or check that it is what the config should name"
         )
 
 

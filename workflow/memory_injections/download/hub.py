@@ -3,15 +3,18 @@
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pandas as pd
 from datasets import Dataset, Features, Value
 from datasets.exceptions import DatasetGenerationError
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
+    DryRunError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -22,7 +25,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import parse_ratelimit_headers
 
 from memory_injections.atomic_files import hash_file
-from memory_injections.download.http import ATTEMPTS, first_line
+from memory_injections.download.http import ATTEMPTS, first_line, require_space
 from memory_injections.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -91,14 +94,14 @@ def _fetch_snapshot(repo: str, revision: str, files: list[str], repo_type: str =
     The client resumes interrupted files and retries some requests, but gives up others at once. So the whole call is
     repeated while the hub is busy or the connection breaks; finished files are not downloaded twice.
     """
+    download = partial(
+        snapshot_download, repo, repo_type=repo_type, revision=revision, allow_patterns=files,
+        ignore_patterns=OTHER_FRAMEWORKS,
+    )  # fmt: skip
     attempt = 1
     while True:
         try:
-            return Path(
-                snapshot_download(
-                    repo, repo_type=repo_type, revision=revision, allow_patterns=files, ignore_patterns=OTHER_FRAMEWORKS
-                )
-            )
+            return _download_what_fits(download, f"Hugging Face repository {repo}")
         except (OSError, RuntimeError, httpx2.TransportError, HFValidationError) as error:
             # The client reports an unexpected answer as a hub that cannot be reached; the cause tells.
             cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
@@ -108,6 +111,19 @@ def _fetch_snapshot(repo: str, revision: str, files: list[str], repo_type: str =
             logger.warning("%s: %s; trying again in %d s", repo, first_line(cause), wait)
         time.sleep(wait)
         attempt += 1
+
+
+def _download_what_fits(download: Callable[..., Any], what: str) -> Path:
+    """Download a snapshot unless the disk is too small for it; if the hub is out of reach, take it from the cache."""
+    try:
+        wanted = sum(file.file_size for file in download(dry_run=True) if file.will_download)
+    except DryRunError as error:
+        try:
+            return Path(download(local_files_only=True))
+        except LocalEntryNotFoundError as missing:
+            raise missing from error.__cause__
+    require_space(Path(constants.HF_HUB_CACHE), wanted, what)
+    return Path(download())
 
 
 def _choose_pause(error: BaseException) -> int | None:

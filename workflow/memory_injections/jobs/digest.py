@@ -71,6 +71,7 @@ class _Module:
 def _follow(start: list[Reference], scripts: Mapping[str, _Module] | None = None) -> tuple[str, set[str]]:
     """Digest everything that can be reached within this package; return it with the numerical libraries beyond."""
     known = dict(scripts or {})
+    find_file, read_module = cache(_find_file), cache(_read_module)
     parts: dict[str, str] = {}
     libraries: set[str] = set()
     waiting, seen = list(start), set[Reference]()
@@ -83,10 +84,10 @@ def _follow(start: list[Reference], scripts: Mapping[str, _Module] | None = None
         if module not in known and module.partition(".")[0] != NAME:
             libraries.update(NUMERICAL.get(module.partition(".")[0], []))
             continue
-        if name is not None and module not in known and _find_file(f"{module}.{name}"):
+        if name is not None and module not in known and find_file(f"{module}.{name}"):
             waiting.append((f"{module}.{name}", None))  # a module of a package
             continue
-        here = known.get(module) or _read_module(module, _find_file(module))
+        here = known.get(module) or read_module(module, find_file(module))
         for defined in here.code if name is None else {None, name} & here.code.keys():
             parts[f"{module}:{defined or ''}"] = here.code[defined]
             waiting.extend((of or module, what) for of, what in here.references[defined])

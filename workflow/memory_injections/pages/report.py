@@ -148,6 +148,7 @@ def render_report(
     template: Path,
     *,
     source: Literal["models", "published"],
+    walkthrough: bool,
     config: Mapping[str, Any],
     manifests: Mapping[str, Mapping[str, Any]],
     pairs: Mapping[str, pd.DataFrame],
@@ -157,9 +158,9 @@ def render_report(
 ) -> str:
     """Return the page's HTML.
 
-    `source` says whose cells it shows: of this study's models, or those that the authors published. `config` is what
-    the page prints of the config, `tables` the tables by name; `figures` gives the PNG files of each registered
-    figure, and `captions` its caption.
+    `source` says whose cells it shows: of this study's models, or those that the authors published; `walkthrough`,
+    whether there is a walk-through beside it. `config` is what the page prints of the config, `tables` the tables by
+    name; `figures` gives the PNG files of each registered figure, and `captions` its caption.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -178,6 +179,7 @@ def render_report(
             sections.setdefault(figure.section, []).append(figure)
     return environment.get_template(template.name).render(
         config=config,
+        walkthrough=walkthrough,
         reanalysis=source == "published",
         n_folds=N_FOLDS,
         n_repeats=N_REPEATS,
