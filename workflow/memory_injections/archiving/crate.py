@@ -1,12 +1,12 @@
 """A study as a Workflow Run RO-Crate: a zip file that describes itself (https://w3id.org/ro/wfrun/workflow/0.5)."""
 
 import mimetypes
-import tempfile
 import zipfile
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from rocrate.model import ComputationalWorkflow, ContextEntity, File
 from rocrate.rocrate import ROCrate
@@ -38,15 +38,14 @@ EPOCH = (1980, 1, 1, 0, 0, 0)
 
 def pack_study(study: FinishedStudy, path: Path) -> None:
     """Write a finished study to a zip file, as a Workflow Run RO-Crate; the same study gives the same bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        describe_study(study).write(folder)
-        with replace_file(path) as unfinished, zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(each for each in Path(folder).rglob("*") if each.is_file()):
-                entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), EPOCH)
-                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-                with file.open("rb") as source, archive.open(entry, "w", force_zip64=True) as target:
-                    while chunk := source.read(1 << 20):
-                        target.write(chunk)
+    crate = describe_study(study)
+    with replace_file(path) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
+        for part in (*crate.data_entities, crate.metadata):
+            entry = zipfile.ZipInfo(unquote(part.id), EPOCH)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            with archive.open(entry, "w", force_zip64=True) as file:
+                for _, chunk in part.stream(1 << 20):
+                    file.write(chunk)
 
 
 def describe_study(study: FinishedStudy) -> ROCrate:
@@ -134,7 +133,7 @@ def _add_run(
     properties = {
         "@type": "CreateAction",
         "name": f"Run of the study {study.name}",
-        "description": f"Snakemake ran the workflow with the config {study.config.name}; provenance.csv lists its jobs.",
+        "description": f"Snakemake ran the workflow with {study.config.name}; provenance.csv lists its jobs.",
         "actionStatus": "http://schema.org/CompletedActionStatus",
         **({"startTime": started.isoformat()} if started else {}),
         "endTime": ended.isoformat(),
@@ -144,8 +143,8 @@ def _add_run(
     crate.root_dataset["mentions"] = run
     crate.name = f"Memory injections: the study {study.name}"
     crate.description = (
-        f"Results of the study {study.name} with its config, the Snakemake workflow that made them, versions, checksums "
-        "and provenance."
+        f"Results of the study {study.name}, with its config, the Snakemake workflow that made them, versions, "
+        "checksums and provenance."
     )
     crate.root_dataset["license"] = crate.add(
         ContextEntity(crate, LICENCE, {"@type": "CreativeWork", "name": "MIT", "description": "MIT licence"})
