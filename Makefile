@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= config/config.yaml
 GPU ?= h100
+STUDY ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help study lint fix unit test test-slurm bench bench-study plan schema architectures lock
+.PHONY: help study lint fix unit test test-slurm docs crate bench bench-study plan schema architectures lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -41,6 +42,15 @@ test: lint ## everything that CI runs: linters, library, workflow, pages
 
 test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slurm (partitions `main` and `gpu`, two GPUs; a quarter of an hour)
 	$(BIN)/pytest -m slurm tests/cluster
+
+crate: .venv/study-installed ## pack a finished study as an RO-Crate, to archive and cite it: make crate STUDY=demo
+	$(BIN)/python workflow/scripts/_crate.py $(STUDY)
+
+docs: export NO_MKDOCS_2_WARNING := 1
+
+docs: .venv/dev-installed ## build the documentation as a site, build/site/index.html; it needs no server
+	$(BIN)/mkdocs build
+	@echo "The documentation: $(CURDIR)/build/site/index.html"
 
 bench: .venv/study-installed ## measure the engine's speed against a plain loop and the machine's matrix products
 	$(BIN)/python -m memory_injections.planning.benchmark --pairs resources/prompt_pairs.csv --config config/config.yaml $(BENCH)

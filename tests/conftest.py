@@ -32,7 +32,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 # Test files that start first: those that edit the one finished study, then other slow ones.
-FINISHED = ("test_study_runs", "test_reruns", "test_by_hand", "test_hostile_prompts", "test_damage", "test_swaps")
+FINISHED = (
+    "test_study_runs",
+    "test_reruns",
+    "test_by_hand",
+    "test_hostile_prompts",
+    "test_damage",
+    "test_swaps",
+    "test_crate",
+)
 LONG = (*FINISHED, "test_module", "test_engines", "test_golden", "test_shared_cache", "test_injector", "test_costs")
 
 

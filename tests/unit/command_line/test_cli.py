@@ -1,4 +1,4 @@
-"""The command line on tiny models, and the examples in README.md and docs/api.md on the default study's model."""
+"""The command line on tiny models, and the examples of the tutorial and of docs/api.md on the default study's model."""
 
 import io
 import json
@@ -272,12 +272,17 @@ def assert_same_output(found: str, documented: str) -> None:
 
 
 @pytest.mark.usefixtures("at_home")
-def test_readme_shows_true_output() -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Try it on your own prompt\n")[1]
+def test_the_tutorial_shows_true_output() -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    section = "```bash\nmemory-injections " + text.split("```bash\nmemory-injections ", 1)[1]
     shown = blocks(section.split("\n## ")[0])
     commands = [text.replace("\\\n", "") for language, text in shown if language == "bash"]
     outputs = [text for language, text in shown if language == "text"]
     assert len(commands) == len(outputs) == 2
+    (asked,) = re.findall(
+        r"^\.venv/bin/(memory-injections .*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert asked.replace("\\\n", "").split() == commands[0].split()
     for command, output in zip(commands, outputs, strict=True):
         assert_same_output(run(*shlex.split(command)[1:]).stdout, output)
 

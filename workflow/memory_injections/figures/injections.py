@@ -166,7 +166,8 @@ def headline(history: pd.DataFrame) -> Figure:
         axes.invert_yaxis()
         layer, magnitude, label = rows.iloc[0][["layer", "magnitude", "paper_layer"]]
         axes.set_title(f"{model} on {dataset}, {_name((layer, magnitude))} (the paper's {label:.0f}, {magnitude:g})")
-    panels[0].xaxis.set_major_locator(FixedLocator(list_powers(*panels[0].get_xlim(), 9)))
+    low, high = panels[0].get_xlim()
+    panels[0].xaxis.set_major_locator(FixedLocator(list_powers(low, high, 9)))
     panels[0].xaxis.set_major_formatter(FACTOR_OVER_PERCENT)
     panels[-1].set_xlabel("Change of the answer's probability, as a factor and in percent")
     return figure
