@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import ROOT
@@ -52,7 +52,7 @@ def test_a_dead_link_stops_the_build(link: str, tmp_path: Path) -> None:
 
     pages = tmp_path / "pages"
     pages.mkdir()
-    settings = {"docs_dir": str(pages), "site_dir": str(tmp_path / "site"), "nav": ["index.md"], "plugins": []}
+    settings: Any = {"docs_dir": str(pages), "site_dir": str(tmp_path / "site"), "nav": ["index.md"], "plugins": []}
     (pages / "index.md").write_text("# Here\n\n[there](index.md#here)\n", encoding="utf-8")
     build_site(load_config(str(ROOT / "mkdocs.yml"), **settings))
     (pages / "index.md").write_text(f"# Here\n\n[there]({link})\n", encoding="utf-8")
