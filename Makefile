@@ -6,7 +6,7 @@ GPU ?= h100
 STUDY ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help study lint fix unit test test-slurm docs crate bench bench-study plan schema architectures lock
+.PHONY: help study lint fix unit test test-slurm docs crate picture bench bench-study plan schema architectures lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slur
 
 crate: .venv/study-installed ## pack a finished study as an RO-Crate, to archive and cite it: make crate STUDY=demo
 	$(BIN)/python workflow/scripts/_crate.py $(STUDY)
+
+picture: study ## draw the README's picture anew, from the default study
+	cp results/demo/figures/controls.study.png docs/controls.png
 
 docs: export NO_MKDOCS_2_WARNING := 1
 
