@@ -8,6 +8,8 @@ import pytest
 import snakemake
 import yaml
 from conftest import ROOT
+from memory_injections.figures.style import COLUMN, MARK
+from PIL import Image
 
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -88,6 +90,12 @@ def test_default_study_is_what_the_readme_says() -> None:
     assert f"on the {n_pairs} prompt pairs" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert study["injection"][0]["layers"] == {"step": 3}
     assert "for every third layer" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_figure_of_the_readme_is_one_of_this_study() -> None:
+    with Image.open(ROOT / "docs" / "effect.png") as image:
+        assert MARK in image.info
+        assert image.width / image.info["dpi"][0] == pytest.approx(COLUMN, abs=0.01)
 
 
 def test_conda_environment_pins_what_the_package_pins() -> None:
