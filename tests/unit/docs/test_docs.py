@@ -9,8 +9,13 @@ import pytest
 import snakemake
 import yaml
 from conftest import ROOT
+<<<<<<< HEAD
 from memory_injections.config.study import parse_study
 from memory_injections.data.prompt_pairs import normalise_pairs
+=======
+from memory_injections.figures.style import COLUMN, MARK
+from PIL import Image
+>>>>>>> figures
 
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -111,6 +116,12 @@ def test_default_study_is_what_the_pages_say() -> None:
     n_pairs = len(pd.read_csv(ROOT / study["datasets"]["pairs"]["path"]))
     assert f"on the {n_pairs} prompt pairs" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"into {n_pairs} prompts" in (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+
+
+def test_the_figure_of_the_readme_is_one_of_this_study() -> None:
+    with Image.open(ROOT / "docs" / "effect.png") as image:
+        assert MARK in image.info
+        assert image.width / image.info["dpi"][0] == pytest.approx(COLUMN, abs=0.01)
 
 
 def test_conda_environment_pins_what_the_package_pins() -> None:
