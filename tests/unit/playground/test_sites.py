@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from memory_injections import Injector, injecting
 from memory_injections.errors import StudyError
 from memory_injections.interactive.pretrained import CACHE_VARIABLE
@@ -58,6 +59,8 @@ def luminance(colour: str) -> float:
 
 
 def test_colours_say_the_sign_and_stay_legible() -> None:
+    page = (ROOT / "docs" / "playground.md").read_text(encoding="utf-8")
+    assert f"the strongest stand for {sites.STRONGEST:g} nats or more" in page
     for effect in np.linspace(-20, 20, 401):
         dark, light = sorted(luminance(colour) for colour in sites.choose_colours(effect))
         assert (light + 0.05) / (dark + 0.05) >= 4.5
@@ -79,7 +82,8 @@ def test_next_tokens(injector: Injector, question: Question) -> None:
     found = sites.compare_next_tokens(injector, question, question.memory, site)
     assert found.table["next token"].tolist() == [repr(token) for token in injection.table["token"]]
     np.testing.assert_allclose(found.table["after"].astype(float), injection.table["p_injected"], rtol=6e-3)
-    assert found.table["rank before"].astype(int).tolist() == injection.table["rank_obscure"].tolist()
+    ranks = injection.table[["rank_obscure", "rank_injected"]].to_numpy().tolist()
+    assert found.table["rank"].tolist() == [f"{before} → {after}" for before, after in ranks]
     assert injection.table["token_id"].iloc[found.answer_row] == answer["token_id"]
     effect = np.log(answer["p_injected"] / answer["p_obscure"])
     assert found.sentence.startswith(f"{answer['token']!r} goes from {answer['p_obscure']:.3g} (rank ")

@@ -95,7 +95,14 @@ class Page:
         await self._attempt(lambda turn: self._compute_site(turn, layer, magnitude))
 
     async def _attempt(self, work: Callable[[int], Awaitable[None]]) -> bool:
+<<<<<<< HEAD
         """Do what was asked for, unless something else is; return whether it is done, or show why not."""
+=======
+        """Do what was asked for until something else is; return whether it is done.
+
+        What goes wrong is shown in one sentence.
+        """
+>>>>>>> playground
         turn = self._take_turn()
         self._problem.text = problem = ""
         try:
@@ -135,8 +142,8 @@ class Page:
         self._build_map(injector.n_layers)
         parts = sites.sweep_layers(injector, question)
         while (part := await self._compute(turn, next, parts, None)) is not None:
-            for cell in part.itertuples():
-                self._fill_cell(cell)
+            for layer, magnitude, effect in zip(part["layer"], part["magnitude"], part["effect"], strict=True):
+                self._fill_cell(layer, magnitude, effect)
 
     def _build_map(self, n_layers: int) -> None:
         with self._map:
@@ -160,13 +167,20 @@ class Page:
                     cell.on("click", lambda site=(layer, magnitude): self._show_site(*site))
                     self._cells[layer, magnitude] = cell
 
+<<<<<<< HEAD
     def _fill_cell(self, cell: Any) -> None:
         button, (background, text) = self._cells[cell.layer, cell.magnitude], sites.choose_colours(cell.effect)
         effect = f"{round(cell.effect, 1) + 0:+.1f}"  # adding 0 makes a zero of minus zero
         button.text = effect
+=======
+    def _fill_cell(self, layer: int, magnitude: float, effect: float) -> None:
+        button, (background, text) = self._cells[layer, magnitude], sites.choose_colours(effect)
+        shown = f"{round(effect, 1) + 0:+.1f}"  # adding 0 makes a zero of minus zero
+        button.text = shown
+>>>>>>> playground
         button.style(f"background: {background}; color: {text}")
         button.props.pop("disabled", None)
-        button.props["aria-label"] = f"layer {cell.layer}, magnitude {cell.magnitude:g}: {effect} nats"
+        button.props["aria-label"] = f"layer {layer}, magnitude {magnitude:g}: {shown} nats"
 
     async def _compute_site(self, turn: int, layer: int, magnitude: float) -> None:
         assert self._asked is not None  # there is a map to click
@@ -188,18 +202,18 @@ class Page:
             compared = await self._compute(turn, sites.compare_next_tokens, injector, question, memory, site)
             with column:
                 _add_text("p", compared.sentence)
-                _add_table("The next tokens; effects in nats, ranks from 0", compared.table, compared.answer_row)
+                _add_table("Next tokens (effect in nats, ranks from 0)", compared.table, compared.answer_row)
         self._status.text = "Continuing the prompt …"
         for column, _, memory in named:
             text = await self._compute(turn, sites.continue_question, injector, question, memory, site)
             table = pd.DataFrame({"": ["before", "after"], "continuation": [text.obscure, text.injected]})
             with column:
-                _add_table("The continuation of the prompt", table)
+                _add_table("Continuation", table)
         self._status.text = "Reading the heads …"
         for column, _, memory in named:
             heads = await self._compute(turn, sites.read_heads, injector, question, memory, site)
             with column:
-                _add_table(f"The heads of layer {site.heads_layer} in vocabulary space, at the last position", heads)
+                _add_table(f"Heads of layer {site.heads_layer} in vocabulary space", heads)
         with self._site:
             _add_code("The same from the command line", write_commands(question, site))
             _add_code("The same in Python", write_python(question, site))

@@ -99,19 +99,15 @@ def compare_next_tokens(injector: Injector, question: Question, memory: str, sit
         "before": tokens["p_obscure"].map("{:.3g}".format),
         "after": tokens["p_injected"].map("{:.3g}".format),
         "effect": effects.map("{:+.2f}".format),
-        "rank before": tokens["rank_obscure"].map(str),
-        "rank after": tokens["rank_injected"].map(str),
+        "rank": tokens["rank_obscure"].map(str) + " → " + tokens["rank_injected"].map(str),
     }
-    assert injection.answer is not None  # the question has one
-    row = int(tokens.index.get_loc(injection.answer.name))
-    text = pd.DataFrame(texts)
-    answer = text.iloc[row]
-    return NextTokens(
-        text,
-        row,
-        f"{answer['next token']} goes from {answer['before']} (rank {answer['rank before']}) to {answer['after']} "
-        f"(rank {answer['rank after']}): {answer['effect']} nats.",
+    answer = injection.answer
+    assert answer is not None  # the question has one
+    sentence = (
+        f"{answer.token!r} goes from {answer.p_obscure:.3g} (rank {answer.rank_obscure}) "
+        f"to {answer.p_injected:.3g} (rank {answer.rank_injected}): {effects[answer.name]:+.2f} nats."
     )
+    return NextTokens(pd.DataFrame(texts), int(tokens.index.get_loc(answer.name)), sentence)
 
 
 def continue_question(injector: Injector, question: Question, memory: str, site: Site) -> Continuation:
