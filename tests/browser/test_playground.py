@@ -8,11 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-<<<<<<< HEAD
-from typing import TYPE_CHECKING, Any
-=======
 from typing import TYPE_CHECKING, Literal
->>>>>>> playground
 
 import numpy as np
 import pandas as pd
@@ -243,13 +239,9 @@ def test_examples(page: "Page", server: Server) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1300, 390])
-<<<<<<< HEAD
-def test_the_page_is_accessible(browser: "Browser", server: Server, scheme: Any, width: int) -> None:
-=======
 def test_the_page_is_accessible(
     browser: "Browser", server: Server, scheme: Literal["light", "dark"], width: int
 ) -> None:
->>>>>>> playground
     from axe_playwright_python.sync_playwright import Axe
 
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)

@@ -9,13 +9,10 @@ import pytest
 import snakemake
 import yaml
 from conftest import ROOT
-<<<<<<< HEAD
 from memory_injections.config.study import parse_study
 from memory_injections.data.prompt_pairs import normalise_pairs
-=======
 from memory_injections.figures.style import COLUMN, MARK
 from PIL import Image
->>>>>>> figures
 
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import pandas as pd
 from nicegui import ui
@@ -95,14 +95,10 @@ class Page:
         await self._attempt(lambda turn: self._compute_site(turn, layer, magnitude))
 
     async def _attempt(self, work: Callable[[int], Awaitable[None]]) -> bool:
-<<<<<<< HEAD
-        """Do what was asked for, unless something else is; return whether it is done, or show why not."""
-=======
         """Do what was asked for until something else is; return whether it is done.
 
         What goes wrong is shown in one sentence.
         """
->>>>>>> playground
         turn = self._take_turn()
         self._problem.text = problem = ""
         try:
@@ -167,17 +163,10 @@ class Page:
                     cell.on("click", lambda site=(layer, magnitude): self._show_site(*site))
                     self._cells[layer, magnitude] = cell
 
-<<<<<<< HEAD
-    def _fill_cell(self, cell: Any) -> None:
-        button, (background, text) = self._cells[cell.layer, cell.magnitude], sites.choose_colours(cell.effect)
-        effect = f"{round(cell.effect, 1) + 0:+.1f}"  # adding 0 makes a zero of minus zero
-        button.text = effect
-=======
     def _fill_cell(self, layer: int, magnitude: float, effect: float) -> None:
         button, (background, text) = self._cells[layer, magnitude], sites.choose_colours(effect)
         shown = f"{round(effect, 1) + 0:+.1f}"  # adding 0 makes a zero of minus zero
         button.text = shown
->>>>>>> playground
         button.style(f"background: {background}; color: {text}")
         button.props.pop("disabled", None)
         button.props["aria-label"] = f"layer {layer}, magnitude {magnitude:g}: {shown} nats"
