@@ -73,7 +73,7 @@ class ColorBar:
         bar = figure.colorbar(
             mesh, ax=axes, pad=0.02, aspect=max(self.length / 0.09, 5), location="bottom" if self.is_below else "right"
         )
-        gap = (3 * LINE if self.is_below else LINE) / self.length
+        gap = (3.8 * LINE if self.is_below else LINE) / self.length
         bar.set_ticks(choose_ticks([*ends, *self.wanted], lambda value: float(norm(value)), gap))
         bar.ax.minorticks_off()
         bar.long_axis.set_major_formatter(self.form)
