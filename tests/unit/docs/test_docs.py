@@ -116,7 +116,7 @@ def test_default_study_is_what_the_pages_say() -> None:
 
 
 def test_the_figure_of_the_readme_is_one_of_this_study() -> None:
-    with Image.open(ROOT / "docs" / "effect.png") as image:
+    with Image.open(ROOT / "docs" / "controls.png") as image:
         assert MARK in image.info
         assert image.width / image.info["dpi"][0] == pytest.approx(COLUMN, abs=0.01)
 
