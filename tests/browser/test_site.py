@@ -67,7 +67,7 @@ def test_a_dead_link_stops_the_build(link: str, tmp_path: Path) -> None:
 
 def test_search_needs_no_server(site: Path, page: "Page") -> None:
     """The tab itself fails for any request but the site's own files."""
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.goto((site / "index.html").as_uri())
     page.get_by_label("Search", exact=True).first.click()
     page.keyboard.type("Holm")
