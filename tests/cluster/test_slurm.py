@@ -18,6 +18,7 @@ from conftest import ROOT, Run, tiny_study
 
 pytestmark = pytest.mark.slurm
 PROFILE = ROOT / "workflow" / "profiles" / "slurm"
+SNAKEMAKE = Path(__file__).with_name("frequent_checks.py")
 CELLS = "results/tiny/cells/tiny/pairs/1-of-1.parquet"
 
 
@@ -41,7 +42,7 @@ class Submitted:
         self.folder, self.log = folder, folder / "snakemake.txt"
         # A one-node cluster answers at once; the profile's longer waits are for large clusters.
         haste = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "workflow" / "Snakefile"), *arguments]
+        command = [sys.executable, str(SNAKEMAKE), "--snakefile", str(ROOT / "workflow" / "Snakefile"), *arguments]
         settings = ["--workflow-profile", str(PROFILE), *haste, "--latency-wait", "5", "--configfile", "config.yaml"]
         with self.log.open("w") as file:
             self.process = subprocess.Popen(
@@ -154,29 +155,59 @@ def folder(finished_before: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished_before, tmp_path / "study", symlinks=True)
 
 
-def test_a_job_out_of_time_and_a_cancelled_one_go_on_where_they_were(
+def test_a_job_goes_on_where_it_was_after_every_kind_of_death(
     tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
 ) -> None:
-    run = submit(folder, make_study(tiny_models["llama"]), CELLS)
-    first = run.running("cells", attempt=1)
-    limits = [output("squeue", "-h", "-j", first, "-o", "%l")]
-    # Once finished cells are on disk, make the job hang and run out of time.
+    run = submit(folder, make_study(tiny_models["llama"]), CELLS, "--retries", "4")
+    run.running("cells", attempt=1)
     run.until_saved()
+    preempt(run)
+    lose_node(run)
+    # Either Slurm itself has run the job of the lost node again, or Snakemake has submitted it anew.
+    n_submitted = len(run.jobs("cells"))
+    late = run.jobs("cells")[-1]
+    # It must not be finished before its time is up.
     output("pkill", "-STOP", "-f", f"{folder}/.snakemake/scripts/.*cells.py")
-    output("scontrol", "update", f"JobId={first}", "TimeLimit=1")
-    second = run.running("cells", attempt=2)
-    limits.append(output("squeue", "-h", "-j", second, "-o", "%l"))
-    assert "TIMEOUT" in output("scontrol", "show", "job", first)
-    output("scancel", second)
-    third = run.running("cells", attempt=3)
-    limits.append(output("squeue", "-h", "-j", third, "-o", "%l"))
+    output("scontrol", "update", f"JobId={late}", "TimeLimit=1")
+    cancelled = run.running("cells", attempt=n_submitted + 1)
+    assert "TIMEOUT" in output("scontrol", "show", "job", late)
+    output("scancel", cancelled)
+    run.running("cells", attempt=n_submitted + 2)
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
-    minutes = [
-        int(pd.Timedelta(limit.strip() if limit.count(":") == 2 else f"0:{limit.strip()}").total_seconds())
-        for limit in limits
-    ]
-    assert minutes == [minutes[0], 2 * minutes[0], 3 * minutes[0]]
+    asked = [int(minutes) for minutes in re.findall(r" gpu=1, .*runtime=(\d+)", run.said())]
+    assert asked == [attempt * asked[0] for attempt in range(1, n_submitted + 3)]
     check_finished(folder)
+
+
+def preempt(run: Submitted) -> None:
+    """Take the job back, as Slurm does for another of higher priority, and wait until it runs again."""
+    (job,) = run.jobs("cells")
+    output("scontrol", "requeue", job)
+    run.until(lambda: state_of(job) == "PENDING")
+    run.until(lambda: is_running_again(run))
+
+
+def lose_node(run: Submitted) -> None:
+    """Take the node of the GPUs down, with its job, and bring it back; wait until the job runs again."""
+    (node,) = output("sinfo", "-h", "-p", "gpu", "-o", "%n").split()
+    (job,) = run.jobs("cells")
+    output("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    run.until(lambda: state_of(job) != "RUNNING")
+    output("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    run.until(lambda: is_running_again(run))
+
+
+def is_running_again(run: Submitted) -> bool:
+    """Whether the last job of the cells is running; one that Slurm puts off, for two minutes, starts at once."""
+    job = run.jobs("cells")[-1]
+    if state_of(job) == "PENDING":
+        subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True)
+    return state_of(job) == "RUNNING"
+
+
+def state_of(job: str) -> str:
+    """The state that Slurm shows for a job."""
+    return output("squeue", "-h", "-j", job, "-o", "%T").strip()
 
 
 def check_finished(folder: Path) -> None:
@@ -187,33 +218,6 @@ def check_finished(folder: Path) -> None:
     assert known + computed == N_CELLS
     cells = pd.read_parquet(folder / CELLS, columns=["prompt_id", "layer", "magnitude"])
     assert len(cells.drop_duplicates()) == len(cells) == N_CELLS
-
-
-def state_of(job: str) -> str:
-    """The state that Slurm shows for a job."""
-    return output("squeue", "-h", "-j", job, "-o", "%T").strip()
-
-
-def test_a_job_that_slurm_preempts_and_one_whose_node_goes_down_go_on_where_they_were(
-    tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
-) -> None:
-    run = submit(folder, make_study(tiny_models["llama"]), CELLS)
-    job = run.running("cells", attempt=1)
-    run.until_saved()
-    output("scontrol", "requeue", job)
-    # Slurm takes the job back and would wait two minutes before it starts it again.
-    run.until(lambda: state_of(job) == "PENDING")
-    output("scontrol", "update", f"JobId={job}", "StartTime=now")
-    run.until(lambda: state_of(job) == "RUNNING")
-    (node,) = output("sinfo", "-h", "-p", "gpu", "-o", "%n").split()
-    output("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
-    run.until(lambda: "DOWN" in output("sinfo", "-h", "-p", "gpu", "-o", "%T").upper())
-    output("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
-    # Either Slurm itself runs the job of a lost node again, or Snakemake submits it anew.
-    started = [re.search(r"Restarts=(\d+)", output("scontrol", "show", "job", job)) for job in run.jobs("cells")]
-    assert sum(1 + int(found[1]) for found in started if found) == 3
-    check_finished(folder)
 
 
 def test_a_job_killed_for_memory_comes_back_with_more(
