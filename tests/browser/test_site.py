@@ -70,7 +70,7 @@ def test_search_needs_no_server(site: Path, page: "Page") -> None:
     page.set_default_timeout(60_000)
     page.goto((site / "index.html").as_uri())
     page.get_by_label("Search", exact=True).first.click()
-    page.keyboard.type("Holm")
+    page.keyboard.type("bootstrap")
     page.locator(".md-search-result__link[href*='docs/method.html']").first.click()
     page.wait_for_url("**/docs/method.html**")
-    assert page.locator("article mark", has_text="Holm").count() > 0
+    assert "bootstrap" in page.locator("article").inner_text()
