@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import Checkout
+from memory_injections.checksums import ASIDE
 from rocrate.rocrate import ROCrate
 
 CRATE = "results/tiny.crate.zip"
@@ -57,7 +58,11 @@ def test_the_crate_has_all_results_and_what_made_them(
     finished: Checkout, crate: Path, entities: dict[str, dict[str, Any]]
 ) -> None:
     own = (path for path in (finished.folder / "results" / "tiny").rglob("*") if path.is_file())
-    names = {path.relative_to(finished.folder).as_posix() for path in own if not path.name.startswith(".")}
+    names = {
+        path.relative_to(finished.folder).as_posix()
+        for path in own
+        if path.suffix != ASIDE and not path.name.startswith(".")
+    }
     run, workflow = entities["#run"], entities["workflow/Snakefile"]
     results = {each["@id"] for each in run["result"]}
     assert results == {name for name in names if not name.startswith("results/tiny/cells/")}
