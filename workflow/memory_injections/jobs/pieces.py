@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -49,8 +50,8 @@ class Pieces:
     def discard(self) -> None:
         """Remove the pieces of a job whose results are written."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        with suppress(OSError):  # those of another job are still there
-            self._folder.parent.rmdir()
+        with suppress(OSError):  # no job has kept one there
+            os.removedirs(self._folder.parent)
 
 
 def _hash(path: Path) -> str:
