@@ -40,8 +40,9 @@ unit: .venv/dev-installed ## test the library: a minute, no network
 test: lint ## everything that CI runs: linters, library, workflow, pages
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slurm (partitions `main` and `gpu`, two GPUs; a quarter of an hour)
-	$(BIN)/pytest -m slurm tests/cluster
+test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slurm (partitions `main` and `gpu`, two GPUs; some minutes)
+	$(BIN)/pytest -m slurm --numprocesses 2 -k 'not death' tests/cluster
+	$(BIN)/pytest -m slurm -k death tests/cluster  # alone: it takes the node down
 
 crate: .venv/study-installed ## pack a finished study as an RO-Crate, to archive and cite it: make crate STUDY=demo
 	$(BIN)/python workflow/scripts/_crate.py $(STUDY)

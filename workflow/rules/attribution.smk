@@ -16,7 +16,7 @@ rule attribution:
         f"{BENCHMARKS}/attribution/{{model}}/{{dataset}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: share_cores()
+    threads: share_cores(beside=2)
     resources:
         **FOR_ATTRIBUTION,
     params:

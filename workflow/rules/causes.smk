@@ -22,7 +22,7 @@ rule cause_measurements:
         f"{BENCHMARKS}/causes/{{model}}/{{dataset}}.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: share_cores()
+    threads: share_cores(beside=2)
     resources:
         **FOR_CAUSES,
     params:

@@ -177,8 +177,12 @@ def list_control_tables(name):
     return [CONTROL_TABLES[name]] if name in CONTROL_TABLES else []
 
 
-def share_cores():
-    """Cores for a job with a model: all of them divided by the number of GPUs, or all if there is no GPU."""
+def share_cores(beside=1):
+    """Cores for a job with a model: all of them divided by the number of GPUs, or all if there is no GPU.
+
+    Where `beside` such jobs are ready at the same time, they share them: two jobs with half of the cores end sooner than
+    one after the other with all, as parts of each keep one core busy.
+    """
     settings = workflow.resource_settings
     gpus = settings.resources["gpu"].value if "gpu" in settings.resources else 1
-    return max(1, (settings.cores or 1) // max(1, gpus))
+    return max(1, (settings.cores or 1) // (max(1, gpus) * beside))

@@ -16,9 +16,10 @@ rule control_cells:
         f"{LOGS}/controls/{{model}}/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/controls/{{model}}/{{dataset}}.tsv"
+    priority: 1
     conda:
         "../envs/memory-injections.yaml"
-    threads: share_cores()
+    threads: share_cores(beside=2)
     resources:
         **FOR_CONTROLS,
     params:

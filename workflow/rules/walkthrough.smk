@@ -19,7 +19,7 @@ rule walkthrough:
         f"{BENCHMARKS}/walkthrough.tsv"
     conda:
         "../envs/memory-injections.yaml"
-    threads: share_cores()
+    threads: share_cores(beside=2)
     resources:
         **FOR_ACTIVATIONS,
     params:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from architectures import OTHERS, QUICK, Family
 from full_pass import at_the_end, run_fully
-from memory_injections.causes.residuals import read_out, trace_injections
+from memory_injections.causes.residuals import measure_carry, read_out, trace_injections
 from memory_injections.causes.side_effects import measure_surprisal
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.tokenisation import pad
@@ -31,6 +31,22 @@ def test_causes_equal_full_passes(family: Family) -> None:
     check_traces(engine, rows, vectors[1])
     check_text(engine, rows[0], vectors[1])
     check_frozen_norm(engine, draws)
+
+
+def test_a_vector_is_carried_to_the_end_as_the_blocks_scale_the_stream() -> None:
+    model = {**QUICK, **OTHERS}["Gemma 4"].build()
+    engine = SkippingEngine(model)
+    for number, block in enumerate(engine.components.blocks):
+        block.layer_scalar.fill_(0.5 + 0.4 * number)
+    for name, weight in model.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):  # the blocks write nothing
+            weight.data.zero_()
+    tokens = torch.randint(1, 400, (1, 7), generator=torch.Generator().manual_seed(1))
+    vector = torch.randn(1, 32, generator=torch.Generator().manual_seed(2))
+    clean, prompts = engine.clean(tokens, torch.tensor([7])), torch.tensor([0])
+    for layer in range(engine.n_layers):
+        ends = [trace_injections(engine, clean, layer, prompts, added)[0][-1] for added in (vector, 0 * vector)]
+        assert_close(ends[0] - ends[1], vector * float(measure_carry(engine)[layer]))
 
 
 def check_last_position(engine: SkippingEngine, rows: Tensor, vectors: Tensor) -> None:

@@ -17,6 +17,7 @@ import pytest
 from conftest import ROOT
 from memory_injections import Injector
 from memory_injections.command_line import cli
+from memory_injections.interactive.comparisons import inject_beside_controls
 from memory_injections.interactive.pretrained import CACHE_VARIABLE
 from typer.testing import CliRunner, Result
 
@@ -58,24 +59,33 @@ def document(*arguments: str) -> Any:
 
 
 def test_inject(llama: Path, injector: Injector) -> None:
-    expected = injector.inject(PROMPT, MEMORY, layer=1, magnitude=0.5, encoding="embed", answer=ANSWER, top_k=3)
+    at: dict[str, Any] = {"layer": 1, "magnitude": 0.5, "encoding": "embed", "answer": ANSWER, "top_k": 3}
+    expected = inject_beside_controls(injector, PROMPT, MEMORY, other="Don Quixote", **at)
     command = ["inject", PROMPT, MEMORY, "--layer", "1", "--magnitude", "0.5", "--encoding", "embed", "--top", "3"]
     found = document(*command, "--answer", ANSWER, "--model", str(llama))
-    assert {key: found[key] for key in ("model", "prompt", "memory", "encoding", "answer", "layer", "magnitude")} == {
-        "model": str(llama), "prompt": PROMPT, "memory": MEMORY, "encoding": "embed", "answer": ANSWER, "layer": 1,
-        "magnitude": 0.5,
-    }  # fmt: skip
+    said: dict[str, Any] = {
+        "model": str(llama),
+        "prompt": PROMPT,
+        "memory": MEMORY,
+        "other": "Don Quixote",
+        "encoding": "embed",
+    }
+    said |= {"answer": ANSWER, "layer": 1, "magnitude": 0.5}
+    assert {key: found[key] for key in said} == said
     assert found["kl"] == pytest.approx(expected.kl, rel=1e-4)
     pd.testing.assert_frame_equal(pd.DataFrame(found["next_tokens"]), expected.table, check_dtype=False, rtol=1e-4)
     assert expected.answer is not None
     assert found["answer_token"]["token_id"] == expected.answer["token_id"]
     shown = run(*command, "--answer", ANSWER, "--model", str(llama)).stdout.splitlines()
-    assert len(shown) == 1 + len(expected.table)
-    for line, row in zip(shown[1:], expected.table.itertuples(), strict=True):
+    assert len(shown) == 2 + len(expected.table)
+    assert "with Don Quixote or a random direction" in shown[-1]
+    for line, row in zip(shown[1:-1], expected.table.itertuples(), strict=True):
         assert ("→" in line) == (row.token_id == expected.answer["token_id"])
         assert repr(row.token) in line
         assert f"{row.p_obscure:.3g}" in line
         assert f"{row.p_injected:.3g}" in line
+        assert f"{row.p_shuffled:.3g}" in line
+        assert f"{row.p_random:.3g}" in line
     assert "→" not in run(*command, "--model", str(llama)).stdout
 
 
@@ -95,8 +105,86 @@ def test_several_sites_give_a_heat_map(llama: Path, injector: Injector) -> None:
         np.testing.assert_allclose([float(cell) for cell in row.split()[1:]], changes, atol=0.6)
     assert repr(grid.token) in best
     assert f"at layer {grid.best.layer}, magnitude {grid.best.magnitude:g} " in best
+    at: dict[str, Any] = {"layer": int(grid.best.layer), "magnitude": grid.best.magnitude, "answer": ANSWER}
+    there = inject_beside_controls(injector, PROMPT, MEMORY, other="Adam Smith", **at).answer
+    assert there is not None
+    best = run(*command, "--answer", ANSWER, "--other", "Adam Smith").stdout.splitlines()[-1]
+    assert f"another memory (Adam Smith) makes it {there.p_shuffled:.3g}, random directions" in best
+    assert f"length {there.p_random:.3g} on average" in best
     # Without an answer, the command follows the token that is most probable without the memory.
     assert document(*command)["best"]["rank_obscure"] == 0
+
+
+@pytest.mark.parametrize("name", ["map.png", "map.pdf", "map.svg"])
+def test_plot(name: str, llama: Path, tmp_path: Path) -> None:
+    command = ["inject", PROMPT, MEMORY, "--answer", ANSWER, "--model", str(llama), "--plot", str(tmp_path / name)]
+    run(*command, "--layer", "all", "--magnitude", "1,2")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    start = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[Path(name).suffix]
+    assert (tmp_path / name).read_bytes().startswith(start)
+    said = run(*command, "--layer", "1", status=1).stderr
+    assert "--plot draws a map of several sites; give several layers or magnitudes" in said
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> pd.DataFrame:
+    """Three prompt pairs, which are in the file `pairs.csv` too."""
+    names = [("Karl Marx", "author of Das Kapital", "London"), ("Abraham Lincoln", "author of the Gettysburg", "Kent")]
+    names.append(("Joan of Arc", "Maid of Orleans", "Rouen"))
+    rows = [(f"{name} is in", f"The {who} is in", name, answer) for name, who, answer in names]
+    table = pd.DataFrame(rows, columns=["explicit_prompt", "obscure_prompt", "memory", "answer"])
+    table.to_csv(tmp_path / "pairs.csv", index=False)
+    return table
+
+
+def test_a_file_of_pairs(pairs: pd.DataFrame, llama: Path, injector: Injector, tmp_path: Path) -> None:
+    command = ["inject", "--pairs", str(tmp_path / "pairs.csv"), "--layer", "1", "--magnitude", "2"]
+    command += ["--model", str(llama)]
+    found = pd.DataFrame(document(*command)["pairs"])
+    assert sorted(found["shuffled"]) == sorted(pairs["memory"])
+    assert (found["shuffled"] != pairs["memory"]).all()
+    effects: dict[str, list[float]] = {"effect": [], "effect_shuffled": []}
+    for pair, shuffled in zip(pairs.itertuples(), found["shuffled"], strict=True):
+        for name, memory in (("effect", pair.memory), ("effect_shuffled", shuffled)):
+            answer = injector.inject(pair.obscure_prompt, memory, layer=1, magnitude=2, answer=pair.answer).answer
+            assert answer is not None
+            effects[name].append(float(np.log(answer.p_injected / answer.p_obscure)))
+    for name, own in effects.items():
+        np.testing.assert_allclose(found[name], own, atol=1e-3)
+    assert (found["effect_random"] - found["effect"]).abs().max() > 1e-3
+    run(*command, "--save", str(tmp_path / "effects.csv"))
+    saved = pd.read_csv(tmp_path / "effects.csv")
+    pd.testing.assert_frame_equal(saved, found, check_dtype=False, rtol=1e-4)
+    _, *rows, mean, _ = run(*command).stdout.splitlines()
+    assert [row.split()[0] for row in rows] == ["0", "1", "2"]
+    assert mean.split()[0] == "mean"
+    assert float(mean.split()[1]) == pytest.approx(np.mean(effects["effect"]), abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--pairs", "nowhere.csv"], "--pairs nowhere.csv does not exist; give a CSV file of prompt pairs"),
+        (["--pairs", "pairs.csv", "--layer", "all"], "--pairs takes one layer and one magnitude; a study sweeps"),
+        (["--pairs", "pairs.csv", "--answer", "London"], "--pairs has prompts, memories and answers; give none"),
+        (["--pairs", "words.csv"], "words.csv has no column explicit_prompt"),
+        (["--pairs", "alike.csv"], "more than half of the pairs share a memory, so none can be exchanged"),
+        ([PROMPT], "the memory or the prompt is missing; give PROMPT and MEMORY, or --pairs and a file"),
+    ],
+)
+def test_bad_pairs(
+    arguments: list[str],
+    sentence: str,
+    pairs: pd.DataFrame,
+    llama: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("words.csv").write_text("word\nhouse\n")
+    pairs.head(1).to_csv("alike.csv", index=False)
+    said = run("inject", "--layer", "1", "--model", str(llama), *arguments, status=1).stderr.splitlines()
+    assert said[-1].startswith(f"memory-injections: {sentence}")
 
 
 @pytest.mark.parametrize(
@@ -143,15 +231,35 @@ def test_heads(llama: Path, injector: Injector) -> None:
     assert repr(expected["token"][0]) in shown[1]
 
 
+def test_heads_are_ranked_by_a_target(llama: Path, injector: Injector) -> None:
+    command = ["heads", PROMPT, "--target", ANSWER, "--model", str(llama)]
+    found = pd.DataFrame(document(*command, "--top", "1")["heads"])
+    every = injector.heads(PROMPT, top_k=injector.model.lens.W_U.shape[1], answer=ANSWER)
+    token = injector.tokenise_answer(PROMPT, ANSWER).answer
+    own = every[every["token_id"] == token].sort_values("logit", ascending=False)
+    assert found[["layer", "head"]].to_numpy().tolist() == own[["layer", "head"]].to_numpy().tolist()
+    np.testing.assert_allclose(found["answer_logit"], own["logit"], rtol=1e-4, atol=1e-6)
+    assert found["answer_rank"].tolist() == own["rank"].tolist()
+    first = run(*command).stdout.splitlines()[1].split()
+    assert first[:4] == [
+        f"{found[name][0]:{form}}"
+        for name, form in zip(("layer", "head", "answer_rank", "answer_logit"), ("", "", "", ".2f"), strict=True)
+    ]
+
+
 def test_generate(llama: Path, injector: Injector) -> None:
     expected = injector.generate(PROMPT, MEMORY, layer=0, magnitude=2, max_new_tokens=4, temperature=0.7, seed=3)
     command = ["generate", PROMPT, MEMORY, "--layer", "0", "--magnitude", "2", "--tokens", "4", "--model", str(llama)]
     found = document(*command, "--temperature", "0.7", "--seed", "3")
     assert (found["before"], found["after"]) == (expected.obscure, expected.injected)
+    other = injector.generate(PROMPT, "Don Quixote", layer=0, magnitude=2, max_new_tokens=4, temperature=0.7, seed=3)
+    assert (found["other"], found["shuffled"]) == ("Don Quixote", other.injected)
+    assert found["random"] not in (found["after"], found["before"])
     greedy = document(*command)
     assert (greedy["before"], greedy["after"]) != (found["before"], found["after"])
-    assert greedy == document(*command, "--seed", "3") | {"seed": 0}
-    assert PROMPT in run(*command).stdout
+    seeded = document(*command, "--seed", "3")  # draws nothing but the random direction
+    assert greedy == seeded | {"seed": 0, "random": greedy["random"]}
+    assert run(*command).stdout.count(PROMPT) == 4
 
 
 @pytest.mark.parametrize(
@@ -212,16 +320,14 @@ def test_an_empty_text_is_bad_input(text: str, llama: Path) -> None:
 
 def test_a_place_that_cannot_be_saved_to(llama: Path, tmp_path: Path) -> None:
     command = ["find", PROMPT, MEMORY, ANSWER, "--model", str(llama), "--magnitude", "1", "--save"]
-    assert "is neither .csv nor .parquet; give a file name" in run(*command, "grid.txt", status=1).stderr
+    assert "grid.txt ends in none of .csv, .parquet; give a file name" in run(*command, "grid.txt", status=1).stderr
     (tmp_path / "file").write_text("in the way")
     done = run(*command, str(tmp_path / "file" / "grid.csv"), status=1)
     assert "grid.csv cannot be written (" in done.stderr
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(
-    "arguments", [["inject", PROMPT], ["inject", PROMPT, MEMORY], ["heads", PROMPT, "--top", "0"], ["eject"]]
-)
+@pytest.mark.parametrize("arguments", [["inject", PROMPT, MEMORY], ["heads", PROMPT, "--top", "0"], ["eject"]])
 def test_usage(arguments: list[str]) -> None:
     assert "Usage: " in run(*arguments, status=2).stderr
 
@@ -271,20 +377,35 @@ def assert_same_output(found: str, documented: str) -> None:
     np.testing.assert_allclose(numbers, documented_numbers, rtol=0.02, atol=0.11)
 
 
+def list_commands(text: str) -> list[list[str]]:
+    """The calls of `memory-injections` in a document's shell blocks, as words."""
+    shells = [block for language, block in blocks(text) if language == "bash"]
+    lines = "\n".join(shells).replace("\\\n", "").replace(".venv/bin/", "").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("memory-injections ")]
+
+
 @pytest.mark.usefixtures("at_home")
-def test_the_tutorial_shows_true_output() -> None:
-    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
-    section = "```bash\nmemory-injections " + text.split("```bash\nmemory-injections ", 1)[1]
-    shown = blocks(section.split("\n## ")[0])
-    commands = [text.replace("\\\n", "") for language, text in shown if language == "bash"]
-    outputs = [text for language, text in shown if language == "text"]
-    assert len(commands) == len(outputs) == 2
-    (asked,) = re.findall(
-        r"^\.venv/bin/(memory-injections .*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
-    )
-    assert asked.replace("\\\n", "").split() == commands[0].split()
-    for command, output in zip(commands, outputs, strict=True):
-        assert_same_output(run(*shlex.split(command)[1:]).stdout, output)
+@pytest.mark.parametrize("name", ["tutorial", "command-line"])
+def test_the_documents_show_true_output(name: str) -> None:
+    text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```bash\n([^`]*)^```\n\n```text\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    outputs = [(list_commands(f"```bash\n{command}```"), output) for command, output in shown]
+    assert len([commands for commands, _ in outputs if commands]) == 3
+    for commands, output in outputs:
+        for command in commands:
+            assert_same_output(run(*command[1:]).stdout, output)
+
+
+@pytest.mark.usefixtures("at_home")
+def test_one_example_is_corrected_and_one_is_spoiled() -> None:
+    commands = list_commands((ROOT / "README.md").read_text(encoding="utf-8"))
+    tokens = [document(*command[1:])["answer_token"] for command in commands]
+    assert [(token["rank_obscure"] == 0, token["rank_injected"] == 0) for token in tokens] == [
+        (False, True), (True, False),
+    ]  # fmt: skip
+    for name in ("tutorial", "command-line"):
+        text = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        assert {command[2] for command in commands} <= {command[2] for command in list_commands(text)}
 
 
 @pytest.mark.usefixtures("at_home")

@@ -13,7 +13,6 @@ import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.models.lens import Lens, compute_head_results, read_in_vocabulary
@@ -131,14 +130,11 @@ def find_others(*tokens: Int[np.ndarray, " prompt"]) -> Int[np.ndarray, " prompt
 
 
 def count_true(mask: Bool[Tensor, "*head vocab"]) -> Int[Tensor, "*head"]:
-    """Count what is true along the last axis, with eight bytes to a word.
-
-    `torch.count_nonzero` is slow on a CPU, beside even the product with the unembedding.
-    """
-    # No byte overflows in a sum of 255 words.
-    whole = functional.pad(mask, (0, -mask.shape[-1] % (8 * 255)))
-    words = whole.contiguous().view(torch.int64).unflatten(-1, (-1, 255)).sum(dim=-1)
-    return words.view(torch.uint8).sum(dim=-1)
+    """Count what is true along the last axis; on a CPU with NumPy, row by row, many times as fast as PyTorch."""
+    if mask.is_cuda:
+        return mask.sum(dim=-1)
+    rows = mask.reshape(-1, mask.shape[-1]).numpy()
+    return torch.tensor([np.count_nonzero(row) for row in rows], dtype=torch.int64).reshape(mask.shape[:-1])
 
 
 def _list_heads(prompt_ids: Sequence[int], kind: str, shape: torch.Size, last: str) -> pd.DataFrame:

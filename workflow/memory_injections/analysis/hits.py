@@ -5,7 +5,6 @@ and is lost is *broken*.
 """
 
 import pandas as pd
-from statsmodels.stats.contingency_tables import mcnemar
 
 # A hit at k: the answer's rank, counted from 0, is below k.
 HITS_AT = (1, 5, 10)
@@ -35,6 +34,8 @@ def count_hits_by_site(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _count_hits(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    from statsmodels.stats.contingency_tables import mcnemar  # most of a second, which readers of hits do without
+
     known = cells.dropna(subset=["rank_obscure", "rank_injected"])
     before, after = known["rank_obscure"], known["rank_injected"]
     was, is_now = before < HITS_AT[0], after < HITS_AT[0]

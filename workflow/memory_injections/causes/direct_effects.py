@@ -4,7 +4,7 @@ import pandas as pd
 import torch
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.causes.residuals import read_out
+from memory_injections.causes.residuals import measure_carry, read_out
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.limits import LAST_POSITION_CELLS
@@ -16,10 +16,11 @@ def measure_direct_effects(
 ) -> pd.DataFrame:
     """Return the cells with their direct effects on the answer, in nats, in the column `direct`.
 
-    The vector t B of a cell joins the residual stream after the last block of the clean pass; the final norm divides by
-    what it divides the clean stream by, and unembedding and softmax are the model's own. What a layer between the
-    injection and the end makes of the vector is left out. `cells` has the columns prompt_id, encoding, layer,
-    magnitude; `pairs` are the pairs that the cache was recorded from.
+    The vector t B of a cell joins the residual stream after the last block of the clean pass, multiplied by what the
+    blocks multiply the stream by on the way (`residuals.measure_carry`); the final norm divides by what it divides the
+    clean stream by, and unembedding and softmax are the model's own. What a layer between the injection and the end
+    makes of the vector is left out. `cells` has the columns prompt_id, encoding, layer, magnitude; `pairs` are the
+    pairs that the cache was recorded from.
     """
     rows = pd.Series(range(len(pairs)), index=pairs["prompt_id"]).loc[cells["prompt_id"]].to_numpy()
     layers = sorted(cells["layer"].unique().tolist())
@@ -31,7 +32,7 @@ def measure_direct_effects(
         {
             "row": rows,
             "vector": encoded.find_rows(memory, cells["layer"].to_numpy()),
-            "magnitude": cells["magnitude"].to_numpy(),
+            "magnitude": cells["magnitude"].to_numpy() * measure_carry(engine)[cells["layer"].to_numpy()],
         }
     )
     distinct = keys.drop_duplicates(ignore_index=True)

@@ -6,6 +6,7 @@ The end of a model is its final norm, its unembedding, and whatever it does with
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -58,6 +59,15 @@ def _freeze_norm(
 
     scale = (measure(added) / measure(resid)).to(resid)
     return (normed + (norm(added / scale) - bias) * scale)[:, 0]
+
+
+def measure_carry(engine: SkippingEngine) -> Float[np.ndarray, " layer"]:
+    """Return by what each layer's attention output is multiplied on its way to the model's end, apart from all blocks.
+
+    Gemma 4 multiplies the residual stream by a number behind every block; others leave it as it is.
+    """
+    scales = [float(getattr(block, "layer_scalar", 1.0)) for block in engine.components.blocks]
+    return np.cumprod(scales[::-1])[::-1]
 
 
 @torch.inference_mode()

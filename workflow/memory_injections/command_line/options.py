@@ -1,6 +1,7 @@
 """What the commands take: their common arguments, parsed and checked before a model is loaded."""
 
 import re
+from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
@@ -12,6 +13,9 @@ DEFAULT_ENCODING = "unembed"
 DEFAULT_MODEL = "smollm2-135m"  # the name of `pretrained.DEFAULT`
 Prompt = Annotated[str, typer.Argument(help="The text that the model continues.", show_default=False)]
 Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", show_default=False)]
+# Where a file of pairs can stand in their place.
+OptionalPrompt = Annotated[str | None, typer.Argument(help="The text that the model continues.", show_default=False)]
+OptionalMemory = Annotated[str | None, typer.Argument(help="What the model is reminded of.", show_default=False)]
 Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector: unembed, embed or layer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 ModelName = Annotated[
@@ -21,6 +25,23 @@ Device = Annotated[
     str | None,
     typer.Option("--device", help="Where to compute: cpu, cuda or cuda:1. [default: a GPU if there is one]"),
 ]
+Other = Annotated[
+    str | None,
+    typer.Option("--other", help="Another memory, as a control. [default: Don Quixote]", show_default=False),
+]
+Save = Annotated[
+    Path | None, typer.Option("--save", help="A file for the whole table: .csv or .parquet.", show_default=False)
+]
+Plot = Annotated[
+    Path | None, typer.Option("--plot", help="A file for the map: .png, .pdf or .svg.", show_default=False)
+]
+# What stands in for a memory where no other is given: the second for who asks about the first.
+OTHERS = ("Don Quixote", "Joan of Arc")
+
+
+def choose_other(other: str | None, memory: str) -> str:
+    """Return the memory to compare with: the one that was given, or one that is not the memory itself."""
+    return other if other is not None else next(text for text in OTHERS if text != memory.strip())
 
 
 def check_texts(encoding: str, **texts: str | None) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -22,10 +22,13 @@ WHITE, RED, BLUE = (247, 247, 247), (178, 24, 43), (33, 102, 172)
 CELL_WIDTH = 5
 
 
-def tabulate_next_tokens(table: "pd.DataFrame", answer: "pd.Series | None") -> Table:
-    """Tabulate the most probable next tokens without and with a memory; the answer's is bold and has an arrow."""
+def tabulate_next_tokens(table: "pd.DataFrame", answer: "pd.Series | None", other: str) -> RenderableType:
+    """Tabulate the most probable next tokens without and with a memory; the answer's is bold and has an arrow.
+
+    The last two columns have the probabilities with the controls in the memory's place.
+    """
     shown = Table("", "next token", box=None, header_style="bold")
-    for name in ("before", "after", "change", "rank before", "rank after"):
+    for name in ("before", "after", "change", "rank", "other*", "random*"):
         shown.add_column(name, justify="right")
     for row in table.itertuples():
         is_answer = answer is not None and row.token_id == answer["token_id"]
@@ -35,19 +38,49 @@ def tabulate_next_tokens(table: "pd.DataFrame", answer: "pd.Series | None") -> T
             f"{row.p_obscure:.3g}",
             f"{row.p_injected:.3g}",
             format_percent(row.percent_change),
-            str(row.rank_obscure),
-            str(row.rank_injected),
+            f"{row.rank_obscure} → {row.rank_injected}",
+            f"{row.p_shuffled:.3g}",
+            f"{row.p_random:.3g}",
             style="bold" if is_answer else "",
         )
-    return shown
+    legend = f"* after, with {make_printable(other)} or a random direction of its length instead"
+    return Group(shown, Text(legend, "dim"))
 
 
 def tabulate_heads(table: "pd.DataFrame") -> Table:
-    """Tabulate each head's top tokens, the highest logit first."""
-    shown = Table("layer", "head", "top tokens", box=None, header_style="bold")
-    for (layer, head), tokens in table.groupby(["layer", "head"]):
-        shown.add_row(str(layer), str(head), Text("  ".join(map(repr, tokens["token"]))))
+    """Tabulate each head's top tokens, the highest logit first, in the order of the table's heads.
+
+    With a target, its rank and logit in each head are shown too.
+    """
+    has_target = "answer_rank" in table
+    shown = Table("layer", "head", box=None, header_style="bold")
+    for name in ("target's rank", "logit") if has_target else ():
+        shown.add_column(name, justify="right")
+    shown.add_column("top tokens")
+    for (layer, head), tokens in table.groupby(["layer", "head"], sort=False):
+        first = tokens.iloc[0]
+        target = (f"{first['answer_rank']}", f"{first['answer_logit']:.2f}") if has_target else ()
+        shown.add_row(str(layer), str(head), *target, Text("  ".join(map(repr, tokens["token"]))))
     return shown
+
+
+def tabulate_pairs(table: "pd.DataFrame") -> RenderableType:
+    """Tabulate a memory's effect on the answer of each prompt pair beside those of its controls, and their means."""
+    shown = Table("pair", "memory", "answer", box=None, header_style="bold", show_footer=True)
+    for name in ("before", "after", "rank"):
+        shown.add_column(name, justify="right")
+    for name in ("effect", "effect_shuffled", "effect_random"):
+        heading = {"effect": "effect (nats)", "effect_shuffled": "other*", "effect_random": "random*"}[name]
+        shown.add_column(heading, f"{table[name].mean():+.2f}", justify="right")
+    shown.columns[0].footer = "mean"
+    for row in table.itertuples():
+        probabilities = (f"{row.p_obscure:.3g}", f"{row.p_injected:.3g}", f"{row.rank_obscure} → {row.rank_injected}")
+        effects = (f"{effect:+.2f}" for effect in (row.effect, row.effect_shuffled, row.effect_random))
+        shown.add_row(
+            str(row.prompt_id), Text(make_printable(row.memory)), Text(repr(row.answer)), *probabilities, *effects
+        )
+    legend = "* with another pair's memory or random directions of its length instead"
+    return Group(shown, Text(legend, "dim"))
 
 
 def draw_heat_map(changes: "pd.DataFrame") -> RenderableType:
@@ -66,11 +99,15 @@ def draw_heat_map(changes: "pd.DataFrame") -> RenderableType:
     return Group(*lines)
 
 
-def describe_best_site(best: "pd.Series", token: str) -> Text:
-    """Describe in a sentence how probable a token becomes at the best site of a grid."""
+def describe_best_site(best: "pd.Series", token: str, other: str) -> Text:
+    """Describe how probable a token becomes at the best site of a grid, and with the controls there."""
     before = f"P({token!r}) is {best.p_obscure:.3g} without the memory (rank {best.rank_obscure})"
     after = f"{best.p_injected:.3g} at layer {best.layer}, magnitude {best.magnitude:g} (rank {best.rank_injected}"
-    return Text(f"{before}; at most {after}, {format_percent(best.percent_change)}).")
+    controls = (
+        f"There, another memory ({make_printable(other)}) makes it {best.p_shuffled:.3g}, random directions of the "
+        f"same length {best.p_random:.3g} on average."
+    )
+    return Text(f"{before}; at most {after}, {format_percent(best.percent_change)}). {controls}")
 
 
 def tabulate_controls(table: "pd.DataFrame") -> Table:
@@ -85,14 +122,20 @@ def tabulate_controls(table: "pd.DataFrame") -> Table:
     return shown
 
 
-def tabulate_continuations(prompt: str, before: str, after: str) -> Table:
-    """Tabulate a prompt's continuations without and with a memory; from where they differ on, both are bold."""
+def tabulate_continuations(prompt: str, texts: Mapping[str, str], other: str) -> Table:
+    """Tabulate a prompt's continuations without a memory (`before`) and with it or a control.
+
+    From where they differ from the first one on, they are bold, and so is the first from where the memory's differs.
+    """
+    names = {"shuffled": f"other ({make_printable(other)})"}
     shown = Table("", "", box=None, show_header=False)
     start = (make_printable(prompt, keep="\n"), "dim")
-    n_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
-    for name, text in (("before", before), ("after", after)):
-        same, other = (make_printable(part, keep="\n") for part in (text[:n_same], text[n_same:]))
-        shown.add_row(Text(name, "bold"), Text.assemble(start, same, (other, "bold")))
+    before = texts["before"]
+    for name, text in texts.items():
+        reference = texts["after"] if name == "before" else before
+        n_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(reference, text, strict=False)))
+        same, differs = (make_printable(part, keep="\n") for part in (text[:n_same], text[n_same:]))
+        shown.add_row(Text(names.get(name, name), "bold"), Text.assemble(start, same, (differs, "bold")))
     return shown
 
 

@@ -13,11 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize, SymLogNorm
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from memory_injections.analysis.averages import find_best_site
-from memory_injections.figures.scales import LINEAR_BELOW, LOG_BEYOND, NATS, ROUND, choose_ticks
-from memory_injections.figures.style import COLUMN, TEXT
+from memory_injections.analysis.averages import find_best_site, measure_effect
+from memory_injections.figures.scales import LINEAR_BELOW, LOG_BEYOND, NATS, ROUND, choose_ticks, write_number
+from memory_injections.figures.style import COLUMN, TEXT, start_figure
 
 DIVERGING = "RdBu_r"
 LAYER = "Layer (from 0)"
@@ -96,3 +97,16 @@ def draw_site_map(axes: Axes, values: pd.Series, ylabel: str, bar: ColorBar, lim
     star = (grid.columns.get_loc(best[0]) + 0.5, grid.index.get_loc(best[1]) + 0.5)
     axes.scatter(*star, marker="*", s=45, color="black", edgecolor="white", linewidth=0.5)
     return best
+
+
+def draw_prompt_map(cells: pd.DataFrame, title: str) -> Figure:
+    """Draw one prompt's effect over layer x magnitude, in nats; `cells` is the table of a grid (`interactive`)."""
+    effects = cells.assign(effect=measure_effect).set_index(["layer", "magnitude"])["effect"]
+    n_magnitudes, n_layers = effects.unstack("layer").shape
+    height = measure_map(n_magnitudes)
+    figure = start_figure(choose_width(n_layers), height + 1.1)
+    axes = figure.subplots()
+    layer, magnitude = draw_site_map(axes, effects, "Magnitude", ColorBar("Effect (nats)", height))
+    best = write_number(effects.loc[layer, magnitude], "+.2f")
+    axes.set_title(f"{title}\n★ best {best} nats at layer {layer}, magnitude {magnitude:g}", loc="left")
+    return figure

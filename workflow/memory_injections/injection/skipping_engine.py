@@ -31,12 +31,13 @@ ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBack
 class SkippingEngine:
     """Clean and injected forward passes that skip what an injection cannot change (an `engine.InjectionEngine`).
 
-    `parts` says where the model's parts are; without it, TransformerLens does. Every method leaves the model as it was,
-    even after an exception.
+    `parts` says where the model's parts are; without it, TransformerLens does. Smaller batches than `min_rows` are
+    filled up to it; who needs one prompt's numbers soon, and to no more than float32's own digits, asks for 1. Every
+    method leaves the model as it was, even after an exception.
     """
 
-    def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None) -> None:
-        self.model = model
+    def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None, min_rows: int = MIN_ROWS) -> None:
+        self.model, self.min_rows = model, min_rows
         self.components = Components(model, parts)
         self.device = model.device
         self.dtype = model.dtype
@@ -85,7 +86,9 @@ class SkippingEngine:
         past: Cache | None,
     ) -> CleanPass:
         """Run prompts behind what is in `past`, and record the layers' inputs and attention outputs."""
-        parts, n_prompts, rows = self.components, len(tokens), _repeat_rows(len(tokens), tokens.device)
+        parts, n_prompts = self.components, len(tokens)
+        # Every row, starting again from the first until there are enough.
+        rows = torch.arange(max(n_prompts, self.min_rows), device=tokens.device) % n_prompts
         resid_pre: dict[int, Tensor] = {}
         attn_out: dict[int, Tensor] = {}
         with ExitStack() as stack:
@@ -129,7 +132,7 @@ class SkippingEngine:
         added: Float[Tensor, "cell #pos d_model"],
     ) -> Float[Tensor, "cell vocab"]:
         """Return the logits of cells of any layers or, where one row of tokens is not enough, of one layer."""
-        n_filling = max(0, MIN_ROWS - layers.count(layers[0]))
+        n_filling = max(0, self.min_rows - layers.count(layers[0]))
         rows = torch.arange(-n_filling, len(prompts), device=prompts.device).clamp(min=0)
         prompts, added = prompts[rows], _take_rows(added, rows)
         with ExitStack() as stack:
@@ -321,11 +324,6 @@ def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[
         del module.forward
         if before is not None:
             module.forward = before
-
-
-def _repeat_rows(n_rows: int, device: torch.device) -> Int[Tensor, " row"]:
-    """Return the index of every row, starting again from the first until there are at least `MIN_ROWS`."""
-    return torch.arange(max(n_rows, MIN_ROWS), device=device) % n_rows
 
 
 def _take_rows(values: Tensor, index: Int[Tensor, " cell"]) -> Tensor:

@@ -1,7 +1,6 @@
-"""Continuing a prompt without and with a memory."""
+"""Continuing a prompt without and with injections."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -11,36 +10,29 @@ from memory_injections.injection.validation import check_overflow
 from memory_injections.interactive.injectable_model import InjectableModel
 
 
-@dataclass(frozen=True)
-class Continuation:
-    """The text that follows a prompt without the memory (`obscure`) and with it (`injected`)."""
-
-    obscure: str
-    injected: str
-
-
 @torch.no_grad()
 def continue_prompt(
     model: InjectableModel,
     prompt: Sequence[int],
-    vector: Float[Tensor, " d_model"],
+    vectors: Float[Tensor, "injection d_model"],
     layer: int,
     magnitude: float,
     max_new_tokens: int,
     temperature: float,
     seed: int,
-) -> Continuation:
-    """Continue a prompt's tokens without and with the memory, as two rows of one batch.
+) -> list[str]:
+    """Continue a prompt's tokens without an injection and with each vector, as rows of one batch.
 
-    `magnitude` times `vector` is added to the layer's attention output in the second row, at every position, those of
-    new tokens included. Each continuation ends before its first EOS token, or after `max_new_tokens`. Raises
-    `OverflowingInjectionError` if the injection overflows the model's arithmetic.
+    `magnitude` times the vector is added to the layer's attention output at every position, those of new tokens
+    included. Returns the continuation without an injection first. Each ends before its first EOS token, or after
+    `max_new_tokens`. Raises `OverflowingInjectionError` if an injection overflows the model's arithmetic.
     """
+    added = torch.cat([torch.zeros_like(vectors[:1]), magnitude * vectors])
     generator = torch.Generator().manual_seed(seed)
-    tokens, cache = torch.tensor([prompt, prompt], device=vector.device), None
+    tokens, cache = torch.tensor([prompt] * len(added), device=vectors.device), None
     eos = model.tokenizer.eos_token_id
-    new: list[list[int]] = [[], []]
-    with model.injecting(layer, torch.stack([torch.zeros_like(vector), magnitude * vector])):
+    new: list[list[int]] = [[] for _ in added]
+    with model.injecting(layer, added):
         for _ in range(max_new_tokens):
             logits, cache = model.step(tokens, cache)
             check_overflow(logits, layer, magnitude)
@@ -50,7 +42,7 @@ def continue_prompt(
             if all(eos in row for row in new):
                 break
     ends = (row.index(eos) if eos in row else len(row) for row in new)
-    return Continuation(*(str(model.tokenizer.decode(row[:end])) for row, end in zip(new, ends, strict=True)))
+    return [str(model.tokenizer.decode(row[:end])) for row, end in zip(new, ends, strict=True)]
 
 
 def _draw_tokens(

@@ -11,7 +11,6 @@ the memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the mo
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -34,10 +33,11 @@ from memory_injections.injection.validation import (
     check_overflow,
     select_positions,
 )
-from memory_injections.interactive.generation import Continuation, continue_prompt
+from memory_injections.interactive.generation import continue_prompt
 from memory_injections.interactive.hooked_model import HookedModel
 from memory_injections.interactive.injectable_model import InjectableModel
 from memory_injections.interactive.pretrained import DEFAULT, Pretrained, find_device
+from memory_injections.interactive.results import Continuation, Grid, Injection
 from memory_injections.models.lens import compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
@@ -49,46 +49,6 @@ if TYPE_CHECKING:
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
-
-
-@dataclass(frozen=True)
-class Injection:
-    """The next token without and with a memory at one site.
-
-    `table` has a row for each of the most probable tokens without and with the memory, and for the answer's first
-    token, if there is an answer. Its columns are token_id, token, p_obscure, p_injected, percent_change, rank_obscure
-    and rank_injected; the most probable token after the injection comes first. `answer` is the row of the answer's
-    first token, and `kl` is KL(without || with) of the next token in nats.
-    """
-
-    table: pd.DataFrame
-    answer: pd.Series | None
-    kl: float
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The probability of one token after injections at many sites.
-
-    `table` has a row for each site. Its columns are layer, magnitude, memory, encoding, p_obscure, p_injected,
-    measure_change, rank_obscure, rank_injected, logp_obscure, logp_injected, kl (all three in nats), top_token_id and
-    top_token, the most probable token after the injection. `token` is the first token of the answer or, without an
-    answer, the token that is most probable without the memory; `token_id` is its id.
-    """
-
-    table: pd.DataFrame
-    token_id: int
-    token: str
-
-    @property
-    def best(self) -> pd.Series:
-        """The site where the token is most probable. One prompt's best site is no evidence: chance alone makes one."""
-        return self.table.loc[self.table["logp_injected"].idxmax()]
-
-    @property
-    def percent_change(self) -> pd.DataFrame:
-        """Percent change of the token's probability, with a row for each layer and a column for each magnitude."""
-        return self.table.pivot(index="layer", columns="magnitude", values="percent_change")
 
 
 class Injector:
@@ -152,13 +112,10 @@ class Injector:
         """
         check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
-        ids, wanted = self._tokenise_prompt(prompt, answer)
+        ids, wanted = self.read_prompt(prompt, answer)
         engine = self._choose_engine(ids, positions, head)
-        vector = magnitude * self._encode_memory(engine, memory, encoding, layer)
-        clean = engine.clean(*pad([ids], engine.device, CELL_PADDING[engine.device.type]), [layer])
-        logits = engine.injected(clean, [layer], torch.zeros(1, dtype=torch.long, device=engine.device), vector)
-        check_overflow(logits, layer, magnitude)
-        before, after = (values.log_softmax(dim=1).cpu() for values in (clean.logits, logits))
+        vector = self._encode_memory(engine, memory, encoding, layer)
+        before, after = compute_next_tokens(engine, ids, vector, layer, magnitude)
         table = self._compare_tokens(before[0], after[0], wanted, top_k)
         return Injection(
             table,
@@ -191,7 +148,7 @@ class Injector:
             raise StudyError("the grid has no layers or no magnitudes; give at least one of each")
         for magnitude in magnitudes:
             check_magnitude(magnitude)
-        ids, wanted = self._tokenise_prompt(prompt, answer)
+        ids, wanted = self.read_prompt(prompt, answer)
         engine = self._choose_engine(ids, positions, head)
         self.check_memory(memory, encoding)
         (token,) = wanted or [self._find_most_probable(engine, ids)]
@@ -217,10 +174,11 @@ class Injector:
 
         Returns a row for each of the `top_k` tokens of each head, with columns layer, head, rank, token_id, token and
         logit. A logit is the head's output at the last position times the processed W_U plus b_U, without the final
-        norm. With an answer, that position is the one behind which it is scored.
+        norm. With an answer, that position is the one behind which it is scored, and the columns answer_logit and
+        answer_rank say what each head says of its first token.
         """
         layers = self._sort_layers(layers)
-        ids, _ = self._tokenise_prompt(prompt, answer)
+        ids, wanted = self.read_prompt(prompt, answer)
         lens, bridge = self.model.lens, self.model.process_weights()
         tables = []
         with torch.no_grad():
@@ -229,7 +187,8 @@ class Injector:
             _, cache = bridge.run_with_cache(tokens, names_filter=names)
             z = torch.stack([cache[name][0, -1].float() for name in names]).to(lens.W_O.device)
             for layer, results in zip(layers, compute_head_results(lens.select(layers), z), strict=True):
-                top = read_in_vocabulary(lens, results).topk(top_k, dim=-1)
+                logits = read_in_vocabulary(lens, results)
+                top = logits.topk(top_k, dim=-1)
                 heads, ranks = np.indices(top.indices.shape)
                 columns = {
                     "layer": layer,
@@ -238,6 +197,11 @@ class Injector:
                     "token_id": top.indices.flatten().numpy(force=True),
                     "logit": top.values.flatten().numpy(force=True),
                 }
+                for token in wanted:
+                    own = logits[:, token, None]
+                    columns["answer_logit"] = own.expand_as(top.values).flatten().numpy(force=True)
+                    rank = (logits > own).sum(dim=1, keepdim=True)
+                    columns["answer_rank"] = rank.expand_as(top.values).flatten().numpy(force=True)
                 tables.append(pd.DataFrame(columns))
         table = pd.concat(tables, ignore_index=True)
         table.insert(4, "token", self._decode_each(table["token_id"]))
@@ -262,9 +226,10 @@ class Injector:
         """
         check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
-        ids, _ = self._tokenise_prompt(prompt, n_new=max_new_tokens)
-        vector = self._encode_memory(self.model.engine, memory, encoding, layer)[0]
-        return continue_prompt(self.model, ids, vector, layer, magnitude, max_new_tokens, temperature, seed)
+        ids, _ = self.read_prompt(prompt, n_new=max_new_tokens)
+        vector = self._encode_memory(self.model.engine, memory, encoding, layer)
+        texts = continue_prompt(self.model, ids, vector, layer, magnitude, max_new_tokens, temperature, seed)
+        return Continuation(*texts)
 
     def _sort_layers(self, layers: Iterable[int] | None) -> Sequence[int]:
         """Return the layers in ascending order, by default all; raise `LayerError` for one that does not exist."""
@@ -309,9 +274,7 @@ class Injector:
     def _decode_each(self, tokens: Iterable[int]) -> list[str]:
         return [str(self.model.tokenizer.decode([token])) for token in tokens]
 
-    def _tokenise_prompt(
-        self, prompt: str, answer: str | None = None, n_new: int = 0
-    ) -> tuple[Sequence[int], list[int]]:
+    def read_prompt(self, prompt: str, answer: str | None = None, n_new: int = 0) -> tuple[Sequence[int], list[int]]:
         """Return the tokens that the model reads, and a list: the answer's token, or nothing without an answer."""
         if not has_text(prompt):
             raise StudyError("the prompt is empty; give a text")
@@ -331,7 +294,7 @@ class Injector:
 
     def tokenise_answer(self, prompt: str, answer: str) -> Prompt:
         """Return what the model reads, and the answer's token behind it."""
-        ids, (token,) = self._tokenise_prompt(prompt, answer)
+        ids, (token,) = self.read_prompt(prompt, answer)
         return Prompt(tuple(ids), token)
 
     def check_memory(self, memory: str, encoding: str) -> None:
@@ -343,3 +306,22 @@ class Injector:
         tokenise_memory(self.model.tokenizer, memory)
         if encoding == "layer":
             self._check_context("memory", tokenise_prompt(self.model.tokenizer, memory))
+
+
+def compute_next_tokens(
+    engine: InjectionEngine,
+    ids: Sequence[int],
+    vectors: Float[Tensor, "injection d_model"],
+    layer: int,
+    magnitude: float,
+) -> tuple[Float[Tensor, "1 vocab"], Float[Tensor, "injection vocab"]]:
+    """Compute the next token's log-probabilities without an injection, and with each vector times `magnitude`.
+
+    Raises `OverflowingInjectionError` if an injection overflows the model's arithmetic.
+    """
+    clean = engine.clean(*pad([ids], engine.device, CELL_PADDING[engine.device.type]), [layer])
+    rows = torch.zeros(len(vectors), dtype=torch.long, device=engine.device)
+    logits = engine.injected(clean, [layer] * len(vectors), rows, magnitude * vectors)
+    check_overflow(logits, layer, magnitude)
+    before, after = (values.log_softmax(dim=1).cpu() for values in (clean.logits, logits))
+    return before, after

@@ -122,9 +122,9 @@ class Pretrained:
 
     @cached_property
     def engine(self) -> SkippingEngine:
-        """The fast engine, on the plain Hugging Face model."""
+        """The fast engine, on the plain Hugging Face model, for the few rows of one prompt."""
         parts = ModelParts.from_manifest(read_manifest(self._manifest)) if self._manifest else None
-        return SkippingEngine(self.causal_lm, parts)
+        return SkippingEngine(self.causal_lm, parts, min_rows=1)
 
     @cached_property
     def bridge(self) -> "TransformerBridge":

@@ -14,8 +14,8 @@ from memory_injections.analysis.averages import measure_effect
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import injecting
 from memory_injections.injection.validation import check_overflow
-from memory_injections.interactive.generation import Continuation
 from memory_injections.interactive.injector import Injector
+from memory_injections.interactive.results import Continuation
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
 from memory_injections.models.scoring import score_answers
 from memory_injections.models.tokenisation import pad

@@ -1,0 +1,67 @@
+"""What every command does around its own work: load a model, show progress, and say errors in a sentence."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+from memory_injections.command_line import terminal
+from memory_injections.errors import StudyError
+
+# The modules that compute are imported with the model, so that help and errors appear at once.
+if TYPE_CHECKING:
+    from memory_injections.interactive.injector import Injector
+
+results, notes = Console(), Console(stderr=True)
+
+
+def exit_on_error(command: Callable[..., None]) -> Callable[..., None]:
+    """Make a command print a `StudyError` as one sentence and exit with status 1."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except StudyError as error:
+            typer.echo(f"memory-injections: {error}", err=True)
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def format_examples(*examples: str) -> str:
+    return "\n\n".join(["Examples:", *(f"memory-injections {example}" for example in examples)])
+
+
+@contextmanager
+def load_injector(
+    model: str, device: str | None, is_grid: bool = False
+) -> Iterator[tuple["Injector", Callable[[int, int], None]]]:
+    """Yield an injector, and a function that shows its progress, while a clock runs in the terminal.
+
+    Only a grid has enough to compute for more than one thread.
+    """
+    with terminal.show_progress(notes, f"loading {model}") as progress:
+        # Garbage collection among PyTorch's modules takes two seconds: during their import, and again at exit.
+        gc.disable()
+        import torch
+        import transformers
+
+        from memory_injections.interactive.injector import Injector
+
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        try:
+            injector = Injector.load(model, device)
+            torch.set_num_threads(n_threads if is_grid else 1)
+            yield injector, progress
+        finally:
+            torch.set_num_threads(n_threads)
+            gc.freeze()
+            gc.enable()
