@@ -20,6 +20,7 @@ rule cause_measurements:
         f"{LOGS}/causes/{{model}}/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/causes/{{model}}/{{dataset}}.tsv"
+    priority: 1
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores(beside=2)

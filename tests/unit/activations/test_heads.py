@@ -12,7 +12,7 @@ from memory_injections.activations.heads import (
     TARGETS_SCHEMA,
     TOP_SCHEMA,
     HeadReadings,
-    count_true,
+    count_above,
     find_others,
     read_heads,
 )
@@ -74,11 +74,11 @@ def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFra
             assert abs(target.rank_other - (logits > logits[other]).sum().item()) <= 1
 
 
-@pytest.mark.parametrize("n_vocab", [1, 7, 5000])
-def test_counts_are_those_of_any_length(n_vocab: int) -> None:
-    mask = torch.rand(2, 3, n_vocab, generator=torch.Generator().manual_seed(n_vocab)) < 0.7
-    mask[0] = True
-    assert torch.equal(count_true(mask), torch.count_nonzero(mask, dim=-1))
+def test_a_rank_counts_what_is_above() -> None:
+    logits = torch.randn(2, 3, 500, generator=torch.Generator().manual_seed(0))
+    values = torch.stack([logits.amin(dim=-1), logits[..., 7], logits.amax(dim=-1)])[..., None]
+    for own in values:
+        assert torch.equal(count_above(logits, own), (logits > own).sum(dim=-1))
 
 
 def test_the_other_pair_has_another_answer_and_another_memory() -> None:
