@@ -34,6 +34,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # Test files that start first: those that edit the one finished study, then other slow ones.
 FINISHED = (
     "test_study_runs",
+    "test_accessibility",
     "test_reruns",
     "test_by_hand",
     "test_hostile_prompts",

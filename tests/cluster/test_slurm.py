@@ -121,6 +121,7 @@ def test_same_results_as_locally(
     for folder in (here, there):
         folder.mkdir()
     run = submit(there, study, *TARGETS)
+    assert snakemake(here, study, TABLE).returncode == 0
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
     # Small jobs are grouped; downloads and tables are not submitted at all.
     assert len(run.jobs()) == 5
@@ -128,7 +129,6 @@ def test_same_results_as_locally(
     for about in gpu_jobs.values():
         assert re.search(r"Partition=gpu", about)
         assert re.search(r"gres:gpu:1|TresPerJob=\S*gpu:1|gres/gpu=1", about)
-    assert snakemake(here, study, TABLE).returncode == 0
     for table in ("injections/tiny/pairs/curated.unembed.parquet", "injections/tiny/pairs/nouns.unembed.parquet"):
         pd.testing.assert_frame_equal(*(pd.read_parquet(folder / "results/tiny" / table) for folder in (here, there)))
     assert (there / TABLE).read_text() == (here / TABLE).read_text()

@@ -12,6 +12,17 @@ from traitlets.config import Config
 
 from memory_injections.atomic_files import replace_file
 
+# The template's colours of comments, operators and numbers are too pale for its grey, and its links look like text.
+STYLE = """<style>
+:root {
+  --jp-mirror-editor-comment-color: #306060;
+  --jp-mirror-editor-operator-color: #8500cc;
+  --jp-mirror-editor-number-color: #006600;
+}
+.jp-RenderedHTMLCommon a { text-decoration: underline; }
+</style>
+"""
+
 
 def execute_notebook(notebook: Path, parameters: Mapping[str, Any], executed: Path, page: Path) -> None:
     """Run a notebook in the folder of its result with this interpreter; save it with its output, and as HTML.
@@ -29,4 +40,5 @@ def execute_notebook(notebook: Path, parameters: Mapping[str, Any], executed: Pa
             config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": {"parameters"}}}),
             mathjax_url="", require_js_url="", jquery_url="", exclude_input_prompt=True, exclude_output_prompt=True,
         )  # fmt: skip
-        html.write_text(exporter.from_notebook_node(nbformat.from_dict(document))[0], encoding="utf-8")
+        text, _ = exporter.from_notebook_node(nbformat.from_dict(document))
+        html.write_text(text.replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")

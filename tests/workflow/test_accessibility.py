@@ -1,0 +1,31 @@
+"""The pages of a finished study have no serious fault that axe-core finds, in light and dark, on a desktop and a phone."""
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+from checkout import Checkout
+from headless import browser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+__all__ = ["browser"]
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1300), ("dark", 390)])
+@pytest.mark.parametrize("name", ["report", "explorer", "walkthrough"])
+def test_pages_are_accessible(
+    finished: Checkout, browser: "Browser", name: str, scheme: Literal["light", "dark"], width: int
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto((finished.folder / f"results/tiny/{name}.html").as_uri())
+    found = Axe().run(page).response["violations"]
+    context.close()
+    assert [
+        (violation["id"], violation["nodes"][0]["html"])
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+    ] == []
