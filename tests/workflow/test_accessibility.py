@@ -1,4 +1,4 @@
-"""The pages of a finished study have no serious fault that axe-core finds, in light and dark, on a desktop and a phone."""
+"""The pages of a finished study have no serious fault that axe-core finds: light and dark, desktop and phone."""
 
 from typing import TYPE_CHECKING, Literal
 

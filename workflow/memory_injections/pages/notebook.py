@@ -19,7 +19,7 @@ STYLE = """<style>
   --jp-mirror-editor-operator-color: #8500cc;
   --jp-mirror-editor-number-color: #006600;
 }
-.jp-RenderedHTMLCommon a { text-decoration: underline; }
+.jp-RenderedHTMLCommon a:any-link { text-decoration: underline; }
 </style>
 """
 
