@@ -37,7 +37,7 @@ def test_a_vector_is_carried_to_the_end_as_the_blocks_scale_the_stream() -> None
     model = {**QUICK, **OTHERS}["Gemma 4"].build()
     engine = SkippingEngine(model)
     for number, block in enumerate(engine.components.blocks):
-        block.layer_scalar.fill_(0.5 + 0.4 * number)
+        block.get_buffer("layer_scalar").fill_(0.5 + 0.4 * number)
     for name, weight in model.named_parameters():
         if name.endswith(("o_proj.weight", "down_proj.weight")):  # the blocks write nothing
             weight.data.zero_()

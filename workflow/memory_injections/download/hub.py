@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import parse_ratelimit_headers
+from tqdm import tqdm
 
 from memory_injections.atomic_files import hash_file
 from memory_injections.download.http import ATTEMPTS, first_line, require_space
@@ -113,10 +114,17 @@ def _fetch_snapshot(repo: str, revision: str, files: list[str], repo_type: str =
         attempt += 1
 
 
+class _HiddenProgress(tqdm):
+    """A progress bar that is not shown."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})
+
+
 def _download_what_fits(download: Callable[..., Any], what: str) -> Path:
     """Download a snapshot unless the disk is too small for it; if the hub is out of reach, take it from the cache."""
     try:
-        planned = download(dry_run=True)
+        planned = download(dry_run=True, tqdm_class=_HiddenProgress)
     except DryRunError as error:
         try:
             return Path(download(local_files_only=True))
