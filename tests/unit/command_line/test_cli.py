@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from memory_injections import Injector
-from memory_injections.command_line import cli
+from memory_injections.command_line import cli, injections
 from memory_injections.interactive.comparisons import inject_beside_controls
 from memory_injections.interactive.pretrained import CACHE_VARIABLE
 from typer.testing import CliRunner, Result
@@ -80,13 +80,14 @@ def test_inject(llama: Path, injector: Injector) -> None:
     assert len(shown) == 2 + len(expected.table)
     assert "with Don Quixote or a random direction" in shown[-1]
     for line, row in zip(shown[1:-1], expected.table.itertuples(), strict=True):
-        assert ("→" in line) == (row.token_id == expected.answer["token_id"])
+        assert line.lstrip().startswith("→") == (row.token_id == expected.answer["token_id"])
         assert repr(row.token) in line
         assert f"{row.p_obscure:.3g}" in line
         assert f"{row.p_injected:.3g}" in line
         assert f"{row.p_shuffled:.3g}" in line
         assert f"{row.p_random:.3g}" in line
-    assert "→" not in run(*command, "--model", str(llama)).stdout
+    shown = run(*command, "--model", str(llama)).stdout.splitlines()
+    assert not any(line.lstrip().startswith("→") for line in shown)
 
 
 def test_several_sites_give_a_heat_map(llama: Path, injector: Injector) -> None:
@@ -137,7 +138,10 @@ def pairs(tmp_path: Path) -> pd.DataFrame:
     return table
 
 
-def test_a_file_of_pairs(pairs: pd.DataFrame, llama: Path, injector: Injector, tmp_path: Path) -> None:
+def test_a_file_of_pairs(
+    pairs: pd.DataFrame, llama: Path, injector: Injector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(injections.results, "_width", 160)
     command = ["inject", "--pairs", str(tmp_path / "pairs.csv"), "--layer", "1", "--magnitude", "2"]
     command += ["--model", str(llama)]
     found = pd.DataFrame(document(*command)["pairs"])
@@ -168,7 +172,7 @@ def test_a_file_of_pairs(pairs: pd.DataFrame, llama: Path, injector: Injector, t
         (["--pairs", "pairs.csv", "--layer", "all"], "--pairs takes one layer and one magnitude; a study sweeps"),
         (["--pairs", "pairs.csv", "--answer", "London"], "--pairs has prompts, memories and answers; give none"),
         (["--pairs", "words.csv"], "words.csv has no column explicit_prompt"),
-        (["--pairs", "alike.csv"], "more than half of the pairs share a memory, so none can be exchanged"),
+        (["--pairs", "alike.csv"], "more than half of the pairs share a memory, so they cannot be exchanged"),
         ([PROMPT], "the memory or the prompt is missing; give PROMPT and MEMORY, or --pairs and a file"),
     ],
 )

@@ -42,7 +42,7 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
     ("module", "old", "new"),
     [
         ("models.limits", "MIN_ROWS = 16", "MIN_ROWS = 17"),
-        ("injection.skipping_engine", "% n_rows", "% n_rows + 0"),
+        ("injection.skipping_engine", "% n_prompts", "% n_prompts + 0"),
         ("injection.memory_vectors", ".sum(dim=1)", ".mean(dim=1)"),
         ("models.scoring", "count_nonzero(log_probs > own", "count_nonzero(log_probs >= own"),
         ("models.tokenisation", "[find_bos(tokenizer), *ids]", "[*ids]"),
