@@ -27,6 +27,9 @@ from memory_injections.jobs.results import verify_inputs, write_checksums  # noq
 
 DISK_FULL = "no space is left to make %s (%s); free some and run the same command again: what is finished is kept"
 
+# Jobs that run side by side may find the same file damaged.
+GONE = "file %s is gone: it was removed, or another job has set it aside; run the same command again, which makes it"
+
 
 @contextmanager
 def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
@@ -49,8 +52,11 @@ def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
         logging.error("%s", describe_error(error))
         raise SystemExit(1) from None
     except Exception as error:
+        gone = [path for path in job.input if not Path(path).exists()]
         if is_disk_full(error):
             logging.error(DISK_FULL, job.output[0], str(error).strip().splitlines()[-1])
+        elif gone:
+            logging.error(GONE, gone[0])
         else:
             logging.exception("uncaught exception")
         raise SystemExit(1) from None

@@ -1,5 +1,6 @@
-"""A full disk ends a job with one sentence, whichever library was writing, and leaves nothing half-written."""
+"""A full disk, or an input gone, ends a job with one sentence and leaves nothing half-written."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,25 @@ def test_another_error_is_no_full_disk() -> None:
     error = RuntimeError("cannot save")
     error.__cause__ = OSError(28, "No space left on device")
     assert is_disk_full(error)
+
+
+GONE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from _job import start_job
+
+log, missing = sys.argv[1:]
+with start_job({"snakemake": SimpleNamespace(log=[log], input=[missing], output=[log])}):
+    Path(missing).read_text()
+"""
+
+
+def test_an_input_that_another_job_has_set_aside_is_one_sentence(tmp_path: Path) -> None:
+    paths = [str(tmp_path / name) for name in ("log", "manifest.json")]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'workflow'}:{ROOT / 'workflow' / 'scripts'}"}
+    done = subprocess.run([sys.executable, "-c", GONE, *paths], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"file {paths[1]} is gone" in done.stderr
+    assert "Traceback" not in done.stderr
