@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
+from memory_injections.analysis.averages import measure_effect
 from memory_injections.controls.derangements import derange_memories
 from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.vectors import ControlEncoder, Recipe
@@ -115,7 +116,9 @@ def inject_pairs(
             progress(len(rows), len(pairs))
     table = pd.DataFrame(rows)
     for name, effect in (("injected", "effect"), ("shuffled", "effect_shuffled"), ("random", "effect_random")):
-        table[effect] = np.log(table[f"p_{name}"]) - np.log(table["p_obscure"])
+        with np.errstate(divide="ignore"):  # `measure_effect` knows what a probability of zero counts as
+            logs = np.log(pd.DataFrame({"logp_obscure": table["p_obscure"], "logp_injected": table[f"p_{name}"]}))
+        table[effect] = measure_effect(logs)
     return table
 
 

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from memory_injections.activations.heads import count_above
 from memory_injections.analysis.averages import measure_change
 from memory_injections.data.text_tables import has_text
 from memory_injections.errors import StudyError
@@ -199,9 +200,8 @@ class Injector:
                 }
                 for token in wanted:
                     own = logits[:, token, None]
-                    columns["answer_logit"] = own.expand_as(top.values).flatten().numpy(force=True)
-                    rank = (logits > own).sum(dim=1, keepdim=True)
-                    columns["answer_rank"] = rank.expand_as(top.values).flatten().numpy(force=True)
+                    columns["answer_logit"] = own.flatten().numpy(force=True)[heads.ravel()]
+                    columns["answer_rank"] = count_above(logits, own).numpy(force=True)[heads.ravel()]
                 tables.append(pd.DataFrame(columns))
         table = pd.concat(tables, ignore_index=True)
         table.insert(4, "token", self._decode_each(table["token_id"]))

@@ -25,7 +25,7 @@ class Grid:
     """The probability of one token after injections at many sites.
 
     `table` has a row for each site. Its columns are layer, magnitude, memory, encoding, p_obscure, p_injected,
-    measure_change, rank_obscure, rank_injected, logp_obscure, logp_injected, kl (all three in nats), top_token_id and
+    percent_change, rank_obscure, rank_injected, logp_obscure, logp_injected, kl (all three in nats), top_token_id and
     top_token, the most probable token after the injection. `token` is the first token of the answer or, without an
     answer, the token that is most probable without the memory; `token_id` is its id.
     """
