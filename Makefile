@@ -11,10 +11,10 @@ STUDY ?= demo
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
-study: .venv/study-installed ## run the default study: from nothing to tables, figures and a report
-	$(BIN)/snakemake --cores all
-	@echo
-	@echo "The report of the study: $(CURDIR)/results/demo/report.html"
+study: .venv/study-installed ## run a study, from nothing to tables, figures and a report: make study CONFIG=… (without it: the default study)
+	set -e; study=$$($(BIN)/python -m memory_injections.config.check $(CONFIG)); \
+	$(BIN)/snakemake --cores all --configfile $(CONFIG); \
+	printf '\nThe report of the study: %s\n' "$(CURDIR)/results/$$study/report.html"
 
 lint: .venv/dev-installed ## check style, types, import rules, spelling and the workflow
 	$(BIN)/ruff check .

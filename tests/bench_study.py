@@ -23,9 +23,11 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 SNAKEFILE = ROOT / "workflow" / "Snakefile"
 SCRIPTS = ROOT / "workflow" / "scripts"
+# A time may follow a progress bar on the same line.
 EVENT = re.compile(
-    r"^\[(?P<time>[^\]]+)\]\n(?:local)?(?:rule|checkpoint) (?P<started>\w+):\n(?:.*\n)*?    jobid: (?P<start_id>\d+)$"
-    r"|^\[(?P<end_time>[^\]]+)\]\nFinished jobid: (?P<end_id>\d+)",
+    r"\[(?P<time>\w{3} \w{3} [^\]]+)\]\n"
+    r"(?:(?:local)?(?:rule|checkpoint) (?P<started>\w+):\n(?:.*\n)*?    jobid: (?P<start_id>\d+)$"
+    r"|Finished jobid: (?P<end_id>\d+))",
     re.MULTILINE,
 )
 DRAWING = ("figures", "report", "explorer", "walkthrough")
@@ -60,7 +62,7 @@ def read_jobs(said: str) -> dict[str, Rule]:
             started[event["start_id"]] = event["started"], read_time(event["time"])
         else:
             name, start = started[event["end_id"]]
-            rules[name].spans.append((start, read_time(event["end_time"])))
+            rules[name].spans.append((start, read_time(event["time"])))
     return rules
 
 

@@ -14,6 +14,7 @@ rule attribution:
         f"{LOGS}/attribution/{{model}}/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/attribution/{{model}}/{{dataset}}.tsv"
+    priority: 1
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores(beside=2)

@@ -16,7 +16,7 @@ rule control_cells:
         f"{LOGS}/controls/{{model}}/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/controls/{{model}}/{{dataset}}.tsv"
-    priority: 1
+    priority: 2  # the longest of the jobs that are ready at the same time
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores(beside=2)

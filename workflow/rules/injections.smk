@@ -47,6 +47,7 @@ rule injections:
         f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
+    priority: 2  # the longest jobs wait for it
     conda:
         "../envs/memory-injections.yaml"
     params:

@@ -68,6 +68,7 @@ rule explorer:
         f"{LOGS}/explorer.log",
     benchmark:
         f"{BENCHMARKS}/explorer.tsv"
+    priority: -1  # figures come first, because the report waits for them
     conda:
         "../envs/memory-injections.yaml"
     params:

@@ -17,6 +17,7 @@ rule walkthrough:
         f"{LOGS}/walkthrough.log",
     benchmark:
         f"{BENCHMARKS}/walkthrough.tsv"
+    priority: 1  # it takes longer than all other pages and figures together
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores(beside=2)

@@ -7,12 +7,16 @@ Snakemake would give it, and its inputs have to exist. `--configfile` names anot
 """
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# A script imports millions of objects that stay. To look among them for garbage after every 700 takes half a second.
+gc.set_threshold(50_000)
 
 WORKFLOW = Path(__file__).parents[1]
 if (WORKFLOW / "memory_injections").is_dir():
