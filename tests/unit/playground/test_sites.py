@@ -83,7 +83,9 @@ def test_next_tokens(injector: Injector, question: Question) -> None:
     assert found.table["next token"].tolist() == [repr(token) for token in injection.table["token"]]
     np.testing.assert_allclose(found.table["after"].astype(float), injection.table["p_injected"], rtol=6e-3)
     ranks = injection.table[["rank_obscure", "rank_injected"]].to_numpy().tolist()
-    assert found.table["rank"].tolist() == [f"{before} → {after}" for before, after in ranks]
+    assert found.table["rank"].tolist() == [
+        f"{before}\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}{after}" for before, after in ranks
+    ]
     assert injection.table["token_id"].iloc[found.answer_row] == answer["token_id"]
     effect = np.log(answer["p_injected"] / answer["p_obscure"])
     assert found.sentence.startswith(f"{answer['token']!r} goes from {answer['p_obscure']:.3g} (rank ")

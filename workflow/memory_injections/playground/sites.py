@@ -99,7 +99,9 @@ def compare_next_tokens(injector: Injector, question: Question, memory: str, sit
         "before": tokens["p_obscure"].map("{:.3g}".format),
         "after": tokens["p_injected"].map("{:.3g}".format),
         "effect": effects.map("{:+.2f}".format),
-        "rank": tokens["rank_obscure"].map(str) + " → " + tokens["rank_injected"].map(str),
+        "rank": tokens["rank_obscure"].map(str)
+        + "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}"
+        + tokens["rank_injected"].map(str),
     }
     answer = injection.answer
     assert answer is not None  # the question has one
