@@ -1,4 +1,4 @@
-"""The pages of a finished study have no serious fault that axe-core finds: light and dark, desktop and phone."""
+"""The pages of a finished study, in a browser: no serious fault that axe-core finds, and every figure in print."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -29,3 +29,13 @@ def test_pages_are_accessible(
         for violation in found
         if violation["impact"] in ("serious", "critical")
     ] == []
+
+
+def test_every_figure_is_there_for_a_printer(finished: Checkout, browser: "Browser") -> None:
+    """A figure that loads once somebody scrolls to it is missing in print."""
+    page = browser.new_page()
+    page.goto((finished.folder / "results/tiny/report.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(group => { group.open = true })")
+    missing = page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.alt)")
+    page.close()
+    assert missing == []
