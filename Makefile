@@ -12,8 +12,8 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 study: .venv/study-installed ## run a study, from nothing to tables, figures and a report: make study CONFIG=… (without it: the default study)
-	@set -e; study=$$($(BIN)/python -m memory_injections.config.check $(CONFIG)); \
-	$(BIN)/snakemake --cores all --configfile $(CONFIG); \
+	@set -e; study=$$($(BIN)/python -m memory_injections.config.check "$(CONFIG)"); \
+	$(BIN)/snakemake --cores all --configfile "$(CONFIG)"; \
 	printf '\nThe report of the study: %s\n' "$(CURDIR)/results/$$study/report.html"
 
 lint: .venv/dev-installed ## check style, types, import rules, spelling and the workflow
