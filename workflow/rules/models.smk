@@ -33,7 +33,8 @@ rule model:
         seal=seal(MANIFEST),
     log:
         "logs/shared/models/{model}/model.log",
-    cache: True
+    # A cache makes what it keeps writable for everybody, here the files that a local model's links lead to.
+    cache: any(source.local_folder is None for source in STUDY.models.values())
     localrule: True
     conda:
         "../envs/memory-injections.yaml"
