@@ -27,11 +27,13 @@ def test_two_runs_in_one_checkout(tiny_models: dict[str, Path], python: Path, tm
 
 def test_two_checkouts_fill_one_cache(tiny_models: dict[str, Path], python: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").mkdir()
+    modes = {file: file.stat().st_mode for file in tiny_models["gpt2"].iterdir()}
     checkouts = [make_checkout(tmp_path / name, tiny_models["gpt2"], python) for name in ("first", "second")]
     for checkout in checkouts:
         checkout.environment["SNAKEMAKE_OUTPUT_CACHE"] = str(tmp_path / "cache")
     ended = run_together(checkouts, "--cache")
     assert [status for status, _ in ended] == [0, 0], ended
+    assert {file: file.stat().st_mode for file in tiny_models["gpt2"].iterdir()} == modes
     for target in TARGETS:
         first, second = ((checkout.folder / target).read_bytes() for checkout in checkouts)
         assert first == second
