@@ -42,7 +42,7 @@ def use_another_torch(checkout: Checkout) -> None:
 def reword(checkout: Checkout) -> None:
     """Edit the engine without changing its syntax."""
     checkout.replace(ENGINE, '"""', '"""Other words.\n')
-    checkout.replace(LIMITS, "MIN_ROWS = 16", "MIN_ROWS   =   16  # a comment")
+    checkout.replace(LIMITS, "MIN_ROWS = 32", "MIN_ROWS   =   32  # a comment")
 
 
 # How each edit changes the finished study; some return arguments for Snakemake instead.
@@ -59,7 +59,7 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
         "def measure_change",
         "def unused() -> None:\n    return\n\n\ndef measure_change",
     ),
-    "the engine's arithmetic": lambda c: c.replace(LIMITS, "MIN_ROWS = 16", "MIN_ROWS = 32"),
+    "the engine's arithmetic": lambda c: c.replace(LIMITS, "MIN_ROWS = 32", "MIN_ROWS = 64"),
     "the heads' projection": lambda c: c.replace(f"{LIBRARY}/models/lens.py", "addmm(lens.b_U", "addmm(0 * lens.b_U"),
     "how an answer is scored": lambda c: c.replace(
         f"{LIBRARY}/models/scoring.py", "log_probs > own", "log_probs >= own"

@@ -14,7 +14,7 @@ rule attribution:
         f"{LOGS}/attribution/{{model}}/{{dataset}}.log",
     benchmark:
         f"{BENCHMARKS}/attribution/{{model}}/{{dataset}}.tsv"
-    priority: 1
+    priority: 2  # the walk-through waits for it
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores(beside=2)

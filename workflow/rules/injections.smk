@@ -19,7 +19,7 @@ rule cells:
     log:
         f"{LOGS}/cells/{{model}}/{{dataset}}/{{shard}}-of-{{shards}}.log",
     cache: True
-    priority: 1
+    priority: 3
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores()
@@ -47,7 +47,7 @@ rule injections:
         f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
     benchmark:
         f"{BENCHMARKS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
-    priority: 2  # the longest jobs wait for it
+    priority: 3  # the longest jobs wait for it
     conda:
         "../envs/memory-injections.yaml"
     params:

@@ -12,9 +12,8 @@ import torch
 from architectures import QUICK
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
-from memory_injections.causes.patching import OTHER, OWN
 from memory_injections.causes.running import Injections, draw_others, draw_prompts
-from memory_injections.causes.settings import Causes, Site
+from memory_injections.causes.settings import OTHER, OWN, Causes, Site
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.models.tokenisation import tokenise_pairs
 from slow_path import Model

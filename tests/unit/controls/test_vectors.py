@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from memory_injections.controls.kinds import Controls
-from memory_injections.controls.plan import AT_DOSES, PlannedPrompts, list_recipes, plan_controls
+from memory_injections.controls.kinds import AT_DOSES, Controls
+from memory_injections.controls.plan import PlannedPrompts, list_recipes, plan_controls
 from memory_injections.controls.running import run_controls
 from memory_injections.controls.sites import CHOSEN
 from memory_injections.controls.vectors import BUILDERS, ControlEncoder, Recipe

@@ -179,7 +179,7 @@ def test_in_a_batch_of_many_layers_each_cell_joins_at_its_own(model: Model, pair
     rows = [list(prompt.tokens) for prompt in tokenise_pairs(pairs, model.tokenizer).values()]
     engine, last = model.engine, model.engine.n_layers - 1
     clean = engine.clean(*pad(rows, CPU[0]))
-    layers = [0] * 20 + [1] * 3 + [last] * 5
+    layers = [0] * 40 + [1] * 3 + [last] * 5
     prompts = torch.arange(len(layers)) % len(rows)
     vectors = torch.randn(len(layers), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
     watched = {f"block {layer}": block for layer, block in enumerate(engine.components.blocks)}
@@ -197,8 +197,8 @@ def test_in_a_batch_of_many_layers_each_cell_joins_at_its_own(model: Model, pair
     finally:
         for hook in hooks:
             hook.remove()
-    expected = {f"block {layer}": 20 + 3 * (layer > 0) + 5 * (layer == last) for layer in range(last + 1)}
-    assert n_rows == {**expected, "output matrix of the last attention": 23}
+    expected = {f"block {layer}": 40 + 3 * (layer > 0) + 5 * (layer == last) for layer in range(last + 1)}
+    assert n_rows == {**expected, "output matrix of the last attention": 43}
     for layer in (0, 1, last):
         own = [index for index, other in enumerate(layers) if other == layer]
         alone = engine.injected(clean, [layer] * len(own), prompts[own], vectors[own])

@@ -34,15 +34,15 @@ def edit(package: Path, module: str, change: Callable[[str], str]) -> None:
 def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
     before = digest_modules(*CELLS)
     edit(package, "injection.skipping_engine", lambda text: text.replace('"""', '"""More words. ', 1))
-    edit(package, "models.limits", lambda text: text.replace("MIN_ROWS = 16", "MIN_ROWS   = 16  # a comment"))
+    edit(package, "models.limits", lambda text: text.replace("MIN_ROWS = 32", "MIN_ROWS   = 32  # a comment"))
     assert digest_modules(*CELLS) == before
 
 
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("models.limits", "MIN_ROWS = 16", "MIN_ROWS = 17"),
-        ("injection.skipping_engine", "% n_prompts", "% n_prompts + 0"),
+        ("models.limits", "MIN_ROWS = 32", "MIN_ROWS = 33"),
+        ("injection.skipping_engine", "self.min_rows /", "1 + self.min_rows /"),
         ("injection.memory_vectors", ".sum(dim=1)", ".mean(dim=1)"),
         ("models.scoring", "count_nonzero(log_probs > own", "count_nonzero(log_probs >= own"),
         ("models.tokenisation", "[find_bos(tokenizer), *ids]", "[*ids]"),

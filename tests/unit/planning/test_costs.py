@@ -45,7 +45,7 @@ def measure(folder: Path) -> ModelSize:
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_arithmetic_is_what_the_engine_does(name: str, tiny_models: dict[str, Path]) -> None:
-    engine, size, n_rows, positions = load_eager(tiny_models[name]), measure(tiny_models[name]), 16, 12
+    engine, size, n_rows, positions = load_eager(tiny_models[name]), measure(tiny_models[name]), 32, 12
     tokens = torch.randint(400, (n_rows, positions))
     with FlopCounterMode(display=False) as counter:
         clean = engine.clean(tokens, torch.full((n_rows,), positions))

@@ -13,14 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.causes.settings import OTHER, OWN
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens, compute_head_swaps
 from memory_injections.models.limits import LAST_POSITION_CELLS
 from memory_injections.models.scoring import compute_log_prob
 from memory_injections.models.tokenisation import Prompt
-
-# Whose explicit prompt a head's output is taken from: the pair's own, or as a null, that of another pair.
-OWN, OTHER = "own", "other"
 
 
 def patch_prompt(

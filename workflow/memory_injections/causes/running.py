@@ -16,10 +16,8 @@ from memory_injections.analysis.evidence import SweepEffects
 from memory_injections.causes.direct_effects import measure_direct_effects
 from memory_injections.causes.logit_lens import read_blocks
 from memory_injections.causes.patching import patch_prompt, tabulate_patches
-from memory_injections.causes.settings import Causes, Site
+from memory_injections.causes.settings import RANDOM, SHUFFLED, Causes, Site
 from memory_injections.causes.side_effects import (
-    RANDOM,
-    SHUFFLED,
     build_random_recipe,
     cut_windows,
     measure_side_effects,

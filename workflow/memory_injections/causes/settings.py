@@ -7,6 +7,11 @@ from pydantic import Field, field_validator
 from memory_injections.sweeps.grid import check_list
 from memory_injections.terms import Encoding, Section
 
+# Whose explicit prompt a head's output is taken from: the pair's own, or as a null, that of another pair.
+OWN, OTHER = "own", "other"
+# What goes into a prompt beside its own memory: that of another pair, or a random direction of the length of its own.
+SHUFFLED, RANDOM = "shuffled", "random_direction"
+
 
 class Site(NamedTuple):
     """Where memories are injected, in which encoding, and at which magnitude."""

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.causes.settings import Site
+from memory_injections.causes.settings import RANDOM, SHUFFLED, Site
 from memory_injections.controls.vectors import Recipe
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.skipping_engine import SkippingEngine
@@ -20,8 +20,6 @@ from memory_injections.models.limits import CELL_TOKENS
 from memory_injections.models.tokenisation import Prompt, find_bos, pad, tokenise_text
 from memory_injections.terms import CURATED
 
-# What goes into a prompt: its own memory, that of another pair, or a random direction of the length of its own.
-SHUFFLED, RANDOM = "shuffled", "random_direction"
 KEY = ["prompt", "encoding", "memory", "layer", "magnitude"]
 # Tokens of the neutral text that are read together, behind BOS.
 WINDOW = 63

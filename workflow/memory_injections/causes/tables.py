@@ -9,8 +9,7 @@ from scipy.stats import rankdata
 
 from memory_injections.analysis.effects import LEVEL, bound_sites
 from memory_injections.analysis.hits import HITS_AT
-from memory_injections.causes.patching import OTHER, OWN
-from memory_injections.causes.side_effects import SHUFFLED
+from memory_injections.causes.settings import OTHER, OWN, SHUFFLED
 from memory_injections.terms import CURATED
 
 OF = ["model", "dataset"]

@@ -33,6 +33,8 @@ SHUFFLED: VectorControl = "shuffled"
 DRAWN: tuple[Control, ...] = ("random_direction", "matched_words", SHUFFLED)
 # Where an injection of the paper is added.
 EVERYWHERE = "all"
+# The parts of a plan.
+AT_SITES, AT_POSITIONS, AT_DOSES = "sites", "positions", "doses"
 
 
 class Site(Section):

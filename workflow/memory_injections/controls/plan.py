@@ -11,7 +11,16 @@ from transformers import PreTrainedTokenizerBase
 from memory_injections.analysis.clusters import LAST_HOP, cluster_prompts
 from memory_injections.controls.derangements import derange_memories
 from memory_injections.controls.descriptions import Description, describe_pairs, find_span
-from memory_injections.controls.kinds import DRAWN, EVERYWHERE, SHUFFLED, Controls, Position
+from memory_injections.controls.kinds import (
+    AT_DOSES,
+    AT_POSITIONS,
+    AT_SITES,
+    DRAWN,
+    EVERYWHERE,
+    SHUFFLED,
+    Controls,
+    Position,
+)
 from memory_injections.controls.sites import CHOSEN, SITE
 from memory_injections.controls.vectors import BUILDERS, Recipe
 from memory_injections.models.tokenisation import Prompt
@@ -19,8 +28,6 @@ from memory_injections.sweeps.cell_plan import hash_prompt
 from memory_injections.terms import CURATED, RELATIVE
 
 USES_ANSWER = ("answer", "without_answer")
-# The parts of a plan.
-AT_SITES, AT_POSITIONS, AT_DOSES = "sites", "positions", "doses"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import estimate_mean
 from memory_injections.analysis.hits import rank_hops, tabulate_ranks
 from memory_injections.analysis.verdicts import adjust_p_values
-from memory_injections.controls.kinds import CONTROLS, SHUFFLED, TEXT_CONTROLS
-from memory_injections.controls.plan import AT_DOSES, AT_POSITIONS, AT_SITES
+from memory_injections.controls.kinds import AT_DOSES, AT_POSITIONS, AT_SITES, CONTROLS, SHUFFLED, TEXT_CONTROLS
 from memory_injections.controls.sites import CHOSEN, SITE
 from memory_injections.terms import CURATED
 

@@ -77,6 +77,11 @@ class InjectionEngine(Protocol):
         """
 
 
+def repeat_rows(n_rows: int, least: int, device: torch.device) -> Int[Tensor, " row"]:
+    """Return all row numbers, starting again from the first until there are at least so many."""
+    return torch.arange(max(n_rows, least), device=device) % n_rows
+
+
 def place_vectors(
     vectors: Float[Tensor, "cell d_model"], where: Bool[Tensor, "cell pos"] | None
 ) -> Float[Tensor, "cell #pos d_model"]:

@@ -6,6 +6,7 @@ different layers share a batch: each joins it at its own layer. The last block's
 see each prompt's last position only.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import Cache, PreTrainedModel
 
 from memory_injections.errors import UnsupportedArchitectureError
-from memory_injections.injection.engine import CleanPass, place_vectors, select_last
+from memory_injections.injection.engine import CleanPass, place_vectors, repeat_rows, select_last
 from memory_injections.injection.past import follow_rows
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components, ModelParts
@@ -31,9 +32,9 @@ ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBack
 class SkippingEngine:
     """Clean and injected forward passes that skip what an injection cannot change (an `engine.InjectionEngine`).
 
-    `parts` says where the model's parts are; without it, TransformerLens does. Smaller batches than `min_rows` are
-    filled up to it; who needs one prompt's numbers soon, and to no more than float32's own digits, asks for 1. Every
-    method leaves the model as it was, even after an exception.
+    `parts` says where the model's parts are; without it, TransformerLens does. Matrix products of fewer rows than
+    `min_rows` are filled up to it; who needs one prompt's numbers soon, and to no more than float32's own digits, asks
+    for 1. Every method leaves the model as it was, even after an exception.
     """
 
     def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None, min_rows: int = MIN_ROWS) -> None:
@@ -87,8 +88,7 @@ class SkippingEngine:
     ) -> CleanPass:
         """Run prompts behind what is in `past`, and record the layers' inputs and attention outputs."""
         parts, n_prompts = self.components, len(tokens)
-        # Every row, starting again from the first until there are enough.
-        rows = torch.arange(max(n_prompts, self.min_rows), device=tokens.device) % n_prompts
+        rows = repeat_rows(n_prompts, self._count_rows(tokens), tokens.device)
         resid_pre: dict[int, Tensor] = {}
         attn_out: dict[int, Tensor] = {}
         with ExitStack() as stack:
@@ -132,7 +132,7 @@ class SkippingEngine:
         added: Float[Tensor, "cell #pos d_model"],
     ) -> Float[Tensor, "cell vocab"]:
         """Return the logits of cells of any layers or, where one row of tokens is not enough, of one layer."""
-        n_filling = max(0, self.min_rows - layers.count(layers[0]))
+        n_filling = max(0, self._count_rows(clean.tokens) - layers.count(layers[0]))
         rows = torch.arange(-n_filling, len(prompts), device=prompts.device).clamp(min=0)
         prompts, added = prompts[rows], _take_rows(added, rows)
         with ExitStack() as stack:
@@ -150,6 +150,10 @@ class SkippingEngine:
             past = follow_rows(clean.past, prompts)
             lengths = _take_rows(clean.lengths, prompts)
             return self._compute_logits(tokens, lengths, clean.reads_all, past)[n_filling:]
+
+    def _count_rows(self, tokens: Int[Tensor, "batch pos"]) -> int:
+        """Return how many prompts as long as these make matrix products of enough rows within blocks."""
+        return math.ceil(self.min_rows / tokens.shape[1])
 
     def compute_logits_of_rows(self, n_rows: int) -> Float[Tensor, "row vocab"]:
         """Return the logits, in float32, of as many single positions, whose content replaced forwards have to bring."""
@@ -178,15 +182,21 @@ class SkippingEngine:
         In the first case, the last block's attention and MLP write at the last position only. What they write is
         broadcast over the other positions, which nothing reads; the unembedding sees the last position only.
         """
+        n_rows: dict[nn.Module, int] = {}
 
-        def select(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        def select(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
             if args[0].ndim != 3:  # the block has joined rows and positions
                 return args
-            return (select_last(args[0], lengths[: len(args[0])])[:, None], *args[1:])
+            n_rows[module] = n = len(args[0])
+            last = select_last(args[0], lengths[:n])[:, None]
+            # What a second argument adds has the rows that there are.
+            return (last[repeat_rows(n, self.min_rows, last.device)],) if len(args) == 1 else (last, *args[1:])
 
-        def spread(_: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            if args[0].ndim == 3 and get_first(output).ndim == 2:  # the MLP has joined them
-                return set_first(output, get_first(output)[:, None].expand(-1, tokens.shape[1], -1))
+        def spread(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            first = get_first(output)[: n_rows.get(module)]
+            if args[0].ndim == 3 and first.ndim == 2:  # the MLP has joined them
+                first = first[:, None].expand(-1, tokens.shape[1], -1)
+            return set_first(output, first)
 
         unembed = self.components.unembed
         writers = [] if reads_all else self.components.last_writers
@@ -199,7 +209,7 @@ class SkippingEngine:
                 stack.enter_context(replace_forward(unembed, lambda hidden: _unembed_in_float32(unembed, hidden)))
             cache = {} if past is None else {"past_key_values": past}
             logits = self.model(input_ids=tokens, use_cache=past is not None, **cache).logits.float()
-            return logits if reads_all else logits[:, 0]
+            return logits if reads_all else logits[: len(lengths), 0]
 
     @torch.inference_mode()
     def _probe_model(self) -> bool:

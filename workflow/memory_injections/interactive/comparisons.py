@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,12 +41,13 @@ def inject_beside_controls(
     Returns what `Injector.inject` does, with two more columns of probabilities: `p_shuffled` with the memory `other`,
     and `p_random`, the mean over `draws` random directions. Raises `StudyError` for what `Injector.inject` refuses.
     """
-    asked: dict[str, Any] = {"layer": layer, "magnitude": magnitude, "encoding": encoding}
-    injection = injector.inject(prompt, memory, **asked, answer=answer, top_k=top_k)
-    vectors = _encode_controls(injector, memory, other, encoding, layer, draws, seed)[1:]
-    ids, _ = injector.read_prompt(prompt, answer)
-    log_probs = compute_next_tokens(injector.model.engine, ids, vectors, layer, magnitude)[1]
-    probabilities = log_probs[:, injection.table["token_id"].tolist()].exp()
+    check_layer(layer, injector.n_layers)
+    check_magnitude(magnitude)
+    ids, wanted = injector.read_prompt(prompt, answer)
+    vectors = _encode_controls(injector, memory, other, encoding, layer, draws, seed)
+    before, after = compute_next_tokens(injector.model.engine, ids, vectors, layer, magnitude)
+    injection = injector.compare(before, after[:1], wanted, top_k)
+    probabilities = after[1:, injection.table["token_id"].tolist()].exp()
     table = injection.table.assign(p_shuffled=probabilities[0].numpy(), p_random=probabilities[1:].mean(dim=0).numpy())
     followed = None if injection.answer is None else table.loc[injection.answer.name]
     return replace(injection, table=table, answer=followed)

@@ -117,12 +117,7 @@ class Injector:
         engine = self._choose_engine(ids, positions, head)
         vector = self._encode_memory(engine, memory, encoding, layer)
         before, after = compute_next_tokens(engine, ids, vector, layer, magnitude)
-        table = self._compare_tokens(before[0], after[0], wanted, top_k)
-        return Injection(
-            table,
-            table[table["token_id"] == wanted[0]].iloc[0] if wanted else None,
-            float(kl_divergence(before, after)),
-        )
+        return self.compare(before, after, wanted, top_k)
 
     def sweep(
         self,
@@ -256,6 +251,14 @@ class Injector:
         """Return the next token that is most probable without a memory."""
         tokens, lengths = pad([ids], engine.device, CELL_PADDING[engine.device.type])
         return int(engine.clean(tokens, lengths, []).logits.argmax())
+
+    def compare(
+        self, before: Float[Tensor, "1 vocab"], after: Float[Tensor, "1 vocab"], wanted: list[int], top_k: int
+    ) -> Injection:
+        """Describe an injection by the next token's log-probabilities without and with it (`inject`)."""
+        table = self._compare_tokens(before[0], after[0], wanted, top_k)
+        followed = table[table["token_id"] == wanted[0]].iloc[0] if wanted else None
+        return Injection(table, followed, float(kl_divergence(before, after)))
 
     def _compare_tokens(
         self, before: Float[Tensor, " vocab"], after: Float[Tensor, " vocab"], wanted: list[int], top_k: int

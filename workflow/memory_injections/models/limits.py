@@ -13,9 +13,10 @@ LAST_POSITION_CELLS: Mapping[str, int] = {"cpu": 256, "cuda": 4096}
 # computed for a cell does not depend on its neighbours. A CPU's kernels want even addresses, a GPU wants fewer and
 # larger batches.
 CELL_PADDING: Mapping[str, int] = {"cpu": 2, "cuda": 4}
-# Matrix products of a few rows take other paths than larger ones and round otherwise: smaller batches are filled up,
-# so that a cell's numbers do not depend on the cells that happen to be computed with it.
-MIN_ROWS = 16
+# Matrix products of a few rows take other paths than larger ones and round otherwise: smaller ones are filled up, so
+# that a cell's numbers do not depend on the cells that happen to be computed with it. Within blocks, the rows of a
+# product are the positions of all prompts.
+MIN_ROWS = 32
 # Tokens of a batch of memories that are run by themselves, and the positions that they are padded to a multiple of.
 MEMORY_TOKENS = 1024
 MEMORY_PADDING = 4

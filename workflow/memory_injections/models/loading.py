@@ -6,7 +6,7 @@ many injected forward passes run; TransformerLens' architecture adapters say whe
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -105,11 +105,19 @@ def check_loaded_weights(model: PreTrainedModel, report: Mapping[str, Any], fold
             raise StudyError(f"the model in {folder} {fault} {', '.join(names[:3])}{more}; save the whole model again")
 
 
-def own_weights(model: nn.Module) -> None:
-    """Copy weights on the CPU into memory of their own: before, they are the file itself, and change with it."""
+def own_weights(model: nn.Module, files: Collection[int] | None = None) -> None:
+    """Copy weights on the CPU into memory of their own: before, they are the file itself, and change with it.
+
+    `files` are the addresses of the storages that are files (`find_storages`); by default, all are.
+    """
     for weights in model.parameters():
-        if weights.device.type == "cpu":
+        if weights.device.type == "cpu" and (files is None or weights.untyped_storage().data_ptr() in files):
             weights.data = weights.data.clone()
+
+
+def find_storages(model: nn.Module) -> set[int]:
+    """Return the addresses of the storages that hold a model's weights."""
+    return {weights.untyped_storage().data_ptr() for weights in model.parameters()}
 
 
 def set_precision(precision: Precision) -> torch.dtype:
@@ -145,8 +153,9 @@ def load_bridge(folder: Path, devices: Sequence[torch.device]) -> "TransformerBr
     from transformer_lens.model_bridge import TransformerBridge
 
     bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **_place_model(devices))
-    own_weights(bridge)
+    files = find_storages(bridge)
     bridge.enable_compatibility_mode(disable_warnings=True)
+    own_weights(bridge, files)  # the processing replaces most weights
     return bridge.eval()
 
 

@@ -14,7 +14,6 @@ from memory_injections.models.limits import (
     CELL_PADDING,
     CELL_TOKENS,
     HEADS_AT_ONCE,
-    MIN_ROWS,
     PROCESSING_COPIES,
 )
 from memory_injections.models.sizes import BYTES_PER_WEIGHT, GIB, ModelSize, count_gpus
@@ -132,14 +131,11 @@ def estimate_cells(
     positions = texts.tokens["obscure"] + (CELL_PADDING[machine.device] - 1) / 2
     injections = sum(len(s.magnitudes) * sum(model.cell(layer, positions) for layer in s.layers) for s in sweeps)
     n_cells = texts.n_prompts * sum(sweep.cells_per_prompt for sweep in sweeps)
-    # Groups of few prompts are filled up for their clean pass.
-    group = CELL_TOKENS[machine.device] // _count_cells_per_layer(sweeps) // positions
-    clean = model.clean_pass(positions) * max(1, MIN_ROWS / max(1, group))
     weights = model.weight_bytes(precision)
     return _estimate(
         machine,
         cells=n_cells,
-        flop=texts.n_prompts * (clean + injections),
+        flop=texts.n_prompts * (model.clean_pass(positions) + injections),
         precision=precision,
         loaded=weights + model.lens_bytes,
         spread=weights,
