@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["browser", "page"]
 
-# What ran, and what could run or load something.
+# What ran, and what could run or load something. Scripts of plain text are data, which the explorer removes once read.
 ACTIVE = """() => ({
   attacked: window.attacked ?? null,
   elements: document.querySelectorAll(
-    "script, iframe, object, embed, base, link, meta[http-equiv], form:not(#controls), img:not([src^='data:'])").length,
+    "script:not([type='text/plain']), iframe, object, embed, base, link, meta[http-equiv], form:not(#controls), " +
+    "img:not([src^='data:'])").length,
   handlers: [...document.querySelectorAll("*")].flatMap((element) => element.getAttributeNames())
     .filter((name) => name.startsWith("on")).length,
   links: [...document.links].filter((link) => !/^(file|https):$/.test(link.protocol)).length,
