@@ -3,13 +3,17 @@
 import csv
 import hashlib
 import os
+import re
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +29,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     The new file is synced to disk before it replaces the old one: a power loss leaves one of the two, never a part.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{ENDING}")
+    temporary = path.with_name(f".{path.name}.{name_writer()}.{uuid.uuid4().hex[:8]}{ENDING}")
     try:
         yield temporary
         _sync(temporary)
@@ -47,7 +51,7 @@ def _sync(path: Path) -> None:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` when the block succeeds and is removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=ENDING, dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.{name_writer()}.", suffix=ENDING, dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -58,9 +62,25 @@ def replace_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def name_writer() -> str:
+    """Return what tells this process from others that write into the same folder, on this host or another."""
+    return f"{os.getpid()}@{socket.gethostname()}"
+
+
+def may_be_written(temporary: Path) -> bool:
+    """Return whether the process that a temporary file or folder is named after may still write it.
+
+    Of a process of another host nobody can tell from here.
+    """
+    writer = re.search(r"\.(\d+)@(.+)\.\w+$", temporary.name.removesuffix(ENDING))
+    return writer is not None and (writer[2] != socket.gethostname() or psutil.pid_exists(int(writer[1])))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders below a folder that killed processes have left."""
     for leftover in folder.rglob(f".*{ENDING}"):
+        if may_be_written(leftover):
+            continue
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

@@ -1,24 +1,27 @@
 """Checksums beside files: written with a file that later jobs trust, verified when it is read.
 
 The checksum of `folder/name` stands in `folder/.name.xxh3`, in the form of the program `xxhsum`. It tells other
-contents, whatever the cause, from those that were written. It is no signature: who can change a file can change its
-checksum.
+contents, whatever the cause, from those that were written. A comment below it may say what the file was made of. It is
+no signature: who can change a file can change its checksum.
 """
 
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
 from memory_injections.atomic_files import write_text
 from memory_injections.errors import ChangedFileError, DamagedFileError, StudyError
 
+logger = logging.getLogger(__name__)
 ENDING = ".xxh3"
 ASIDE = ".damaged"
 # A file that changed so recently may change once more within the resolution of its times.
@@ -67,9 +70,10 @@ def locate_checked(checksum: Path) -> Path:
     return checksum.with_name(checksum.name[1:].removesuffix(ENDING))
 
 
-def write_checksum(path: Path) -> None:
-    """Write the checksum of a finished file or folder beside it."""
-    write_text(f"{hash_contents(path)}  {path.name}\n", locate_checksum(path))
+def write_checksum(path: Path, origin: Mapping[str, Any] | None = None) -> None:
+    """Write the checksum of a finished file or folder beside it, and what it was made of, if that is given."""
+    lines = [f"{hash_contents(path)}  {path.name}", *([] if origin is None else [f"# {json.dumps(origin)}"])]
+    write_text("".join(f"{line}\n" for line in lines), locate_checksum(path))
 
 
 def read_checksum(path: Path) -> str:
@@ -77,10 +81,25 @@ def read_checksum(path: Path) -> str:
     return locate_checksum(path).read_bytes()[:32].decode("ascii", errors="replace")
 
 
-def verify_file(path: Path) -> None:
-    """Raise `DamagedFileError` if a file or folder has a checksum beside it and its contents are others."""
-    if locate_checksum(path).is_file() and hash_contents(path) != read_checksum(path):
+def read_origin(path: Path) -> dict[str, Any]:
+    """Return what a file or folder was made of, as written with its checksum; nothing if that is missing or damaged."""
+    try:
+        _, _, comment = locate_checksum(path).read_text(encoding="utf-8").partition("\n# ")
+        origin = json.loads(comment)
+    except (OSError, ValueError):
+        return {}
+    return origin if isinstance(origin, dict) else {}
+
+
+def verify_file(path: Path) -> str:
+    """Return the checksum of a file or folder.
+
+    Raises `DamagedFileError` if one was written beside it, and is another.
+    """
+    checksum = hash_contents(path)
+    if locate_checksum(path).is_file() and checksum != read_checksum(path):
         raise DamagedFileError(path)
+    return checksum
 
 
 def is_intact(path: Path) -> bool:
@@ -132,49 +151,51 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def list_set_aside(folder: Path) -> list[Path]:
-    """List the files below a folder that were set aside and have not been made again."""
-    files = (aside.with_name(aside.name.removesuffix(ASIDE)) for aside in folder.rglob(f"*{ASIDE}"))
-    return sorted(file for file in files if not file.exists())
-
-
 class Ledger:
     """Checksums of files by their status (size, times, inode): contents are read again only after that has changed.
 
-    It is kept in the file `path`; if that is missing or damaged, everything is read once more.
+    `save` keeps it in the file `path`; if that is missing or damaged, everything is read once more.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._target, self._is_new = path, path.absolute(), False
 
     @cached_property
     def _known(self) -> dict[str, list[str]]:
         try:
-            verify_file(self._path)
-            return json.loads(self._path.read_text(encoding="utf-8"))
+            verify_file(self._target)
+            return json.loads(self._target.read_text(encoding="utf-8"))
         except (DamagedFileError, OSError, ValueError):
             return {}
 
-    def hash_files(self, files: Iterable[Path]) -> Mapping[Path, str]:
+    def hash_files(self, files: Iterable[Path]) -> dict[Path, str]:
         """Return the checksum of every file and folder that exists."""
-        found, is_new = {}, False
+        found = {}
         for file in filter(Path.exists, files):
             status = read_status(file)
             known_status, checksum = self._known.get(str(file), ["", ""])
             if status != known_status:
                 checksum = hash_contents(file)
                 if time.time() - file.stat().st_ctime > SETTLED_SECONDS:
-                    self._known[str(file)], is_new = [status, checksum], True
+                    self._known[str(file)], self._is_new = [status, checksum], True
             found[file] = checksum
-        if is_new:
-            write_text(json.dumps(self._known), self._path)
-            write_checksum(self._path)
         return found
 
     def find_damaged(self, folder: Path) -> list[Path]:
         """List the files below a folder, other than this ledger, whose contents are not those of their checksums."""
         files = [file for file in map(locate_checked, folder.rglob(f".*{ENDING}")) if file != self._path]
         return sorted(file for file, checksum in self.hash_files(files).items() if checksum != read_checksum(file))
+
+    def save(self) -> None:
+        """Write what is new to disk. If there is no room for it, the next run reads those files again."""
+        if not self._is_new:
+            return
+        try:
+            write_text(json.dumps(self._known), self._target)
+            write_checksum(self._target)
+            self._is_new = False
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): the next run reads the results again", self._path, error)
 
 
 def read_status(file: Path) -> str:

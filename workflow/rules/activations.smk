@@ -21,6 +21,7 @@ rule activations:
         **FOR_ACTIVATIONS,
     params:
         code=digest_code("activations"),
+        inputs=hash_inputs,
         model="{model}",
         dataset="{dataset}",
         bos=lambda wildcards: wildcards.bos == "bos",

@@ -12,8 +12,11 @@
 #   CONTROL_TABLES                the tables of controls by name, if there are any
 #   CAUSE_TABLES                  the tables of causes by name, if there are any
 #   TABLES_OF_SOURCE, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
+#   list_parts(wildcards)         what tables, figures and pages are made of, besides the sweeps
 import re
 import sys
+from errno import ENOENT
+from functools import cache
 from os import environ, pathsep
 from pathlib import Path
 
@@ -26,14 +29,23 @@ if BASE.is_dir():
         filter(None, [str(BASE), environ.get("PYTHONPATH")])
     )
 
+import atexit
+
 import memory_injections
-from memory_injections.checksums import Ledger, list_set_aside, locate_checksum
+from memory_injections.checksums import Ledger, locate_checksum
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
 from memory_injections.errors import StudyError
 from memory_injections.jobs.checks import check_inputs, check_known_models
-from memory_injections.jobs.digest import digest_object, digest_script
+from memory_injections.jobs.code import (
+    STATUS_VARIABLE,
+    describe_code_status,
+    digest_named,
+    name_class,
+)
+from memory_injections.jobs.digest import digest_modules
+from memory_injections.jobs.earlier_runs import check_no_live_jobs
 from memory_injections.jobs.results import clean_results, describe_contents
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
@@ -41,9 +53,16 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from yaml import safe_load
 
+# Jobs compare it with what they find, to notice that their code was edited after the run was planned.
+environ[STATUS_VARIABLE] = describe_code_status()
+
 # What is known of the contents of files, so that only changed ones are read.
 SHARED = "results/shared"
 LEDGER = Ledger(Path(SHARED) / "ledger.json")
+atexit.register(LEDGER.save)
+
+
+include: "provenance.smk"
 
 
 def is_in_use():
@@ -68,6 +87,8 @@ try:
     STUDY = parse_study(config, BASE.parent)
     check_inputs(STUDY)
     if workflow.is_main_process:
+        if not workflow.output_settings.dryrun and not is_in_use():
+            check_no_live_jobs(Path.cwd())
         check_results([Path(SHARED), Path("results") / STUDY.study])
     check_known_models(
         STUDY,
@@ -107,14 +128,22 @@ wildcard_constraints:
 
 def locate_source(path):
     """Path of a file of this workflow, or of Snakemake's copy if the workflow is loaded from a URL."""
-    return local(
-        str(BASE / path) if BASE.is_dir() else workflow.source_path(f"../{path}")
-    )
+    if not BASE.is_dir():
+        return local(workflow.source_path(f"../{path}"))
+    return local(shorten_path((BASE / path).resolve()))
 
 
 def locate_template(name):
     """Path of a template of the library's pages."""
-    return local(f"{Path(memory_injections.__file__).parent}/pages/templates/{name}")
+    library = Path(memory_injections.__file__).parent
+    return local(shorten_path(library / "pages/templates" / name))
+
+
+def shorten_path(path):
+    """A path relative to this folder if it is below it, so that nothing changes if the folder moves."""
+    return str(
+        path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    )
 
 
 def list_local(source):
@@ -132,29 +161,36 @@ def hash_source(source):
     return describe_contents(source.local_files(), LEDGER)
 
 
-def list_lost_results():
-    """Paths of results that were set aside, even if nothing else has to be made of them."""
-    lost = [*list_set_aside(Path(SHARED)), *list_set_aside(Path(RESULTS))]
-    return [
-        str(file)
-        for file in lost
-        if any(rule.is_producer(str(file)) for rule in workflow.rules)
-    ]
-
-
 def match_names(names):
     """A wildcard constraint that matches exactly these names."""
     return "|".join(re.escape(name) for name in names)
 
 
-def digest_code(script):
-    """A digest of the code that a script runs, comments aside; as a parameter, it reruns jobs when the code changes."""
-    return digest_script(Path(locate_source(f"scripts/{script}.py")))
+@cache
+def digest_code(script, *others):
+    """Digests of the code that a job runs, comments aside; as a parameter, they rerun it when the code changes.
+
+    `others` name code that the script alone does not lead to (see `digest_named`), such as the class of the one source
+    that a data set has: edits of other sources rerun nothing.
+    """
+    names = [f"scripts/{script}.py", *others]
+    return {
+        name: digest_named(name, Path(locate_source(name)) if "/" in name else None)
+        for name in names
+    }
 
 
-def digest_source(script, source):
-    """A digest of a script and of the class of one source, so that edits of other sources rerun nothing."""
-    return f"{digest_code(script)}; {digest_object(type(source))}"
+def hash_inputs(wildcards, input):
+    """Checksums of a job's inputs, folders aside.
+
+    Where results are cached between workflows, they are part of the key: what an input is called, or how it was made,
+    does not tell what is in it.
+    """
+    files = [Path(file) for file in input if not Path(file).is_dir()]
+    for file in files:
+        if not file.exists():
+            raise FileNotFoundError(ENOENT, "not made yet", str(file))
+    return list(LEDGER.hash_files(files).values())
 
 
 def seal(path):

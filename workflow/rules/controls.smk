@@ -24,6 +24,12 @@ rule control_cells:
         **FOR_CONTROLS,
     params:
         code=digest_code("control_cells"),
+        engine=digest_modules(
+            "injection.cell_computer",
+            "injection.skipping_engine",
+            "models.loading",
+            "controls.vectors",
+        ),
         model="{model}",
         dataset="{dataset}",
         controls=STUDY.controls.model_dump(),

@@ -5,8 +5,9 @@ rule pairs:
     input:
         lambda wildcards: list_local(STUDY.datasets[wildcards.dataset]),
     output:
-        pairs=PAIRS,
-        seal=seal(PAIRS),
+        # A job that fails, maybe of another study, leaves the last good table in place.
+        pairs=update(PAIRS),
+        seal=update(seal(PAIRS)),
     log:
         "logs/shared/datasets/{dataset}.log",
     cache: True
@@ -14,7 +15,9 @@ rule pairs:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=lambda wildcards: digest_source("pairs", STUDY.datasets[wildcards.dataset]),
+        code=lambda wildcards: digest_code(
+            "pairs", name_class(type(STUDY.datasets[wildcards.dataset]))
+        ),
         dataset="{dataset}",
         source=lambda wildcards: STUDY.datasets[wildcards.dataset].model_dump(),
         contents=lambda wildcards: hash_source(STUDY.datasets[wildcards.dataset]),
@@ -28,8 +31,8 @@ if STUDY.words is not None:
         input:
             list_local(STUDY.words),
         output:
-            words=f"{RESULTS}/words.csv",
-            seal=seal(f"{RESULTS}/words.csv"),
+            words=update(f"{RESULTS}/words.csv"),
+            seal=update(seal(f"{RESULTS}/words.csv")),
         log:
             f"{LOGS}/words.log",
         cache: True
@@ -37,7 +40,7 @@ if STUDY.words is not None:
         conda:
             "../envs/memory-injections.yaml"
         params:
-            code=digest_source("words", STUDY.words),
+            code=digest_code("words", name_class(type(STUDY.words))),
             source=STUDY.words.model_dump(),
             contents=lambda wildcards: hash_source(STUDY.words),
         script:

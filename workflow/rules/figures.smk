@@ -21,12 +21,12 @@ def list_outputs(subject):
     }
 
 
-def digest_figures(subject):
-    """What the code of every figure of a kind of subject depends on."""
-    return {
-        name: digest_function(f"figures.{figure.module}", name)
+def name_functions(subject):
+    """The functions that draw the figures of a kind of subject."""
+    return [
+        f"figures.{figure.module}.{name}"
         for name, figure in list_drawn(subject).items()
-    }
+    ]
 
 
 for subject in filter(list_drawn, SUBJECTS):
@@ -45,7 +45,6 @@ for subject in filter(list_drawn, SUBJECTS):
         conda:
             "../envs/memory-injections.yaml"
         params:
-            code=digest_code("figures"),
-            figures=digest_figures(subject),
+            code=digest_code("figures", *name_functions(subject)),
         script:
             "../scripts/figures.py"

@@ -27,6 +27,13 @@ rule cells:
         **FOR_CELLS,
     params:
         code=digest_code("cells"),
+        inputs=hash_inputs,
+        engine=digest_modules(
+            "injection.cell_computer",
+            "injection.memory_vectors",
+            "injection.skipping_engine",
+            "models.loading",
+        ),
         model="{model}",
         dataset="{dataset}",
         grids=[grid.model_dump() for grid in STUDY.injection],

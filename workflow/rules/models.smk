@@ -39,7 +39,9 @@ rule model:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=lambda wildcards: digest_source("model", STUDY.models[wildcards.model]),
+        code=lambda wildcards: digest_code(
+            "model", name_class(type(STUDY.models[wildcards.model]))
+        ),
         source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
         contents=lambda wildcards: hash_source(STUDY.models[wildcards.model]),
     script:
@@ -66,5 +68,6 @@ rule lens:
         **FOR_LENS,
     params:
         code=digest_code("lens"),
+        inputs=hash_inputs,
     script:
         "../scripts/lens.py"

@@ -1,18 +1,19 @@
 # The report and the explorer of a study. Both are self-contained HTML pages.
+TABLES = [
+    *rules.table1.output,
+    *rules.table3.output,
+    *rules.evidence.output,
+    *rules.claims.output,
+    *rules.headline.output,
+    *rules.scorecard.output,
+    *TABLES_OF_SOURCE,
+]
 
 
 rule report:
     input:
         **{f"figure_{name}": draw_all(name) for name in list_figures()},
-        tables=[
-            rules.table1.output[0],
-            rules.table3.output[0],
-            *rules.evidence.output,
-            *rules.claims.output,
-            *rules.headline.output,
-            *rules.scorecard.output,
-            *TABLES_OF_SOURCE,
-        ],
+        tables=TABLES,
         manifests=MANIFESTS,
         pairs=list_pairs,
         captions=[

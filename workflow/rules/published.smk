@@ -20,7 +20,7 @@ if LOCAL_ROOT is None:
         conda:
             "../envs/memory-injections.yaml"
         params:
-            code=digest_source("published_download", STUDY.published),
+            code=digest_code("published_download", name_class(type(STUDY.published))),
             source=STUDY.published.model_dump(),
         script:
             "../scripts/published_download.py"

@@ -1,7 +1,5 @@
 # Resource requests of the jobs that hold a model, computed by memory_injections.planning.requests; retries ask for more.
 # They are known only once the model and the prompts are there; until then, `snakemake -n` shows <TBD>.
-from errno import ENOENT
-from functools import cache
 from os.path import getmtime
 
 from memory_injections.errors import DamagedFileError

@@ -1,5 +1,5 @@
 # Cells from this study's models: all rules from the download to the cells, and the tables and pages only they allow.
-from itertools import product
+from itertools import chain, product
 
 SOURCE = "models"
 CONFIG_SHOWN = STUDY.model_dump(mode="json")
@@ -20,7 +20,7 @@ def require_access(wildcards):
 
 def list_shards(wildcards):
     """The shards of a model's cells on a data set."""
-    shards = STUDY.count_shards(wildcards.model)
+    shards = STUDY.count_shards(wildcards["model"])
     return expand(
         CELLS_OF_SHARD,
         **wildcards,
@@ -115,6 +115,19 @@ TABLES_OF_SOURCE = [
 if STUDY.has_walkthrough:
 
     include: "walkthrough.smk"
+
+
+def list_parts(wildcards):
+    parts = [*HEADS.values()]
+    if STUDY.has_controls:
+        parts += CONTROLLED.values()
+    if STUDY.has_causes:
+        parts += MEASURED.values()
+    shards = [
+        list_shards({"model": model, "dataset": dataset})
+        for model, dataset in list_heads(wildcards)
+    ]
+    return [*expand(parts, model=STUDY.models, dataset=STUDY.datasets), *chain(*shards)]
 
 
 PAGES_OF_SOURCE = rules.walkthrough.output if STUDY.has_walkthrough else []

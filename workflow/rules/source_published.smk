@@ -39,5 +39,9 @@ def list_heads(wildcards):
     return []
 
 
+def list_parts(wildcards):
+    return []
+
+
 def list_scored_prompts(wildcards):
     return list_cells(wildcards)

@@ -1,7 +1,6 @@
 # The subjects of figures: what one figure file shows, such as a sweep. A subject's name is part of the file's name.
 from functools import partial
 
-from memory_injections.jobs.digest import digest_function
 from memory_injections.figures.registry import list_figures
 from memory_injections.paper.reported import find_reported_site
 

@@ -24,7 +24,6 @@ rule walkthrough:
     resources:
         **FOR_ACTIVATIONS,
     params:
-        code=digest_code("walkthrough"),
-        notebook=digest_script(Path(locate_source("notebooks/walkthrough.ipynb"))),
+        code=digest_code("walkthrough", "notebooks/walkthrough.ipynb"),
     script:
         "../scripts/walkthrough.py"

@@ -7,22 +7,18 @@ Snakemake says what the study is made of, and whether all of it is up to date.
 
 import argparse
 import csv
-import json
 import subprocess
 import sys
-from base64 import urlsafe_b64decode
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the library of this checkout
 
 from memory_injections.archiving.contents import FinishedStudy, MadeFile
 from memory_injections.archiving.crate import pack_study
+from memory_injections.checksums import read_origin
 from memory_injections.config.files import read_config
 from memory_injections.config.study import parse_study
 from memory_injections.errors import StudyError
-
-RECORDS = Path(".snakemake/metadata")
 
 
 def find_config(study: str, folder: Path = Path("config")) -> Path:
@@ -43,32 +39,17 @@ def ask_snakemake(config: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(asked.stdout.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def read_records() -> dict[str, dict[str, Any]]:
-    """Read what Snakemake has noted about the job that made each file; the file's path is the record's name."""
-    records = {}
-    for file in RECORDS.rglob("*"):
-        if file.is_file():
-            name = "".join(part.removeprefix("@") for part in file.relative_to(RECORDS).parts)
-            records[urlsafe_b64decode(name).decode()] = json.loads(file.read_text(encoding="utf-8"))
-    return records
-
-
 def find_study(config: Path) -> FinishedStudy:
     """Describe the finished study of a config; raise `StudyError` if it is not finished."""
     name = read_config(config)["study"]
-    summary, records = ask_snakemake(config), read_records()
+    summary = ask_snakemake(config)
     lost = [row["output_file"] for row in summary if row["plan"] != "no update"]
     if lost:
         raise StudyError(
             f"study {name} is not finished: {len(lost)} of {len(summary)} files are missing or out of date, such as "
             f"{lost[0]}; run snakemake --cores all --configfile {config} first"
         )
-    made = []
-    for row in summary:
-        record = records.get(row["output_file"], {})
-        inputs = tuple(sorted(record.get("input") or ()))
-        times = record.get("starttime"), record.get("endtime")
-        made.append(MadeFile(Path(row["output_file"]), row["rule"], inputs, *times))
+    made = [describe_file(Path(row["output_file"]), row["rule"]) for row in summary]
     results = Path("results") / name
     return FinishedStudy(
         name,
@@ -80,6 +61,13 @@ def find_study(config: Path) -> FinishedStudy:
         records=[Path(kind) / name for kind in ("logs", "benchmarks")],
         made=made,
     )
+
+
+def describe_file(path: Path, rule: str) -> MadeFile:
+    """Describe a result by what is written beside it."""
+    origin = read_origin(path)
+    inputs = sorted(file for files in origin.get("inputs", {}).values() for file in files)
+    return MadeFile(path, rule, tuple(inputs), origin.get("started"), origin.get("ended"))
 
 
 def list_own_files(config: Path) -> list[Path]:

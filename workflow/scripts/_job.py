@@ -9,7 +9,9 @@ Snakemake would give it, and its inputs have to exist. `--configfile` names anot
 import argparse
 import gc
 import logging
+import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +27,10 @@ if (WORKFLOW / "memory_injections").is_dir():
 from memory_injections.checksums import set_aside  # noqa: E402
 from memory_injections.config.messages import describe_error  # noqa: E402
 from memory_injections.errors import DamagedFileError, StudyError  # noqa: E402
+from memory_injections.jobs.code import STATUS_VARIABLE, check_code  # noqa: E402
 from memory_injections.jobs.disk import is_disk_full  # noqa: E402
 from memory_injections.jobs.logs import start_log  # noqa: E402
+from memory_injections.jobs.provenance import describe_origin, name_inputs  # noqa: E402
 from memory_injections.jobs.results import verify_inputs, write_checksums  # noqa: E402
 
 DISK_FULL = "no space is left to make %s (%s); free some and run the same command again: what is finished is kept"
@@ -39,16 +43,22 @@ GONE = "file %s is gone: it was removed, or another job has set it aside; run th
 def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
     """The job of a script, given its `globals()`: log, inputs, outputs and parameters as Snakemake describes them.
 
-    Inputs that another job wrote are verified before the block, and outputs get their checksums after it. A damaged
-    input is set aside, so that the next run makes it again. A `StudyError` or a full disk ends the process with one
+    Inputs that another job wrote are verified before the block. After it, outputs get their checksums, with what they
+    were made of; if the job's code was edited since the run was planned, it fails instead. A damaged input is set aside,
+    so that the next run makes it again. A `StudyError` or a full disk ends the process with one
     sentence, any other exception with its traceback; both stand in the log, and both end it with exit status 1.
     """
     job = namespace.get("snakemake") or find_job(*_read_arguments())
     start_log(job.log[0])
     try:
-        verify_inputs(map(Path, job.input))
+        started = time.time()
+        check_code(job.params.code, os.environ.get(STATUS_VARIABLE))
+        inputs = name_inputs(job.input._allitems())
+        checksums = verify_inputs(path for paths in inputs.values() for path in paths)
         yield job
-        write_checksums(map(Path, job.output))
+        check_code(job.params.code, os.environ.get(STATUS_VARIABLE))
+        origin = describe_origin(dict(job.params.items()), inputs, checksums)
+        write_checksums(map(Path, job.output), origin | {"started": started, "ended": time.time()})
     except DamagedFileError as error:
         logging.error("%s: it is set aside as %s, run the same command again", error, set_aside(error.path))
         raise SystemExit(1) from None

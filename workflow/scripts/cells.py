@@ -17,7 +17,6 @@ from memory_injections.data.word_lists import read_column
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
@@ -53,10 +52,7 @@ def write_cells(
         tokenizer,
         list_vocabulary(tokenizer, lens.W_U.shape[1]),
     )
-    code = digest_modules(
-        "injection.cell_computer", "injection.memory_vectors", "injection.skipping_engine", "models.loading"
-    )
-    context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, code)
+    context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, params.engine)
     schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
     with replace_file(output) as path, pq.ParquetWriter(path, schema) as writer:
         for own in split_by_dose(sweeps):

@@ -25,7 +25,6 @@ from memory_injections.errors import ControlLayerError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.checkpoints import hold_model, read_manifest
 from memory_injections.models.lens import Lens
@@ -65,8 +64,7 @@ def write_controls(inputs: Any, params: Any, output: Any, devices: Sequence[torc
     planned = PlannedPrompts.of_pairs(pairs, tokenizer)
     words = [word for kind in params.word_kinds for word in read_column(Path(inputs.words), kind)]
     cells = plan_controls(sites, planned, list_recipes(planned, controls, words, params.seed), controls, tokenizer)
-    code = digest_modules("injection.cell_computer", "injection.skipping_engine", "models.loading", "controls.vectors")
-    context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, code)
+    context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, params.engine)
     of = {"model": params.model, "dataset": params.dataset}
     with replace_file(Path(output.cells)) as path, pq.ParquetWriter(path, SCHEMA) as writer:
         for is_relative, part in cells.groupby(cells["encoding"].str.endswith(RELATIVE)):

@@ -51,8 +51,9 @@ def draw_figure(name: str, tables: list[Path], png: Path, pdf: Path, mark: str) 
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
+        script, *functions = job.params.code.items()
         draw_figures(
-            {name: f"{job.params.code}; {digest}" for name, digest in job.params.figures.items()},
+            {function.rpartition(".")[2]: f"{script}; {digest}" for function, digest in functions},
             {name: list(map(Path, paths)) for name, paths in job.input.items()},
             {name: list(map(Path, paths)) for name, paths in job.output.items()},
         )

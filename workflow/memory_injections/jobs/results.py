@@ -1,26 +1,27 @@
 """Results that later jobs and readers trust: checksums when they are written, checks when they are read."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from memory_injections.atomic_files import remove_leftovers
-from memory_injections.checksums import ENDING, Ledger, hash_lines, set_aside, verify_file, write_checksum
+from memory_injections.checksums import Ledger, hash_lines, set_aside, verify_file, write_checksum
+from memory_injections.jobs.provenance import carries_origin, has_checksum
 
 
-def verify_inputs(paths: Iterable[Path]) -> None:
-    """Raise `DamagedFileError` for the first file whose contents are not those that its job wrote."""
-    for path in paths:
-        verify_file(path)
+def verify_inputs(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the checksums of a job's inputs, of folders only if they have one.
 
-
-def write_checksums(paths: Iterable[Path]) -> None:
-    """Write the checksums of a job's outputs, other than notebooks, which are there to be edited.
-
-    Folders have a manifest or an inventory instead.
+    Raises `DamagedFileError` for the first one whose contents are not those that its job wrote.
     """
+    return {path: verify_file(path) for path in paths if path.is_file() or has_checksum(path)}
+
+
+def write_checksums(paths: Iterable[Path], origin: Mapping[str, Any] | None = None) -> None:
+    """Write the checksums of a job's outputs, and what they were made of."""
     for path in paths:
-        if path.is_file() and path.suffix not in (ENDING, ".ipynb"):
-            write_checksum(path)
+        if path.exists() and carries_origin(path):
+            write_checksum(path, origin)
 
 
 def clean_results(folders: Iterable[Path], ledger: Ledger, is_in_use: Callable[[], bool], is_dry: bool) -> list[Path]:

@@ -1,0 +1,48 @@
+"""The code of a job, by names under which the job can tell whether it was edited meanwhile."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from memory_injections.checksums import hash_lines, read_status
+from memory_injections.errors import ChangedFileError
+from memory_injections.jobs.digest import NAME, PACKAGE, digest_function, digest_script
+
+WORKFLOW = PACKAGE.parent
+# The environment variable by which a run tells its jobs the status of the code that it was planned with.
+STATUS_VARIABLE = "MEMORY_INJECTIONS_CODE_STATUS"
+
+
+def name_class(thing: type) -> str:
+    """Return the name by which `digest_named` knows a class of this package."""
+    return f"{thing.__module__.removeprefix(f'{NAME}.')}.{thing.__name__}"
+
+
+def digest_named(name: str, file: Path | None = None) -> str:
+    """Digest a piece of code with everything that it uses.
+
+    A name with a slash is the path of a script or notebook in the workflow, unless that is in another `file`; any other
+    is a function or class of this package, such as `figures.maps.effect`.
+    """
+    if "/" in name:
+        return digest_script(file or WORKFLOW / name)
+    module, _, function = name.rpartition(".")
+    return digest_function(module, function)
+
+
+def describe_code_status() -> str:
+    """Return what changes with every change of a file of the workflow's code: sizes, times and inodes."""
+    files = (file for ending in ("py", "ipynb") for file in WORKFLOW.rglob(f"*.{ending}"))
+    return hash_lines(f"{file.relative_to(WORKFLOW)} {read_status(file)}" for file in sorted(files))
+
+
+def check_code(planned: Mapping[str, str], status: str | None) -> None:
+    """Raise `ChangedFileError` if a piece of code has another digest than when the run was planned.
+
+    With the `status` of then, all files are as they were, and no digest is made.
+    """
+    if status == describe_code_status():
+        return
+    for name, digest in planned.items():
+        # The script of a workflow that was loaded from a URL is in no folder.
+        if ("/" not in name or (WORKFLOW / name).is_file()) and digest_named(name) != digest:
+            raise ChangedFileError(WORKFLOW / name if "/" in name else PACKAGE)
