@@ -8,6 +8,7 @@ at import) goes to Python itself.
 """
 
 import atexit
+import ctypes
 import json
 import os
 import runpy
@@ -31,6 +32,9 @@ LIBRARIES = (
 STARTED: list[subprocess.Popen[bytes]] = []
 # Variables that libraries read on import. (The number of threads is not among them: scripts set it in PyTorch.)
 READ_AT_IMPORT = ("HF_", "MPL", "TRANSFORMERS_", "TORCH_", "PYTORCH_", "CUDA_")
+
+# The operation of Linux's prctl that names a process.
+SET_NAME = 15
 
 STAND_IN = """#!{python} -IS
 import json, os, socket, sys
@@ -108,10 +112,17 @@ def answer(connection: socket.socket, folders: list[str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     sys.executable = stand_in
+    name_process(words[0])
     sys.path[:] = ["", *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)), *folders]
     status = run(words)
     connection.sendall(str(status).encode())
     os._exit(status)
+
+
+def name_process(program: str) -> None:
+    """Name this process after its program, as tools show it: `cells.py` for Snakemake's copy `tmp1a2b3c.cells.py`."""
+    name = Path(program).name.split(".", 1)[-1]
+    ctypes.CDLL(None).prctl(SET_NAME, name.encode(), 0, 0, 0)
 
 
 def can_run(words: list[str], environment: dict[str, str]) -> bool:

@@ -1,5 +1,6 @@
 """Checksums beside files find every change of contents, and the ledger reads no file twice."""
 
+import errno
 import os
 import random
 import shutil
@@ -80,7 +81,9 @@ def test_the_ledger_reads_a_file_again_only_if_its_status_changed(
 
     def hash_anew() -> list[Path]:
         read.clear()
-        assert Ledger(ledger).hash_files([file]) == {file: hash_contents(file)}
+        known = Ledger(ledger)
+        assert known.hash_files([file]) == {file: hash_contents(file)}
+        known.save()
         return [path for path in read if path == file]
 
     assert hash_anew() == [file]
@@ -98,8 +101,28 @@ def test_the_ledger_reads_a_file_again_only_if_its_status_changed(
 def test_a_file_that_changed_just_now_is_not_noted_down(file: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.json"
     assert time.time() - file.stat().st_ctime < checksums.SETTLED_SECONDS
-    Ledger(ledger).hash_files([file])
+    known = Ledger(ledger)
+    known.hash_files([file])
+    known.save()
     assert not ledger.exists()
+
+
+def test_a_ledger_that_cannot_be_written_stops_nothing(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checksums, "SETTLED_SECONDS", -1)
+
+    def fill_the_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    ledger = Ledger(tmp_path / "ledger.json")
+    ledger.hash_files([file])
+    with monkeypatch.context() as patch:
+        patch.setattr(checksums, "write_text", fill_the_disk)
+        ledger.save()
+    assert "ledger.json cannot be written ([Errno 28] No space left on device)" in caplog.text
+    ledger.save()
+    assert Ledger(tmp_path / "ledger.json")._known.keys() == {str(file)}
 
 
 def test_damaged_results_are_found_below_a_folder(file: Path, tmp_path: Path) -> None:
@@ -117,7 +140,9 @@ def test_a_ledger_among_the_results_is_no_damage(file: Path, tmp_path: Path, mon
         file.rename(tmp_path / name)
         write_checksum(tmp_path / name)
         file = tmp_path / name
-        assert Ledger(tmp_path / "ledger.json").find_damaged(tmp_path) == []
+        ledger = Ledger(tmp_path / "ledger.json")
+        assert ledger.find_damaged(tmp_path) == []
+        ledger.save()
     assert (tmp_path / ".ledger.json.xxh3").exists()
 
 

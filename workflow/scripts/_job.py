@@ -44,9 +44,9 @@ def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
     """The job of a script, given its `globals()`: log, inputs, outputs and parameters as Snakemake describes them.
 
     Inputs that another job wrote are verified before the block. After it, outputs get their checksums, with what they
-    were made of; if the job's code was edited since the run was planned, it fails instead. A damaged input is set aside,
-    so that the next run makes it again. A `StudyError` or a full disk ends the process with one
-    sentence, any other exception with its traceback; both stand in the log, and both end it with exit status 1.
+    were made of; if the job's code was edited since the run was planned, it fails instead. A damaged input is set
+    aside, so that the next run makes it again. A `StudyError` or a full disk ends the process with one sentence, any
+    other exception with its traceback; both stand in the log, and both end it with exit status 1.
     """
     job = namespace.get("snakemake") or find_job(*_read_arguments())
     start_log(job.log[0])

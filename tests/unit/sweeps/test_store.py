@@ -100,5 +100,5 @@ def test_a_sweep_killed_at_random_three_times_ends_with_the_same_table(
     assert known == kept[-1]
     assert computed == 12 * 3 * 20 - known > 0
     assert_same(table, bench.run(*SWEEPS, store="scratch")[0])
-    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path)  # of processes that are gone
     assert not list(tmp_path.rglob(".*.tmp"))
