@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -60,18 +58,10 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def link_files(origin: Path, folder: Path, link: Callable[[Path, Path], None]) -> None:
-    """Call `link(file, target)` for every visible file of one folder, with its place in another as target."""
+def link_files(origin: Path, folder: Path) -> None:
+    """Link every visible file of one folder into another."""
     for file in sorted(path for path in origin.iterdir() if path.is_file() and not path.name.startswith(".")):
-        link(file.resolve(), folder / file.name)
-
-
-def hard_link_or_copy(file: Path, target: Path) -> None:
-    """Make a file available under another path, whatever becomes of the first: as a hard link, or else as a copy."""
-    try:
-        os.link(file, target)
-    except OSError:
-        shutil.copyfile(file, target)
+        (folder / file.name).symlink_to(file.resolve())
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
