@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, assert_same_model
 from huggingface_hub import constants
+from memory_injections.data.sources import HuggingFaceDataset
 from memory_injections.download.hub import PAUSE, download_config, download_dataset, download_model, find_commit
 from memory_injections.errors import StudyError
+from memory_injections.models.sources import HuggingFaceModel
 
 Fetch = Callable[[str], Path]
 
@@ -51,6 +53,18 @@ def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path, f
     assert_same_model(fetch("main"), newer)
     assert not [request for request in hub.requests if "cdn" in request]  # unchanged weights are not fetched again
     assert_same_model(fetch(COMMIT), repos[MODEL])
+
+
+def test_a_pinned_source_stays_where_its_branch_was(hub: Hub, repos: dict[str, Path]) -> None:
+    keys = {"source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "rows": 3}
+    model, data = HuggingFaceModel(source="huggingface", repo="someone/tiny"), HuggingFaceDataset.model_validate(keys)
+    pinned = [source.pin() for source in (model, data)]
+    for name in (MODEL, DATA):
+        hub.commits[name][NEXT_COMMIT] = repos[name]
+    assert [source.revision for source in pinned] == [COMMIT, COMMIT]
+    assert [source.pin().revision for source in (*pinned, model, data)] == [COMMIT, COMMIT, NEXT_COMMIT, NEXT_COMMIT]
+    assert all(source.is_pinned for source in pinned)
+    assert pinned[1].rows == 3
 
 
 def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:

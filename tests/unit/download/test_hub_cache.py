@@ -95,16 +95,16 @@ def test_an_intact_file_is_fetched_past_a_damaged_one(
     assert_same_model(folder, repos[MODEL])
     assert not [path for path in folder.iterdir() if path.is_dir()]
     assert describe(cache) == before
-    assert f"damaged in its cache: {locate(cache, file)}" in caplog.text
-    assert "hf cache rm model/someone/tiny" in caplog.text
+    assert f"the cache holds other bytes than the hub says in {locate(cache, file)};" in caplog.text
+    assert f"`hf cache rm hf://models/someone/tiny/{file}`" in caplog.text
 
 
 def test_intact_data_are_fetched_past_damaged_ones(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = damage(cache, "pairs.csv")
     assert read_data() == {"007"}
     assert describe(cache) == before
-    assert f"damaged in its cache: {locate(cache, 'pairs.csv')}" in caplog.text
-    assert "hf cache rm dataset/someone/pairs" in caplog.text
+    assert f"the cache holds other bytes than the hub says in {locate(cache, 'pairs.csv')};" in caplog.text
+    assert "`hf cache rm hf://datasets/someone/pairs/pairs.csv`" in caplog.text
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, CONFIG, "pairs.csv"])
@@ -113,7 +113,9 @@ def test_offline_a_damaged_file_is_named_and_left_alone(
 ) -> None:
     before = damage(cache, file)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    sentence = f"damaged in its cache: {locate(cache, file)}; remove it there with `hf cache rm .*download it again"
+    sentence = (
+        f"other bytes than the hub says in {locate(cache, file)}; remove them with `hf cache rm .* again where the hub"
+    )
     with pytest.raises(StudyError, match=sentence):
         read_data() if file == "pairs.csv" else fetch("main")
     assert describe(cache) == before
@@ -133,7 +135,7 @@ def test_offline_a_link_to_a_hash_tells_what_a_file_should_be(
     blob.symlink_to(blob.rename(shared))
     assert_same_model(fetch("main"), repos[MODEL])
     damage(cache, WEIGHTS)
-    with pytest.raises(StudyError, match="damaged in its cache"):
+    with pytest.raises(StudyError, match="other bytes than the hub says"):
         fetch("main")
 
 
@@ -170,7 +172,7 @@ def test_a_download_that_is_damaged_once(
     assert_same_model(fetch("main"), repos[MODEL])
     assert read_data() == {"007"}
     assert hub.altered == {WEIGHTS: 0, "pairs.csv": 0}
-    assert caplog.text.count("intact copies are downloaded past it") == 2
+    assert caplog.text.count("what is used now is downloaded past the cache") == 2
 
 
 def test_a_cache_that_cannot_be_written_is_named(

@@ -154,9 +154,9 @@ def _fetch_files(wanted: _Files, folder: Path) -> str:
         logger.warning("%s: nothing here says what %s should be; taken unverified", wanted, ", ".join(unknown))
     damaged = [name for name in names if name in hashes and not _is_whole(folder / name, hashes[name])]
     if damaged and told is None:
-        raise StudyError(f"{_describe_damage(wanted, snapshot, damaged)}, where the hub can be reached")
+        raise StudyError(f"{_describe_damage(wanted, snapshot, damaged)} and run it again where the hub can be reached")
     if damaged:
-        logger.warning("%s; intact copies are downloaded past it", _describe_damage(wanted, snapshot, damaged))
+        logger.warning("%s; what is used now is downloaded past the cache", _describe_damage(wanted, snapshot, damaged))
         _fetch_past_cache(replace(wanted, revision=snapshot.name), folder, {name: hashes[name] for name in damaged})
     return snapshot.name
 
@@ -209,9 +209,9 @@ def _is_whole(file: Path, expected: str) -> bool:
 
 def _describe_damage(wanted: _Files, snapshot: Path, damaged: list[str]) -> str:
     files = ", ".join(str(snapshot / name) for name in damaged)
+    targets = " ".join(f"hf://{wanted.kind}s/{wanted.repo}/{name}" for name in damaged)
     return (
-        f"{wanted}: not what the hub says, so damaged in its cache: {files}; "
-        f"remove it there with `hf cache rm {wanted.kind}/{wanted.repo}` and download it again"
+        f"{wanted}: the cache holds other bytes than the hub says in {files}; remove them with `hf cache rm {targets}`"
     )
 
 
