@@ -175,6 +175,17 @@ def test_a_download_that_is_damaged_once(
     assert caplog.text.count("what is used now is downloaded past the cache") == 2
 
 
+def test_a_file_that_somebody_else_may_read_only_is_named(
+    hub: Hub, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch("main")
+    weights = locate(tmp_path / "cache", WEIGHTS)
+    # Whoever runs the tests as root may read everything.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != WEIGHTS)
+    with pytest.raises(StudyError, match=f"^file {weights} of the Hugging Face cache cannot be read; make it readable"):
+        fetch("main")
+
+
 def test_a_cache_that_cannot_be_written_is_named(
     hub: Hub, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ only read. It is copied to where it is used, so that nothing that happens to the
 
 import glob
 import logging
+import os
 import re
 import shutil
 import time
@@ -162,15 +163,9 @@ def _fetch_files(wanted: _Files, folder: Path) -> str:
 
 
 def _copy_from_cache(file: Path, target: Path) -> None:
+    if not os.access(file, os.R_OK):
+        raise StudyError(f"file {file} of the Hugging Face cache cannot be read; make it readable for yourself")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with file.open("rb"):
-            pass
-    except OSError as error:
-        raise StudyError(
-            f"file {file} of the Hugging Face cache cannot be read ({error.strerror}); make it readable, or set "
-            "HF_HUB_CACHE to another folder"
-        ) from error
     shutil.copyfile(file, target)
 
 
