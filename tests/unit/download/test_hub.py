@@ -64,7 +64,7 @@ def test_a_pinned_source_stays_where_its_branch_was(hub: Hub, repos: dict[str, P
     assert [source.revision for source in pinned] == [COMMIT, COMMIT]
     assert [source.pin().revision for source in (*pinned, model, data)] == [COMMIT, COMMIT, NEXT_COMMIT, NEXT_COMMIT]
     assert all(source.is_pinned for source in pinned)
-    assert pinned[1].rows == 3
+    assert data.pin().rows == 3
 
 
 def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:

