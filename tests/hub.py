@@ -38,7 +38,8 @@ class Fault:
 class Hub(ThreadingHTTPServer):
     """Serves `repos` ("models/owner/name" or "datasets/owner/name" -> folder) and the plain files in `files`.
 
-    `main` is the newest commit in `commits`. Files of the repositories in `gated` need the token `LICENSED`.
+    `main` is the newest commit in `commits`. Files of the repositories in `gated` need the token `LICENSED`. A file
+    named in `altered` is sent so many times with another last byte than its hash is of.
     """
 
     def __init__(self, repos: dict[str, Path], files: dict[str, bytes]) -> None:
@@ -47,6 +48,7 @@ class Hub(ThreadingHTTPServer):
         self.files = files
         self.gated: set[str] = set()
         self.faults: list[Fault] = []
+        self.altered: dict[str, int] = {}
         self.blobs: dict[str, Path] = {}
         self.requests: list[str] = []
 
@@ -95,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("cdn/"):
             # A CDN refuses requests with a token, as signed URLs do.
             signed = "Authorization" not in self.headers
-            self._send_bytes(self.server.blobs[path.removeprefix("cdn/")].read_bytes()) if signed else self._send(400)
+            self._send_blob(self.server.blobs[path.removeprefix("cdn/")]) if signed else self._send(400)
         else:
             self._send(404)
 
@@ -138,11 +140,15 @@ class Handler(BaseHTTPRequestHandler):
                 302, b"", {"Location": f"{self.server.cdn}/cdn/{large['oid']}", "X-Repo-Commit": commit} | linked
             )
         else:
-            self._send_bytes(path.read_bytes(), {"X-Repo-Commit": commit})
+            self._send_blob(path, {"X-Repo-Commit": commit})
 
-    def _send_bytes(self, body: bytes, headers: dict[str, str] | None = None) -> None:
+    def _send_blob(self, path: Path, headers: dict[str, str] | None = None) -> None:
         """Send a file, or the rest of it if the client resumes a download."""
+        body = path.read_bytes()
         headers = {"ETag": f'"{_name_blob(body)}"', "Accept-Ranges": "bytes"} | (headers or {})
+        if self.command == "GET" and self.server.altered.get(path.name, 0) > 0:
+            self.server.altered[path.name] -= 1
+            body = body[:-1] + b"?"
         if start := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
             first = int(start[1])
             content_range = f"bytes {first}-{len(body) - 1}/{len(body)}"
@@ -198,3 +204,10 @@ def make_repos(folder: Path, model: Path) -> dict[str, Path]:
     pd.read_csv(PAIRS).assign(answer="007").to_csv(folder / "data" / "pairs.csv", index=False)
     (folder / "data" / "binary.csv").write_bytes(b"\xff\xfe\x00,\n")
     return {MODEL: folder / "model", DATA: folder / "data"}
+
+
+def assert_same_model(folder: Path, origin: Path) -> None:
+    """A folder named after its commit holds the model of another."""
+    assert folder.name in (COMMIT, NEXT_COMMIT)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        assert (folder / name).read_bytes() == (origin / name).read_bytes()

@@ -32,6 +32,11 @@ def column_name(heading: str) -> str:
     return re.sub(r"\W+", "_", heading.strip().lower()).strip("_")
 
 
+def is_commit(revision: str) -> bool:
+    """Return whether a revision is the full hash of a commit, which names the same contents for ever."""
+    return re.fullmatch(r"[0-9a-f]{40}", revision) is not None
+
+
 def _check_column_name(name: str) -> str:
     if not name:
         raise ValueError("no letter or digit is in it; name a column of the word list")

@@ -2,82 +2,69 @@
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, make_repos, serve
+from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, assert_same_model
 from huggingface_hub import constants
-from memory_injections.download.hub import PAUSE, download_config, download_dataset, download_model
+from memory_injections.data.sources import HuggingFaceDataset
+from memory_injections.download.hub import PAUSE, download_config, download_dataset, download_model, find_commit
 from memory_injections.errors import StudyError
+from memory_injections.models.sources import HuggingFaceModel
 
-
-@pytest.fixture
-def repos(tmp_path: Path, tiny_models: dict[str, Path]) -> dict[str, Path]:
-    return make_repos(tmp_path / "hub", tiny_models["gpt2"])
-
-
-@pytest.fixture
-def hub(repos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slept: list[float]) -> Iterator[Hub]:
-    """A hub for the clients of this process, with empty caches and no token."""
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    with serve(repos) as hub:
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        template = "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + template)
-        yield hub
-
-
-def assert_same_model(folder: Path, origin: Path) -> None:
-    assert folder.name in (COMMIT, NEXT_COMMIT)
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        assert (folder / name).read_bytes() == (origin / name).read_bytes()
+Fetch = Callable[[str], Path]
 
 
 def test_model_whose_weights_lie_on_another_host(
-    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fetch: Fetch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", LICENSED)
-    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert_same_model(fetch("main"), repos[MODEL])
     digest = hashlib.sha256((repos[MODEL] / "model.safetensors").read_bytes()).hexdigest()
     assert f"GET cdn/{digest}" in hub.requests
     assert not [request for request in hub.requests if "onnx" in request or "pytorch" in request]
 
 
-def test_pickled_weights_are_not_even_downloaded(hub: Hub, repos: dict[str, Path]) -> None:
+def test_pickled_weights_are_not_even_downloaded(hub: Hub, repos: dict[str, Path], fetch: Fetch) -> None:
     (repos[MODEL] / "model.safetensors").unlink()
-    assert not list(download_model("someone/tiny", "main").glob("*.bin"))
+    assert not list(fetch("main").glob("*.bin"))
     assert not [request for request in hub.requests if "pytorch" in request and "GET" in request]
 
 
-def test_a_model_that_does_not_fit_on_the_disk_is_not_begun(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_does_not_fit_on_the_disk_is_not_begun(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, fetch: Fetch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=100_000))
     with pytest.raises(StudyError, match=r"someone/tiny takes 0\.\d GB, but the disk of .* has 0\.0 GB left"):
-        download_model("someone/tiny", "main")
+        fetch("main")
     assert not [request for request in hub.requests if request.startswith("GET cdn")]
 
 
-def test_a_damaged_file_in_the_cache_is_downloaded_again(hub: Hub, repos: dict[str, Path]) -> None:
-    for name in ("model.safetensors", "tokenizer.json"):
-        file = (download_model("someone/tiny", "main") / name).resolve()
-        file.write_bytes(file.read_bytes()[:-1] + b"?")
-    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
-
-
-def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:
-    assert download_model("someone/tiny", "main").name == COMMIT
+def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path, fetch: Fetch) -> None:
+    assert fetch("main").name == COMMIT
     newer = shutil.copytree(repos[MODEL], tmp_path / "newer")
     (newer / "config.json").write_text("{}")
     hub.commits[MODEL][NEXT_COMMIT] = newer
     del hub.requests[:]
-    assert_same_model(download_model("someone/tiny", "main"), newer)
+    assert find_commit("someone/tiny", "main", "model") == NEXT_COMMIT
+    assert find_commit("someone/tiny", COMMIT, "model") == COMMIT
+    assert_same_model(fetch("main"), newer)
     assert not [request for request in hub.requests if "cdn" in request]  # unchanged weights are not fetched again
-    assert_same_model(download_model("someone/tiny", COMMIT), repos[MODEL])
+    assert_same_model(fetch(COMMIT), repos[MODEL])
+
+
+def test_a_pinned_source_stays_where_its_branch_was(hub: Hub, repos: dict[str, Path]) -> None:
+    keys = {"source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "rows": 3}
+    model, data = HuggingFaceModel(source="huggingface", repo="someone/tiny"), HuggingFaceDataset.model_validate(keys)
+    pinned = [source.pin() for source in (model, data)]
+    for name in (MODEL, DATA):
+        hub.commits[name][NEXT_COMMIT] = repos[name]
+    assert [source.revision for source in pinned] == [COMMIT, COMMIT]
+    assert [source.pin().revision for source in (*pinned, model, data)] == [COMMIT, COMMIT, NEXT_COMMIT, NEXT_COMMIT]
+    assert all(source.is_pinned for source in pinned)
+    assert data.pin().rows == 3
 
 
 def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:
@@ -86,6 +73,7 @@ def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path]
     newer = shutil.copytree(repos[DATA], tmp_path / "newer")
     older.assign(answer="008").to_csv(newer / "pairs.csv", index=False)
     hub.commits[DATA][NEXT_COMMIT] = newer
+    assert find_commit("someone/pairs", "main", "dataset") == NEXT_COMMIT
     assert set(download_dataset("someone/pairs", "pairs.csv", "main")["answer"]) == {"008"}
     assert set(download_dataset("someone/pairs", "pairs.csv", COMMIT)["answer"]) == {"007"}
 
@@ -101,68 +89,70 @@ def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path]
     ],
 )
 def test_hub_that_is_busy_for_a_while(
-    hub: Hub, repos: dict[str, Path], slept: list[float], part: str, status: int
+    hub: Hub, repos: dict[str, Path], slept: list[float], part: str, status: int, fetch: Fetch
 ) -> None:
     hub.faults = [Fault(part, 2, status, {"Retry-After": "7"})]
-    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert_same_model(fetch("main"), repos[MODEL])
     assert hub.faults[0].times == 0
     assert slept
     assert min(slept) >= 7
 
 
-def test_hub_that_counts_requests(hub: Hub, repos: dict[str, Path], slept: list[float]) -> None:
+def test_hub_that_counts_requests(hub: Hub, repos: dict[str, Path], slept: list[float], fetch: Fetch) -> None:
     hub.faults = [Fault("GET api/models", 1, 429, {"RateLimit": '"api";r=0;t=55'})]
-    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert_same_model(fetch("main"), repos[MODEL])
     assert slept == [55]
 
 
 @pytest.mark.parametrize(("retry_after", "waits"), [("7", [7, 7]), ("3600", []), ("soon", [PAUSE, PAUSE])])
-def test_hub_that_stays_busy(hub: Hub, slept: list[float], retry_after: str, waits: list[float]) -> None:
+def test_hub_that_stays_busy(hub: Hub, slept: list[float], retry_after: str, waits: list[float], fetch: Fetch) -> None:
     hub.faults = [Fault("GET api/models", ALWAYS, 503, {"Retry-After": retry_after})]
     with pytest.raises(
         StudyError, match=r"^Hugging Face repository someone/tiny cannot be downloaded: the hub answered .*503"
     ):
-        download_model("someone/tiny", "main")
+        fetch("main")
     assert slept == waits
     assert hub.requests.count("GET api/models/someone/tiny/revision/main") == len(waits) + 1
 
 
-def test_file_that_is_cut_once_is_resumed(hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_is_cut_once_is_resumed(
+    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fetch: Fetch
+) -> None:
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # partial downloads are kept in pieces of this size
     hub.faults = [Fault("GET cdn"), Fault("GET someone/tiny/resolve")]
-    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert_same_model(fetch("main"), repos[MODEL])
     assert [fault.times for fault in hub.faults] == [0, 0]
     whole, rest = [request for request in hub.requests if request.startswith("GET cdn")]
     assert rest.startswith(f"{whole} bytes=")
 
 
 def test_file_that_is_always_cut_leaves_nothing(
-    hub: Hub, repos: dict[str, Path], slept: list[float], tmp_path: Path
+    hub: Hub, repos: dict[str, Path], slept: list[float], tmp_path: Path, fetch: Fetch
 ) -> None:
     hub.faults = [Fault("GET cdn", ALWAYS)]
     with pytest.raises(StudyError, match=r"^Hugging Face repository someone/tiny cannot be downloaded whole \("):
-        download_model("someone/tiny", "main")
+        fetch("main")
     assert slept.count(PAUSE) == 2  # in addition to the client's own pauses
     assert not list(tmp_path.rglob("*.incomplete"))
     assert not list((tmp_path / "cache").rglob("model.safetensors"))
     hub.faults = []
-    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    assert_same_model(fetch("main"), repos[MODEL])
 
 
 @pytest.mark.parametrize("token", [None, "hf_without_licence", LICENSED])
 def test_gated_model(
-    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token: str | None
+    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, token: str | None, fetch: Fetch
 ) -> None:
     hub.gated = {MODEL}
     if token:
         monkeypatch.setenv("HF_TOKEN", token)
     if token == LICENSED:
-        download_config("someone/tiny", "main")
-        assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+        download_config("someone/tiny", "main", tmp_path)
+        assert_same_model(fetch("main"), repos[MODEL])
         return
     for download in (download_config, download_model):
         with pytest.raises(StudyError, match=r"^Hugging Face repository someone/tiny is gated; accept its licence "):
-            download("someone/tiny", "main")
+            download("someone/tiny", "main", tmp_path)
     assert not [request for request in hub.requests if "cdn" in request]
 
 
@@ -178,14 +168,14 @@ def test_gated_model(
 def test_model_that_is_not_there(hub: Hub, tmp_path: Path, repo: str, revision: str, sentence: str) -> None:
     hub.commits["models/someone/bare"] = {COMMIT: tmp_path / "bare"}
     with pytest.raises(StudyError, match=f"^Hugging Face repository {sentence}"):
-        download_config(repo, revision)
+        download_config(repo, revision, tmp_path)
 
 
 @pytest.mark.parametrize(("status", "problem"), [(401, "401 Unauthorized"), (403, "403 Forbidden")])
-def test_token_that_is_refused(hub: Hub, status: int, problem: str) -> None:
+def test_token_that_is_refused(hub: Hub, status: int, problem: str, tmp_path: Path) -> None:
     hub.faults = [Fault("HEAD", ALWAYS, status, {"X-Error-Message": "Invalid credentials in Authorization header"})]
     with pytest.raises(StudyError, match=f"cannot be downloaded: the hub answered .*{problem}.*; .* check HF_TOKEN"):
-        download_config("someone/tiny", "main")
+        download_config("someone/tiny", "main", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -201,20 +191,23 @@ def test_data_that_is_not_there(hub: Hub, file: str, sentence: str) -> None:
 
 
 def test_offline_the_cache_serves_what_it_holds(
-    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fetch: Fetch, tmp_path: Path
 ) -> None:
-    download_model("someone/tiny", "main")
+    fetch("main")
     download_dataset("someone/pairs", "pairs.csv", "main")
     for name in (MODEL, DATA):
         hub.commits[name][NEXT_COMMIT] = repos[name]
     del hub.requests[:]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    download_config("someone/tiny", "main")
-    assert_same_model(download_model("someone/tiny", "main"), repos[MODEL])
+    download_config("someone/tiny", "main", tmp_path)
+    assert_same_model(fetch("main"), repos[MODEL])
     assert len(download_dataset("someone/pairs", "pairs.csv", COMMIT))
+    assert find_commit("someone/tiny", "main", "model") == COMMIT
     absent = "cannot be reached and is not in the local cache"
     with pytest.raises(StudyError, match=f"someone/tiny {absent}"):
-        download_model("someone/tiny", NEXT_COMMIT)
+        fetch(NEXT_COMMIT)
+    with pytest.raises(StudyError, match=f"someone/tiny {absent}"):
+        find_commit("someone/tiny", "v2", "model")
     for file, revision in (("binary.csv", "main"), ("pairs.csv", NEXT_COMMIT)):
         with pytest.raises(StudyError, match=f"someone/pairs {absent}"):
             download_dataset("someone/pairs", file, revision)
@@ -225,6 +218,6 @@ def test_hub_that_cannot_be_reached(hub: Hub, monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     absent = "cannot be reached and is not in the local cache; check the network"
     with pytest.raises(StudyError, match=f"^Hugging Face repository someone/tiny {absent}"):
-        download_config("someone/tiny", "main")
+        download_config("someone/tiny", "main", tmp_path)
     with pytest.raises(StudyError, match=f"^Hugging Face repository someone/pairs {absent}"):
         download_dataset("someone/pairs", "pairs.csv", "main")

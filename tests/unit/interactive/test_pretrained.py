@@ -1,6 +1,7 @@
 """Models by name, and where the Python API and the command line keep them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import memory_injections
 import pytest
 from conftest import ROOT
-from hub import ALWAYS, Fault, Hub, serve
+from hub import ALWAYS, COMMIT, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections import Injector
 from memory_injections.atomic_files import hash_file
@@ -138,6 +139,20 @@ def test_a_model_that_is_not_there(name: str, sentence: str, tmp_path: Path, mon
     Path("empty").mkdir()
     with pytest.raises(StudyError, match=sentence):
         Injector.load(name)
+
+
+def test_what_the_hub_and_its_cache_lack_is_said_of_them(
+    hub: Hub, tiny_models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pickled").mkdir()
+    shutil.copy(tiny_models["gpt2"] / "config.json", tmp_path / "pickled")
+    hub.commits["models/someone/pickled"] = {COMMIT: tmp_path / "pickled"}
+    with pytest.raises(StudyError, match=r"and model someone/pickled has no weights \(model"):
+        Injector.load("someone/pickled")
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file"))
+    with pytest.raises(StudyError, match=f"and cache folder {tmp_path}/file of the Hugging Face hub cannot be written"):
+        Injector.load("someone/tiny")
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,12 @@ there.
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal, Self, Union
 
 from pydantic import Field, model_validator
 
 from memory_injections.errors import StudyError
-from memory_injections.terms import Count, Index, LocalPath, Section, Sha256
+from memory_injections.terms import Count, Index, LocalPath, Section, Sha256, is_commit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,15 @@ class DataSource(Section, ABC):
         """The name of the file that holds the pairs, if there is one."""
         return None
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the config fixes the data's contents, by a commit or a checksum."""
+        return False
+
+    def pin(self) -> Self:
+        """Return the source with a branch or tag replaced by the commit that it stands for now."""
+        return self
+
 
 class _Table(DataSource):
     rows: Count | None = Field(default=None, description="use the first so many rows only; all by default")
@@ -68,6 +77,15 @@ class HuggingFaceDataset(_Table):
     def file_name(self) -> str:
         return Path(self.file).name
 
+    @property
+    def is_pinned(self) -> bool:
+        return is_commit(self.revision)
+
+    def pin(self) -> Self:
+        from memory_injections.download.hub import find_commit
+
+        return self.model_copy(update={"revision": find_commit(self.repo, self.revision, "dataset")})
+
     def read_pairs(self) -> "pd.DataFrame":
         from memory_injections.data.prompt_pairs import normalise_pairs
         from memory_injections.download.hub import download_dataset
@@ -87,6 +105,11 @@ class UrlFile(Section):
     def file_name(self) -> str:
         """The last part of the address."""
         return Path(self.url).name
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the config fixes the contents; the checksum does."""
+        return True
 
     def local_files(self) -> list[str]:
         """Return nothing: the checksum identifies the file."""
@@ -117,6 +140,11 @@ class LocalFile(Section):
     def file_name(self) -> str:
         """The file's own name."""
         return Path(self.path).name
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the config fixes the contents; a path does not."""
+        return False
 
     def local_files(self) -> list[str]:
         """List the file itself."""
@@ -155,6 +183,10 @@ class TwoWikiDataset(DataSource):
     @property
     def n_rows(self) -> int:
         return self.size
+
+    @property
+    def is_pinned(self) -> bool:
+        return self.path is None
 
     def local_files(self) -> list[str]:
         return [self.path] if self.path else []

@@ -1,115 +1,254 @@
-"""Downloading models and data sets from the Hugging Face hub, with one sentence for every failure."""
+"""Downloading models and data sets from the Hugging Face hub, verified, with one sentence for every failure.
 
-import hashlib
+The hub's cache on this machine belongs to its user. The hub's client adds to it what it lacks; whatever is there is
+only read. It is copied to where it is used, so that nothing that happens to the copy happens to the user's file.
+"""
+
+import glob
 import logging
+import os
+import re
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
 
 import httpx2
 import pandas as pd
 from datasets import Dataset, Features, Value
 from datasets.exceptions import DatasetGenerationError
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub._tree_cache import read_tree_cache
 from huggingface_hub.errors import (
     DryRunError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
+    RevisionResolutionError,
 )
-from huggingface_hub.utils import parse_ratelimit_headers
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import filter_repo_objects, parse_ratelimit_headers
+from huggingface_hub.utils.sha import git_hash
 from tqdm import tqdm
 
 from memory_injections.atomic_files import hash_file
 from memory_injections.download.http import ATTEMPTS, first_line, require_space
 from memory_injections.errors import StudyError
+from memory_injections.terms import is_commit
 
 logger = logging.getLogger(__name__)
 # Seconds between attempts unless the hub asks for another pause, and the longest pause that is accepted.
 PAUSE, LONGEST_WAIT = 5, 300
 BUSY = (408, 429, 500, 502, 503, 504)
 CONFIG = "config.json"
-MODEL_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors"]
-OTHER_FRAMEWORKS = ["onnx/*", "coreml/*", "openvino/*", "original/*"]
+MODEL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors")
+Kind = Literal["model", "dataset"]
 
 
-def download_config(repo: str, revision: str) -> Path:
-    """Download the config of a model repository; raise `StudyError` if that fails.
+@dataclass(frozen=True)
+class _Files:
+    """The files of a repository on the hub whose names match some patterns."""
+
+    repo: str
+    revision: str
+    patterns: tuple[str, ...]
+    kind: Kind = "model"
+
+    def __str__(self) -> str:
+        return f"Hugging Face repository {self.repo}"
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Patterns of what is left out: of a model, the folders, which hold it in the formats of other frameworks."""
+        return ("*/*",) if self.kind == "model" else ()
+
+    def select(self, names: Iterable[str]) -> list[str]:
+        """Return those of the names that are wanted."""
+        return list(filter_repo_objects(names, allow_patterns=list(self.patterns), ignore_patterns=list(self.ignored)))
+
+
+def download_config(repo: str, revision: str, folder: Path) -> Path:
+    """Download the config of a model repository into a folder; raise `StudyError` if that fails.
 
     A gated repository refuses this small file just as it refuses the weights.
     """
-    path = _fetch_snapshot(repo, revision, [CONFIG]) / CONFIG
-    if not path.is_file():
-        raise StudyError(f"Hugging Face repository {repo} lacks the file {CONFIG}; name a repository with a model")
-    return path
+    _fetch_files(_Files(repo, revision, (CONFIG,)), folder)
+    return _require_file(repo, folder, CONFIG, "name a repository with a model")
 
 
-def download_model(repo: str, revision: str) -> Path:
-    """Download a model repository into the hub's own cache; the name of the returned folder is the commit.
+def download_model(repo: str, revision: str, folder: Path) -> str:
+    """Fill an empty folder with the files of a model repository, and return their commit.
 
-    Only weights in safetensors are taken: PyTorch's own format is a pickle, which may run any code. A file in the cache
-    whose contents are not those that the hub names it after is downloaded again.
+    Only weights in safetensors are taken: PyTorch's own format is a pickle, which may run any code. Raises `StudyError`
+    if a file cannot be had as the hub describes it.
     """
-    folder = _fetch_snapshot(repo, revision, MODEL_FILES)
-    damaged = [blob for blob in map(Path.resolve, folder.iterdir()) if blob.is_file() and not _is_whole(blob)]
-    for blob in damaged:
-        logger.warning("%s is damaged and downloaded again", blob)
-        blob.unlink()
-    # By the commit, because the revision may have moved in the meantime.
-    return _fetch_snapshot(repo, folder.name, MODEL_FILES) if damaged else folder
-
-
-def _is_whole(blob: Path) -> bool:
-    """Return whether a file of the hub's cache is what its name says: weights' SHA-256, and git's hash of others."""
-    if len(blob.name) == 64:
-        return hash_file(blob) == blob.name
-    content = blob.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == blob.name
+    commit = _fetch_files(_Files(repo, revision, MODEL_FILES), folder)
+    _require_file(repo, folder, CONFIG, "name a repository with a model")
+    return commit
 
 
 def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
     """Download one CSV file of a data set repository, and read every column as text."""
-    # `load_dataset` would forget the revision and find nothing when the hub is out of reach; a snapshot is exact.
-    path = _fetch_snapshot(repo, revision, [file], repo_type="dataset") / file
-    if not path.is_file():
-        raise StudyError(f"Hugging Face repository {repo} lacks the file {file}; correct the file's name in the config")
-    load = partial(Dataset.from_csv, str(path), keep_default_na=False)
+    with TemporaryDirectory() as scratch:
+        # `load_dataset` would forget the revision and find nothing when the hub is out of reach; a snapshot is exact.
+        _fetch_files(_Files(repo, revision, (glob.escape(file),), "dataset"), Path(scratch))
+        path = _require_file(repo, Path(scratch), file, "correct the file's name in the config")
+        load = partial(Dataset.from_csv, str(path), keep_default_na=False, keep_in_memory=True, cache_dir=scratch)
+        try:
+            # Guessed types would turn "007" into 7.
+            rows = load(features=Features({name: Value("string") for name in load().column_names}))
+        except DatasetGenerationError as error:
+            raise StudyError(
+                f"Hugging Face repository {repo}: {file} is not a CSV table in UTF-8; name another file or repair it"
+            ) from error
+        return rows.to_pandas()
+
+
+def find_commit(repo: str, revision: str, kind: Kind) -> str:
+    """Return the commit that a revision stands for now, or stood for when the hub's cache on this machine saw it last.
+
+    A full hash of a commit stands for itself. Raises `StudyError` if neither hub nor cache knows the revision.
+    """
+    if is_commit(revision):
+        return revision
     try:
-        # Guessed types would turn "007" into 7.
-        rows = load(features=Features({name: Value("string") for name in load().column_names}))
-    except DatasetGenerationError as error:
-        raise StudyError(
-            f"Hugging Face repository {repo}: {file} is not a CSV table in UTF-8; name another file or repair it"
-        ) from error
-    return rows.to_pandas()
+        return str(HfApi().repo_info(repo, revision=revision, repo_type=kind).sha)
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise _describe_failure(repo, error) from error
+    except UNREACHABLE as error:
+        try:
+            return HfApi().resolve_revision(repo, revision=revision, repo_type=kind, local_files_only=True).resolved
+        except RevisionResolutionError:
+            cause = error if isinstance(error, HfHubHTTPError) else LocalEntryNotFoundError(str(error))
+            raise _describe_failure(repo, cause) from error
 
 
-def _fetch_snapshot(repo: str, revision: str, files: list[str], repo_type: str = "model") -> Path:
-    """Download some files of a repository; every failure becomes a `StudyError`.
+def _require_file(repo: str, folder: Path, file: str, remedy: str) -> Path:
+    if not (folder / file).is_file():
+        raise StudyError(f"Hugging Face repository {repo} lacks the file {file}; {remedy}")
+    return folder / file
+
+
+def _fetch_files(wanted: _Files, folder: Path) -> str:
+    """Fill a folder with files of a repository that are what the hub says they are, and return their commit.
+
+    They are copied from the hub's cache on this machine. A file that is damaged there is downloaded past the cache.
+    Raises `StudyError` if that fails, or the second download is not what the hub says either.
+    """
+    snapshot = _fetch_snapshot(wanted, Path(constants.HF_HUB_CACHE))
+    found = (path.relative_to(snapshot).as_posix() for path in sorted(snapshot.rglob("*")) if path.is_file())
+    names = wanted.select(found)
+    require_space(folder, sum((snapshot / name).stat().st_size for name in names), str(wanted))
+    for name in names:
+        _copy_from_cache(snapshot / name, folder / name)
+    told = _ask_hub(wanted, snapshot.name)
+    hashes = _recall_hashes(snapshot) if told is None else told
+    if unknown := [name for name in names if name not in hashes]:
+        logger.warning("%s: nothing here says what %s should be; taken unverified", wanted, ", ".join(unknown))
+    damaged = [name for name in names if name in hashes and not _is_whole(folder / name, hashes[name])]
+    if damaged and told is None:
+        raise StudyError(f"{_describe_damage(wanted, snapshot, damaged)} and run it again where the hub can be reached")
+    if damaged:
+        logger.warning("%s; what is used now is downloaded past the cache", _describe_damage(wanted, snapshot, damaged))
+        _fetch_past_cache(replace(wanted, revision=snapshot.name), folder, {name: hashes[name] for name in damaged})
+    return snapshot.name
+
+
+def _copy_from_cache(file: Path, target: Path) -> None:
+    if not os.access(file, os.R_OK):
+        raise StudyError(f"file {file} of the Hugging Face cache cannot be read; make it readable for yourself")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
+
+
+def _ask_hub(wanted: _Files, commit: str) -> Mapping[str, str] | None:
+    """Return the hash of every file of a commit as the hub has it: of large files SHA-256, of others git's.
+
+    None if the hub cannot be reached.
+    """
+    try:
+        tree = list(HfApi().list_repo_tree(wanted.repo, recursive=True, revision=commit, repo_type=wanted.kind))
+    except UNREACHABLE as error:
+        logger.info("%s: the hub does not say what the files should be (%s)", wanted, first_line(error))
+        return None
+    return {file.path: file.lfs.sha256 if file.lfs else file.blob_id for file in tree if isinstance(file, RepoFile)}
+
+
+def _recall_hashes(snapshot: Path) -> Mapping[str, str]:
+    """Return the hashes of files as the hub's client has kept them beside a snapshot, as far as it has.
+
+    Newer clients keep the hub's listing of a commit. With symbolic links, the files are named after their hashes; other
+    names say nothing.
+    """
+    links = (path for path in snapshot.rglob("*") if path.is_symlink())
+    # The first link only: files that repositories share are named after hashes of another kind.
+    blobs = {path.relative_to(snapshot).as_posix(): path.readlink() for path in links}
+    is_hash = re.compile("[0-9a-f]{40}|[0-9a-f]{64}").fullmatch
+    names = {name: blob.name for name, blob in blobs.items() if blob.parent.name == "blobs" and is_hash(blob.name)}
+    tree = read_tree_cache(str(snapshot.parents[1]), snapshot.name) or {}
+    return names | {name: file.lfs_sha256 or file.blob_id for name, file in tree.items()}
+
+
+def _is_whole(file: Path, expected: str) -> bool:
+    """Return whether a file has the hash that the hub names: SHA-256, or git's, which is shorter."""
+    return (hash_file(file) if len(expected) == 64 else git_hash(file.read_bytes())) == expected
+
+
+def _describe_damage(wanted: _Files, snapshot: Path, damaged: list[str]) -> str:
+    files = ", ".join(str(snapshot / name) for name in damaged)
+    targets = " ".join(f"hf://{wanted.kind}s/{wanted.repo}/{name}" for name in damaged)
+    return (
+        f"{wanted}: the cache holds other bytes than the hub says in {files}; remove them with `hf cache rm {targets}`"
+    )
+
+
+def _fetch_past_cache(wanted: _Files, folder: Path, hashes: Mapping[str, str]) -> None:
+    """Download some files of a commit into a folder, not through the hub's cache, and verify them."""
+    with TemporaryDirectory(dir=folder) as own_cache:
+        fetched = _fetch_snapshot(replace(wanted, patterns=tuple(map(glob.escape, hashes))), Path(own_cache))
+        for name, expected in hashes.items():
+            (fetched / name).resolve().replace(folder / name)
+            if not _is_whole(folder / name, expected):
+                raise StudyError(
+                    f"{wanted}: {name} is not what the hub says ({expected}), downloaded twice; "
+                    "check the network (HF_ENDPOINT, a proxy), or try again later"
+                )
+
+
+def _fetch_snapshot(wanted: _Files, cache: Path) -> Path:
+    """Download some files of a repository into a cache of the hub's form; every failure becomes a `StudyError`.
 
     The client resumes interrupted files and retries some requests, but gives up others at once. So the whole call is
     repeated while the hub is busy or the connection breaks; finished files are not downloaded twice.
     """
     download = partial(
-        snapshot_download, repo, repo_type=repo_type, revision=revision, allow_patterns=files,
-        ignore_patterns=OTHER_FRAMEWORKS,
+        snapshot_download, wanted.repo, repo_type=wanted.kind, revision=wanted.revision, cache_dir=cache,
+        allow_patterns=list(wanted.patterns), ignore_patterns=list(wanted.ignored),
     )  # fmt: skip
     attempt = 1
     while True:
         try:
-            return _download_what_fits(download, f"Hugging Face repository {repo}")
+            return _download_what_fits(download, cache, str(wanted))
         except (OSError, RuntimeError, httpx2.TransportError, HFValidationError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of the network
+                raise StudyError(
+                    f"cache folder {cache} of the Hugging Face hub cannot be written ({error}); make room and give "
+                    "yourself access there, or set HF_HUB_CACHE to another folder"
+                ) from error
             # The client reports an unexpected answer as a hub that cannot be reached; the cause tells.
             cause = error.__cause__ if isinstance(error.__cause__, HfHubHTTPError) else error
             wait = _choose_pause(cause)
             if attempt == ATTEMPTS or wait is None:
-                raise _describe_failure(repo, cause) from error
-            logger.warning("%s: %s; trying again in %d s", repo, first_line(cause), wait)
+                raise _describe_failure(wanted.repo, cause) from error
+            logger.warning("%s: %s; trying again in %d s", wanted.repo, first_line(cause), wait)
         time.sleep(wait)
         attempt += 1
 
@@ -121,7 +260,7 @@ class _HiddenProgress(tqdm):
         super().__init__(*args, **{**kwargs, "disable": True})
 
 
-def _download_what_fits(download: Callable[..., Any], what: str) -> Path:
+def _download_what_fits(download: Callable[..., Any], cache: Path, what: str) -> Path:
     """Download a snapshot unless the disk is too small for it; if the hub is out of reach, take it from the cache."""
     try:
         planned = download(dry_run=True, tqdm_class=_HiddenProgress)
@@ -130,7 +269,7 @@ def _download_what_fits(download: Callable[..., Any], what: str) -> Path:
             return Path(download(local_files_only=True))
         except LocalEntryNotFoundError as missing:
             raise missing from error.__cause__
-    require_space(Path(constants.HF_HUB_CACHE), sum(file.file_size for file in planned if file.will_download), what)
+    require_space(cache, sum(file.file_size for file in planned if file.will_download), what)
     # By the commit, whose files the client has just listed, it asks for no list again.
     return Path(download(revision=planned[0].commit_hash) if planned else download())
 
@@ -149,6 +288,7 @@ def _choose_pause(error: BaseException) -> int | None:
     return wait if wait <= LONGEST_WAIT else None
 
 
+UNREACHABLE = (HfHubHTTPError, httpx2.TransportError, OfflineModeIsEnabled)
 HUB_PROBLEMS: list[tuple[type[Exception], str, str]] = [
     (
         GatedRepoError,

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
@@ -26,25 +24,29 @@ LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
-def check_model_folder(folder: Path) -> None:
-    """Raise `StudyError` unless `folder` holds config, weights and tokenizer in Hugging Face format, and no code."""
+def check_model_folder(folder: Path, name: str | None = None) -> None:
+    """Raise `StudyError` unless `folder` holds config, weights and tokenizer in Hugging Face format, and no code.
+
+    Messages call it by `name`, where the user does not know the folder.
+    """
+    name = name or f"model folder {folder}"
     if not folder.is_dir():
-        raise StudyError(f"model folder {folder} does not exist; give the path of a folder in Hugging Face format")
+        raise StudyError(f"{name} does not exist; give the path of a folder in Hugging Face format")
     if not (folder / "config.json").is_file():
-        raise StudyError(f"model folder {folder} has no config.json; save the model there with `save_pretrained`")
+        raise StudyError(f"{name} has no config.json; save the model there with `save_pretrained`")
     if not any(folder.glob(WEIGHTS)):
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         raise StudyError(
-            f"model folder {folder} has no weights ({WEIGHTS})"
+            f"{name} has no weights ({WEIGHTS})"
             + (f" but {pickles[0]}, a pickle, which could run any code" if pickles else "")
             + "; save the model there with `save_pretrained`, or fetch the whole repository"
         )
-    if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise StudyError(f"model folder {folder} has no tokenizer; save it there with `tokenizer.save_pretrained`")
-    for name in ("config.json", "tokenizer_config.json"):
-        if (folder / name).is_file() and "auto_map" in read_json(folder / name):
+    if not any((folder / file).is_file() for file in TOKENIZERS):
+        raise StudyError(f"{name} has no tokenizer; save it there with `tokenizer.save_pretrained`")
+    for file in ("config.json", "tokenizer_config.json"):
+        if (folder / file).is_file() and "auto_map" in read_json(folder / file):
             raise StudyError(
-                f"model folder {folder} brings code of its own (auto_map in {name}), which is never run; "
+                f"{name} brings code of its own (auto_map in {file}), which is never run; "
                 "use a model that transformers has itself"
             )
 
@@ -60,18 +62,10 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def link_files(origin: Path, folder: Path, link: Callable[[Path, Path], None]) -> None:
-    """Call `link(file, target)` for every visible file of one folder, with its place in another as target."""
+def link_files(origin: Path, folder: Path) -> None:
+    """Link every visible file of one folder into another."""
     for file in sorted(path for path in origin.iterdir() if path.is_file() and not path.name.startswith(".")):
-        link(file.resolve(), folder / file.name)
-
-
-def hard_link_or_copy(file: Path, target: Path) -> None:
-    """Make a file available under another path, whatever becomes of the first: as a hard link, or else as a copy."""
-    try:
-        os.link(file, target)
-    except OSError:
-        shutil.copyfile(file, target)
+        (folder / file.name).symlink_to(file.resolve())
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
@@ -145,7 +139,7 @@ def fetch_model(source: "ModelSource", folder: Path) -> dict[str, Any]:
     Raises `StudyError` for whatever the user can correct.
     """
     revision = source.fill(folder)
-    check_model_folder(folder)
+    check_model_folder(folder, f"model {source.origin}")
     check_weights(folder)
     return build_manifest(source, revision, folder)
 

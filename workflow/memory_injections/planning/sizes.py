@@ -7,6 +7,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from memory_injections.data.sources import DataSource, check_local_files
@@ -71,7 +72,8 @@ def find_model_size(name: str, source: ModelSource, shared: Path | None = None) 
     if source.repository is not None:
         from memory_injections.download.hub import download_config
 
-        return _measure_folder(download_config(*source.repository).parent, "the hub")
+        with TemporaryDirectory() as folder:
+            return _measure_folder(download_config(*source.repository, Path(folder)).parent, "the hub")
     raise UnknownModelSizeError(name, source.origin)
 
 
