@@ -162,8 +162,8 @@ def hash_source(source):
 
 
 def match_names(names):
-    """A wildcard constraint that matches exactly these names."""
-    return "|".join(re.escape(name) for name in names)
+    """A wildcard constraint that matches exactly these names, or nothing if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 @cache

@@ -1,15 +1,28 @@
 # Prompt pairs and word lists from any source, checked and in one common form.
 
 
+def is_fixed(source):
+    """Whether the params of a rule tell what is in a source: by a commit, a checksum or the contents of its files."""
+    return source.is_pinned or bool(source.local_files())
+
+
+def keep(path):
+    """An output that a failing job, maybe of another study, leaves as it was; for Snakemake's cache it has to go."""
+    return path if workflow.workflow_settings.cache is not None else update(path)
+
+
 rule pairs:
     input:
         lambda wildcards: list_local(STUDY.datasets[wildcards.dataset]),
     output:
-        # A job that fails, maybe of another study, leaves the last good table in place.
-        pairs=update(PAIRS),
-        seal=update(seal(PAIRS)),
+        pairs=keep(PAIRS),
+        seal=keep(seal(PAIRS)),
     log:
         "logs/shared/datasets/{dataset}.log",
+    wildcard_constraints:
+        dataset=match_names(
+            name for name, source in STUDY.datasets.items() if is_fixed(source)
+        ),
     cache: True
     localrule: True
     conda:
@@ -25,17 +38,26 @@ rule pairs:
         "../scripts/pairs.py"
 
 
+# A cache would return an old state of a branch.
+use rule pairs as unpinned_pairs with:
+    wildcard_constraints:
+        dataset=match_names(
+            name for name, source in STUDY.datasets.items() if not is_fixed(source)
+        ),
+    cache: False
+
+
 if STUDY.words is not None:
 
     rule words:
         input:
             list_local(STUDY.words),
         output:
-            words=update(f"{RESULTS}/words.csv"),
-            seal=update(seal(f"{RESULTS}/words.csv")),
+            words=keep(f"{RESULTS}/words.csv"),
+            seal=keep(seal(f"{RESULTS}/words.csv")),
         log:
             f"{LOGS}/words.log",
-        cache: True
+        cache: is_fixed(STUDY.words)
         localrule: True
         conda:
             "../envs/memory-injections.yaml"

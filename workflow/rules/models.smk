@@ -33,8 +33,11 @@ rule model:
         seal=seal(MANIFEST),
     log:
         "logs/shared/models/{model}/model.log",
-    # A cache makes what it keeps writable for everybody, here the files that a local model's links lead to.
-    cache: any(source.local_folder is None for source in STUDY.models.values())
+    wildcard_constraints:
+        model=match_names(
+            name for name, source in STUDY.models.items() if source.is_pinned
+        ),
+    cache: True
     localrule: True
     conda:
         "../envs/memory-injections.yaml"
@@ -46,6 +49,16 @@ rule model:
         contents=lambda wildcards: hash_source(STUDY.models[wildcards.model]),
     script:
         "../scripts/model.py"
+
+
+# A cache would return an old state of a branch. It also makes what it keeps writable for everybody: of a local model,
+# that would be the user's own files, to which its folder links.
+use rule model as unpinned_model with:
+    wildcard_constraints:
+        model=match_names(
+            name for name, source in STUDY.models.items() if not source.is_pinned
+        ),
+    cache: False
 
 
 # Also checks, once per model, that its forms agree; what is computed with the model waits for it.

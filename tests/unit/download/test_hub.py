@@ -9,10 +9,8 @@ from types import SimpleNamespace
 import pytest
 from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, assert_same_model
 from huggingface_hub import constants
-from memory_injections.data.sources import HuggingFaceDataset
-from memory_injections.download.hub import PAUSE, download_config, download_dataset, download_model, find_commit
+from memory_injections.download.hub import PAUSE, download_config, download_dataset, download_model
 from memory_injections.errors import StudyError
-from memory_injections.models.sources import HuggingFaceModel
 
 Fetch = Callable[[str], Path]
 
@@ -48,23 +46,9 @@ def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path, f
     (newer / "config.json").write_text("{}")
     hub.commits[MODEL][NEXT_COMMIT] = newer
     del hub.requests[:]
-    assert find_commit("someone/tiny", "main", "model") == NEXT_COMMIT
-    assert find_commit("someone/tiny", COMMIT, "model") == COMMIT
     assert_same_model(fetch("main"), newer)
     assert not [request for request in hub.requests if "cdn" in request]  # unchanged weights are not fetched again
     assert_same_model(fetch(COMMIT), repos[MODEL])
-
-
-def test_a_pinned_source_stays_where_its_branch_was(hub: Hub, repos: dict[str, Path]) -> None:
-    keys = {"source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "rows": 3}
-    model, data = HuggingFaceModel(source="huggingface", repo="someone/tiny"), HuggingFaceDataset.model_validate(keys)
-    pinned = [source.pin() for source in (model, data)]
-    for name in (MODEL, DATA):
-        hub.commits[name][NEXT_COMMIT] = repos[name]
-    assert [source.revision for source in pinned] == [COMMIT, COMMIT]
-    assert [source.pin().revision for source in (*pinned, model, data)] == [COMMIT, COMMIT, NEXT_COMMIT, NEXT_COMMIT]
-    assert all(source.is_pinned for source in pinned)
-    assert data.pin().rows == 3
 
 
 def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:
@@ -73,7 +57,6 @@ def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path]
     newer = shutil.copytree(repos[DATA], tmp_path / "newer")
     older.assign(answer="008").to_csv(newer / "pairs.csv", index=False)
     hub.commits[DATA][NEXT_COMMIT] = newer
-    assert find_commit("someone/pairs", "main", "dataset") == NEXT_COMMIT
     assert set(download_dataset("someone/pairs", "pairs.csv", "main")["answer"]) == {"008"}
     assert set(download_dataset("someone/pairs", "pairs.csv", COMMIT)["answer"]) == {"007"}
 
@@ -202,12 +185,9 @@ def test_offline_the_cache_serves_what_it_holds(
     download_config("someone/tiny", "main", tmp_path)
     assert_same_model(fetch("main"), repos[MODEL])
     assert len(download_dataset("someone/pairs", "pairs.csv", COMMIT))
-    assert find_commit("someone/tiny", "main", "model") == COMMIT
     absent = "cannot be reached and is not in the local cache"
     with pytest.raises(StudyError, match=f"someone/tiny {absent}"):
         fetch(NEXT_COMMIT)
-    with pytest.raises(StudyError, match=f"someone/tiny {absent}"):
-        find_commit("someone/tiny", "v2", "model")
     for file, revision in (("binary.csv", "main"), ("pairs.csv", NEXT_COMMIT)):
         with pytest.raises(StudyError, match=f"someone/pairs {absent}"):
             download_dataset("someone/pairs", file, revision)

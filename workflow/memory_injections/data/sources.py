@@ -7,7 +7,7 @@ there.
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal, Self, Union
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field, model_validator
 
@@ -46,10 +46,6 @@ class DataSource(Section, ABC):
         """Whether the config fixes the data's contents, by a commit or a checksum."""
         return False
 
-    def pin(self) -> Self:
-        """Return the source with a branch or tag replaced by the commit that it stands for now."""
-        return self
-
 
 class _Table(DataSource):
     rows: Count | None = Field(default=None, description="use the first so many rows only; all by default")
@@ -80,11 +76,6 @@ class HuggingFaceDataset(_Table):
     @property
     def is_pinned(self) -> bool:
         return is_commit(self.revision)
-
-    def pin(self) -> Self:
-        from memory_injections.download.hub import find_commit
-
-        return self.model_copy(update={"revision": find_commit(self.repo, self.revision, "dataset")})
 
     def read_pairs(self) -> "pd.DataFrame":
         from memory_injections.data.prompt_pairs import normalise_pairs

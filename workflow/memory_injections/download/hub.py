@@ -32,7 +32,6 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
-    RevisionResolutionError,
 )
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects, parse_ratelimit_headers
@@ -42,7 +41,6 @@ from tqdm import tqdm
 from memory_injections.atomic_files import hash_file
 from memory_injections.download.http import ATTEMPTS, first_line, require_space
 from memory_injections.errors import StudyError
-from memory_injections.terms import is_commit
 
 logger = logging.getLogger(__name__)
 # Seconds between attempts unless the hub asks for another pause, and the longest pause that is accepted.
@@ -110,25 +108,6 @@ def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
                 f"Hugging Face repository {repo}: {file} is not a CSV table in UTF-8; name another file or repair it"
             ) from error
         return rows.to_pandas()
-
-
-def find_commit(repo: str, revision: str, kind: Kind) -> str:
-    """Return the commit that a revision stands for now, or stood for when the hub's cache on this machine saw it last.
-
-    A full hash of a commit stands for itself. Raises `StudyError` if neither hub nor cache knows the revision.
-    """
-    if is_commit(revision):
-        return revision
-    try:
-        return str(HfApi().repo_info(repo, revision=revision, repo_type=kind).sha)
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise _describe_failure(repo, error) from error
-    except UNREACHABLE as error:
-        try:
-            return HfApi().resolve_revision(repo, revision=revision, repo_type=kind, local_files_only=True).resolved
-        except RevisionResolutionError:
-            cause = error if isinstance(error, HfHubHTTPError) else LocalEntryNotFoundError(str(error))
-            raise _describe_failure(repo, cause) from error
 
 
 def _require_file(repo: str, folder: Path, file: str, remedy: str) -> Path:

@@ -7,7 +7,7 @@ there.
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal, Self, Union
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field
 
@@ -39,10 +39,6 @@ class ModelSource(Section, ABC):
     def is_pinned(self) -> bool:
         """Whether the config fixes the model's contents, by a commit or a checksum."""
         return False
-
-    def pin(self) -> Self:
-        """Return the source with a branch or tag replaced by the commit that it stands for now."""
-        return self
 
     @property
     def repository(self) -> tuple[str, str] | None:
@@ -98,11 +94,6 @@ class HuggingFaceModel(ModelSource):
     @property
     def is_pinned(self) -> bool:
         return is_commit(self.revision)
-
-    def pin(self) -> Self:
-        from memory_injections.download.hub import find_commit
-
-        return self.model_copy(update={"revision": find_commit(self.repo, self.revision, "model")})
 
     def fill(self, folder: Path) -> str:
         from memory_injections.download.hub import download_model
