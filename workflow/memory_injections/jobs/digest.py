@@ -241,7 +241,8 @@ def _parse(text: str, module: str, package: str) -> _Module:
             imports |= _list_bound_names(statement, package)
             continue
         names = _list_defined_names(statement)
-        for name in names or [None]:
+        places: list[str] | list[None] = names or [None]
+        for name in places:
             code.setdefault(name, []).append(statement)
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             decorators[statement.name] = statement.decorator_list
