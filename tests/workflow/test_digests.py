@@ -39,7 +39,7 @@ STUDIES: dict[str, dict[str, Any]] = {
             {"memories": ["nouns"], "magnitudes": [4], "layers": [0, 2]},
         ],
     },
-    "authors": {"models": {}, "datasets": {}, "injection": [{}], "published": PUBLISHED},
+    "authors": {"published": PUBLISHED},
 }
 
 
@@ -125,10 +125,11 @@ def run_study(checkout: Checkout) -> Runs:
 def runs(tiny_models: dict[str, Path], python: Path, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Runs]:
     """The runs of the studies."""
     folders = {study: tmp_path_factory.mktemp(study) for study in STUDIES}
-    return {
-        study: run_study(make_checkout(folder, tiny_models["llama"], python, **STUDIES[study]))
-        for study, folder in folders.items()
+    checkouts = {
+        study: make_checkout(folders[study], tiny_models["llama"], python, **STUDIES[study]) for study in STUDIES
     }
+    checkouts["authors"].config = {"study": "tiny", **STUDIES["authors"]}
+    return {study: run_study(checkout) for study, checkout in checkouts.items()}
 
 
 def test_every_script_and_figure_is_run(runs: Mapping[str, Runs]) -> None:
