@@ -10,6 +10,7 @@ its own. Of other libraries, the versions of those that determine results do.
 import ast
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ class _Package:
         """The definitions that decorators may add to each variable of this package."""
         found: dict[Part, list[Part]] = defaultdict(list)
         for module, file in self.files.items():
-            if "\n@" in _read_code(file):
+            if _has_decorators(_read_code(file)):
                 for name, references in self.read(module).decorators.items():
                     for registry in self._list_registries(references):
                         found[registry].append((module, name))
@@ -227,6 +228,12 @@ def _read_unchanged(file: Path, modified: int, size: int) -> str:
         return text
     cells = (cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
     return "\n".join("".join(cell["source"]) for cell in cells)
+
+
+@cache
+def _has_decorators(text: str) -> bool:
+    """Return whether a module may have decorators of this package; to parse all others takes long."""
+    return re.search(r"^@(?!dataclass|cache|contextmanager)", text, re.MULTILINE) is not None
 
 
 @cache
