@@ -42,7 +42,16 @@ FINISHED = (
     "test_swaps",
     "test_crate",
 )
-LONG = (*FINISHED, "test_module", "test_engines", "test_golden", "test_shared_cache", "test_injector", "test_costs")
+LONG = (
+    *FINISHED,
+    "test_digests",
+    "test_module",
+    "test_engines",
+    "test_golden",
+    "test_shared_cache",
+    "test_injector",
+    "test_costs",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,9 @@
 """A digest of code changes with what the code computes, and with nothing else."""
 
+import ast
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +175,97 @@ def test_one_figure_counts_and_its_neighbours_do_not(package: Path) -> None:
     assert digest_function("figures.injections", "distribution") != before["distribution"]
 
 
+def test_what_a_control_injects_counts(package: Path) -> None:
+    script = ROOT / "workflow" / "scripts" / "control_cells.py"
+    before = digest_script(script), digest_modules("controls.vectors")
+    doubled = "return 2 * match_length(parts.noise[None]"
+    edit(package, "controls.vectors", lambda text: text.replace("return match_length(parts.noise[None]", doubled))
+    assert digest_script(script) != before[0]
+    assert digest_modules("controls.vectors") != before[1]
+
+
+# A registry with the decorator that fills it, and how the decorator is written.
+STORE = "WARES = {}\nUNIT: str = 'g'\n\n"
+REGISTRIES = {
+    "a factory": (f"{STORE}def sells(name):\n    def add(f):\n        WARES[name] = f\n        return f\n"
+                  "    return add\n", "@sells('tea')"),
+    "a function": ("WARES = []\n\ndef sells(f):\n    WARES.append(f)\n    return f\n", "@sells"),
+    "a method": ("class Shelf(dict):\n    def sells(self, f):\n        self[f.__name__] = f\n        return f\n\n"
+                 "WARES = Shelf()\n", "@WARES.sells"),
+    "an argument": ("WARES = set()\n\ndef sells(where):\n    return lambda f: where.add(f) or f\n", "@sells(WARES)"),
+    "a class": (f"{STORE}class Sells:\n    def __init__(self, name):\n        self.name = name\n\n"
+                "    def __call__(self, f):\n        WARES[self.name] = f\n        return f\n", "@Sells('tea')"),
+    "an attribute": (f"{STORE}def sells(f):\n    WARES[f.__name__] = f\n    return f\n", "@shop.sells"),
+    "an annotation": (f"{STORE}def sells(f: WARES) -> WARES:\n    return f\n", "@sells"),
+    "a constant": ("WARES = 'all'\n\ndef sells(f):\n    f.kind = WARES\n    return f\n", "@sells"),
+}  # fmt: skip
+REGISTER_NOTHING = {"an annotation", "a constant"}
+
+
+@pytest.mark.parametrize("kind", REGISTRIES)
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("definition", ["def brew(x):\n    return x + cups()\n", "class Tea:\n    n = cups()\n"])
+def test_what_a_decorator_registers_belongs_to_the_registry(
+    package: Path, tmp_path: Path, kind: str, elsewhere: bool, definition: str
+) -> None:
+    registry, decorator = REGISTRIES[kind]
+    ware = f"def cups():\n    return 1\n\n{decorator}\n{definition}"
+    imports = "from memory_injections import shop\nfrom memory_injections.front import WARES, Sells, sells\n\n"
+    (package / "front.py").write_text("from memory_injections.shop import WARES, Sells, sells\n")
+    here = ware.replace("shop.sells", "sells")
+    (package / "shop.py").write_text(registry + f"\ndef count(x):\n    return WARES\n\n{'' if elsewhere else here}")
+    (package / "kitchen.py").write_text(imports + (ware if elsewhere else ""))
+    (tmp_path / "uses.py").write_text("from memory_injections.shop import count\nprint(count(0))\n")
+    (tmp_path / "other.py").write_text("from memory_injections.shop import UNIT\nprint(UNIT)\n")
+    before = digest_script(tmp_path / "uses.py"), digest_script(tmp_path / "other.py")
+    edit(package, "kitchen" if elsewhere else "shop", lambda text: text.replace("return 1", "return 2"))
+    assert (digest_script(tmp_path / "uses.py") != before[0]) == (kind not in REGISTER_NOTHING)
+    assert digest_script(tmp_path / "other.py") == before[1]
+
+
+def test_figures_stay_apart_although_a_decorator_names_them(package: Path) -> None:
+    script = ROOT / "workflow" / "scripts" / "figures.py"
+    before = digest_script(script)
+    edit(package, "figures.injections", lambda text: text.replace("jitter=0.25", "jitter=0.26"))
+    assert digest_script(script) == before
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import memory_injections.room.inner\nmemory_injections.room.inner.double(1)\n",
+        "import memory_injections\nmemory_injections.room.inner.double(1)\n",
+        "from memory_injections import room\nroom.inner.double(1)\n",
+        "def run():\n    import memory_injections.room.inner\n    memory_injections.room.inner.double(1)\n",
+        "from memory_injections.room import inner\nrun = {'double': inner.double}\n",
+    ],
+)
+def test_modules_are_followed_by_their_dotted_names(package: Path, tmp_path: Path, use: str) -> None:
+    for name, code in NESTED.items():
+        path = package / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code)
+    (tmp_path / "script.py").write_text(use)
+    before = digest_script(tmp_path / "script.py")
+    edit(package, "room.inner", lambda text: text.replace("TWO * x", "TWO + x"))
+    assert digest_script(tmp_path / "script.py") != before
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [("interactive.injector", "Injector"), ("injection.hooked_engine", "injecting")]
+)
+def test_what_a_package_imports_when_it_is_asked_for_counts(
+    package: Path, tmp_path: Path, module: str, name: str
+) -> None:
+    (tmp_path / "script.py").write_text(f"from memory_injections import {name}\n{name}()\n")
+    before = digest_script(tmp_path / "script.py")
+    edit(package, module, lambda text: text + f"\n{name}.changed = 1\n")
+    assert digest_script(tmp_path / "script.py") != before
+    before = digest_script(tmp_path / "script.py")
+    edit(package, "__init__", lambda text: text.replace("if name not in _MODULES", "if not name in _MODULES or 0"))
+    assert digest_script(tmp_path / "script.py") != before
+
+
 def test_a_name_in_quotes_counts_in_an_annotation_alone(package: Path, tmp_path: Path) -> None:
     (package / "quoted.py").write_text(
         "def change():\n    return 1\n\nclass Later:\n    pass\n\n"
@@ -195,3 +288,52 @@ def test_versions_of_libraries_that_determine_numbers_count(tmp_path: Path, monk
     assert digest_script(tmp_path / "script.py") == before
     versions["numpy"] = "2"
     assert digest_script(tmp_path / "script.py") != before
+
+
+# Libraries whose versions change no result, and why.
+UNCOUNTED = {
+    "filelock": "keeps jobs apart",
+    "httpx2": "fetches bytes, which a checksum or a commit identifies",
+    "huggingface_hub": "fetches bytes, which a checksum or a commit identifies",
+    "jaxtyping": "writes annotations",
+    "markupsafe": "marks text as HTML",
+    "nbformat": "reads the notebook, whose code counts",
+    "nicegui": "serves the playground, which no job uses",
+    "pandera": "refuses tables, or leaves them as they are",
+    "papermill": "starts the notebook's code, which counts",
+    "platformdirs": "names folders",
+    "pooch": "fetches bytes, which a checksum identifies",
+    "pydantic": "reads the config, whose values are among the parameters",
+    "requests": "fetches bytes, which a checksum identifies",
+    "rich": "writes to a terminal",
+    "rocrate": "packs finished results, in no job",
+    "safetensors": "keeps the bytes of tensors",
+    "snakemake": "starts jobs",
+    "starlette": "serves the playground, which no job uses",
+    "tqdm": "shows progress",
+    "traitlets": "holds the settings of nbconvert, which counts",
+    "typer": "reads the command line, in no job",
+    "xxhash": "makes checksums, which are fixed by its specification",
+    "yaml": "reads the config and the paper's numbers, which are among the parameters",
+}
+
+
+def test_every_library_counts_or_has_a_reason_why_not() -> None:
+    code = [*(ROOT / "workflow" / "memory_injections").rglob("*.py"), *(ROOT / "workflow" / "scripts").glob("*.py")]
+    imported = {
+        name.partition(".")[0]
+        for file in code
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    own = {"memory_injections", *(file.stem for file in code if file.stem.startswith("_"))}
+    assert not digest.COUNTED.keys() & UNCOUNTED.keys()
+    assert imported - own - sys.stdlib_module_names == digest.COUNTED.keys() | UNCOUNTED.keys()
+
+
+def test_the_documentation_names_the_libraries_that_count() -> None:
+    text = (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8")
+    listed = re.search(r"look of figures and pages:\s+(.*?)\.\n", text, flags=re.DOTALL)
+    assert listed
+    assert sorted(re.split(r",\s+", listed[1])) == sorted({name for names in digest.COUNTED.values() for name in names})
