@@ -275,3 +275,29 @@ def test_ctrl_c_cancels_the_jobs(tiny_models: dict[str, Path], folder: Path, sub
     assert run.process.wait(timeout=120) != 0
     assert "RUNNING" not in output("squeue", "-h", "-j", job, "-o", "%T")
     assert not (folder / CELLS).exists()
+
+
+def test_no_run_starts_while_jobs_of_a_killed_one_are_in_the_queue(
+    tiny_models: dict[str, Path], tmp_path: Path, submit: Callable[..., Submitted]
+) -> None:
+    """A stopped job of a killed run would remove the results of the next one when it goes on and fails."""
+    study = tiny_study(tiny_models["llama"], causes=False, walkthrough=False)
+    run = submit(tmp_path, study, CELLS)
+    job = run.running("cells", 1)
+    run.signal_script("STOP")
+    run.process.kill()
+    run.process.wait()
+    unlock = submit(tmp_path, study, "--unlock")
+    assert unlock.process.wait(timeout=120) == 0, unlock.said()
+    refused = submit(tmp_path, study, CELLS)
+    assert refused.process.wait(timeout=120) == 1
+    assert f"Slurm job {job} of it is still at work here" in refused.said()
+    assert f"scancel {job}" in refused.said()
+    subprocess.run(["scancel", "--signal=CONT", "--full", job])
+    subprocess.run(["scancel", job], check=True)
+    deadline = time.monotonic() + 60
+    while job in output("squeue", "--me", "--noheader", "--format=%i") and time.monotonic() < deadline:
+        time.sleep(1)
+    again = submit(tmp_path, study, CELLS)
+    assert again.process.wait(timeout=300) == 0, again.said()
+    assert (tmp_path / CELLS).is_file()

@@ -1,10 +1,14 @@
 """Checkouts share results through Snakemake's cache, and an edit of the library never restores a stale one."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import fork_server
 import pandas as pd
+import pytest
 from checkout import Checkout, make_checkout
+from hub import MODEL, NEXT_COMMIT, Hub, make_repos, serve
 
 CELLS = "results/tiny/cells/tiny/pairs/1-of-1.parquet"
 NO_BOS = "results/shared/activations/tiny/pairs.no-bos.safetensors"
@@ -54,3 +58,75 @@ def test_two_checkouts_share_results_and_never_a_stale_one(
     assert not before["p_obscure"].equals(after["p_obscure"])
     assert run(first) == set()
     assert pd.read_parquet(first.folder / CELLS).equals(before)
+
+
+@pytest.fixture
+def hub(tiny_models: dict[str, Path], tmp_path: Path) -> Iterator[Hub]:
+    """A hub with a model on `main`."""
+    with serve(make_repos(tmp_path / "hub", tiny_models["gpt2"])) as server:
+        yield server
+
+
+@pytest.fixture
+def hub_python(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Python that looks for models on this hub."""
+    home = str(tmp_path / "home")
+    for name, value in {"HF_ENDPOINT": hub.url, "HF_HOME": home, "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "server").mkdir()
+    fork_server.start(tmp_path / "server")
+    return tmp_path / "server" / "python"
+
+
+def test_a_moved_branch_brings_no_cells_of_another_commit(
+    tiny_models: dict[str, Path], hub: Hub, hub_python: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    model = {"tiny": {"source": "huggingface", "repo": "someone/tiny"}}
+    first, second = (
+        make_sharing_checkout(tmp_path / name, tiny_models["gpt2"], cache, hub_python) for name in ("first", "second")
+    )
+    for checkout in (first, second):
+        checkout.config["models"] = model
+    run(first)
+    hub.commits[MODEL][NEXT_COMMIT] = tiny_models["llama"]
+    assert CELLS_LOG in run(second)
+    before, after = (pd.read_parquet(checkout.folder / CELLS) for checkout in (first, second))
+    assert not before["p_obscure"].equals(after["p_obscure"])
+    alone = make_checkout(tmp_path / "alone", tiny_models["llama"], hub_python, attribution={"bos": False})
+    alone.snakemake(CELLS)
+    pd.testing.assert_frame_equal(pd.read_parquet(alone.folder / CELLS), after)
+
+
+def describe_files(*folders: Path) -> dict[Path, tuple[int, int, int, bytes]]:
+    """Mode, size, date and contents of every file that is not a result, a log or a record of a run."""
+    made = {"results", ".snakemake", "logs", "benchmarks", "__pycache__"}
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file() and not made & set(path.parts))
+    return {
+        path: (path.stat().st_mode, path.stat().st_size, path.stat().st_mtime_ns, path.read_bytes()) for path in files
+    }
+
+
+@pytest.mark.parametrize("options", [(), ("--cache",)])
+def test_a_users_files_stay_as_they_are(
+    options: tuple[str, ...], tiny_models: dict[str, Path], hub_python: Path, tmp_path: Path
+) -> None:
+    """With a local model beside one of the hub, with and without a cache of results."""
+    cache, mine = tmp_path / "cache", shutil.copytree(tiny_models["llama"], tmp_path / "mine")
+    cache.mkdir()
+    for file in mine.iterdir():
+        file.chmod(0o640)
+    checkout = make_sharing_checkout(tmp_path / "checkout", mine, cache, hub_python)
+    checkout.config["models"]["other"] = {"source": "huggingface", "repo": "someone/tiny"}
+    targets = [CELLS.replace("/cells/tiny/", f"/cells/{model}/") for model in ("tiny", "other")]
+    checkout.snakemake(*targets, *options)
+    folders = mine, tmp_path / "home", checkout.folder
+    before = describe_files(*folders)
+    assert {mode & 0o777 for path, (mode, *_) in before.items() if path.parent == mine} == {0o640}
+    assert any("home" in path.parts for path in before)
+    assert not any(path.is_dir() for path in cache.iterdir())  # no model's folder is in it
+    shutil.rmtree(checkout.folder / "results")
+    checkout.snakemake(*targets, *options)
+    shutil.rmtree(checkout.folder / "results")
+    assert describe_files(*folders) == before

@@ -14,8 +14,8 @@ from memory_injections.jobs import digest
 from memory_injections.jobs.digest import digest_function, digest_modules, digest_object, digest_script
 
 # The code that the store of cells depends on.
-CELLS_SCRIPT = (ROOT / "workflow" / "scripts" / "cells.py").read_text(encoding="utf-8")
-CALL = re.search(r"digest_modules\((.*?)\)", CELLS_SCRIPT, flags=re.DOTALL)
+CELLS_RULE = (ROOT / "workflow" / "rules" / "injections.smk").read_text(encoding="utf-8")
+CALL = re.search(r"digest_modules\((.*?)\)", CELLS_RULE, flags=re.DOTALL)
 CELLS = re.findall(r'"([\w.]+)"', CALL[1] if CALL else "")
 
 
@@ -303,7 +303,9 @@ UNCOUNTED = {
     "papermill": "starts the notebook's code, which counts",
     "platformdirs": "names folders",
     "pooch": "fetches bytes, which a checksum identifies",
+    "psutil": "names processes",
     "pydantic": "reads the config, whose values are among the parameters",
+    "pydantic_core": "writes the parameters of a job as JSON",
     "requests": "fetches bytes, which a checksum identifies",
     "rich": "writes to a terminal",
     "rocrate": "packs finished results, in no job",

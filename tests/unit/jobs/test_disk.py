@@ -21,7 +21,9 @@ from _job import start_job
 from matplotlib.figure import Figure
 from memory_injections.atomic_files import replace_file
 from safetensors.torch import save_file
+from snakemake.iocontainers import InputFiles, Params
 
+PARAMS = Params(fromdict={"code": {}})
 disk, log = map(Path, sys.argv[1:])
 table = pd.DataFrame({"a": np.random.default_rng(0).uniform(size=100_000)})
 figure = Figure()
@@ -34,7 +36,7 @@ writers = {
     "png": lambda path: figure.savefig(path, format="png"),
 }
 for name, write in writers.items():
-    job = SimpleNamespace(log=[str(log)], input=[], output=[str(disk / name)])
+    job = SimpleNamespace(log=[str(log)], input=InputFiles(), output=[str(disk / name)], params=PARAMS)
     try:
         with start_job({"snakemake": job}), replace_file(disk / name) as whole:
             write(whole)
@@ -78,9 +80,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from _job import start_job
+from snakemake.iocontainers import InputFiles, Params
 
 log, missing = sys.argv[1:]
-with start_job({"snakemake": SimpleNamespace(log=[log], input=[missing], output=[log])}):
+params = Params(fromdict={"code": {}})
+job = SimpleNamespace(log=[log], input=InputFiles([missing]), output=[log], params=params)
+with start_job({"snakemake": job}):
     Path(missing).read_text()
 """
 
