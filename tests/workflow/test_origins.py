@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,7 @@ def base(tiny_models: dict[str, Path], python: Path, tmp_path_factory: pytest.Te
 def copy(base: Checkout, tmp_path: Path) -> Checkout:
     """A copy of the finished study, as a user makes one: dates are those of copying."""
     shutil.copytree(base.folder, tmp_path / "copy", symlinks=True, copy_function=shutil.copyfile)
-    return Checkout(tmp_path / "copy", base.config, base.python)
+    return Checkout(tmp_path / "copy", deepcopy(base.config), base.python)
 
 
 def run_anew(checkout: Checkout, folder: Path) -> dict[str, bytes]:
@@ -223,6 +225,7 @@ def test_a_typo_in_the_data_and_its_undo_change_nothing(copy: Checkout) -> None:
     (copy.folder / "other.csv").write_text("no,prompts\n1,2\n", encoding="utf-8")
     copy.config |= {"study": "other", "datasets": {"mine": {"source": "file", "path": "other.csv"}}}
     assert copy.call().returncode == 1
+    shutil.rmtree(copy.folder / "results" / "other")
     copy.put_back()
     assert DONE in copy.snakemake()
     assert list_differences(read_results(copy.folder), expected) == []
@@ -246,7 +249,8 @@ def orphan(copy: Checkout) -> Iterator[psutil.Process]:
     )  # fmt: skip
     process = psutil.Process(int(starter.stdout))
     yield process
-    process.kill()
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def test_no_run_starts_while_a_job_of_a_killed_one_is_at_work(copy: Checkout, orphan: psutil.Process) -> None:

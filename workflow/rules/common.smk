@@ -106,6 +106,7 @@ CELLS = f"{RESULTS}/injections"
 
 # Files that several rules share, by model and data set. A rule's output would not do: `expand` refuses one that is in a
 # remote storage.
+ACCESS = f"{SHARED}/models/{{model}}/access"
 MANIFEST = f"{SHARED}/models/{{model}}/manifest.json"
 PAIRS = f"{SHARED}/datasets/{{dataset}}.csv"
 ACTIVATIONS = f"{SHARED}/activations/{{model}}/{{dataset}}.bos.safetensors"

@@ -5,7 +5,7 @@
 # model in question fails.
 rule access:
     output:
-        temp("results/shared/models/{model}/access"),
+        temp(ACCESS),
     log:
         "logs/shared/models/{model}/access.log",
     benchmark:
@@ -26,7 +26,7 @@ rule access:
 rule model:
     input:
         lambda wildcards: list_local(STUDY.models[wildcards.model]),
-        require_access,
+        access=require_access,
     output:
         checkpoint=directory("results/shared/models/{model}/checkpoint"),
         manifest=MANIFEST,

@@ -15,7 +15,7 @@ wildcard_constraints:
 def require_access(wildcards):
     """The marker file that a model on the hub is accessible; nothing for other models."""
     is_of_hub = STUDY.models[wildcards.model].repository is not None
-    return rules.access.output if is_of_hub else []
+    return ancient(ACCESS.format(**wildcards)) if is_of_hub else []
 
 
 def list_shards(wildcards):

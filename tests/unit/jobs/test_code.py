@@ -37,7 +37,7 @@ def test_an_edit_is_noticed_and_a_comment_is_none(workflow: Path) -> None:
     assert describe_code_status() != status
     check_code(planned, status)
     edit(workflow / "memory_injections" / "injection" / "cell_computer.py", "log_softmax", "softmax")
-    with pytest.raises(ChangedFileError, match="workflow/scripts/cells.py changed while the study ran"):
+    with pytest.raises(ChangedFileError, match=r"workflow/scripts/cells\.py changed while the study ran"):
         check_code(planned, status)
     del planned["scripts/cells.py"]  # the others do not use it
     check_code(planned, status)

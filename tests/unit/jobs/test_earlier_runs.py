@@ -32,7 +32,7 @@ def test_jobs_in_slurms_queue(scheduler: Path, tmp_path: Path, monkeypatch: pyte
         scheduler, "squeue",
         f"11|{RUN}|{tmp_path}", f"12|lab_{RUN}|{tmp_path}", f"13|{RUN}|{tmp_path}/elsewhere", f"14|bash|{tmp_path}",
     )  # fmt: skip
-    with pytest.raises(LiveJobsError, match="Slurm job 11, Slurm job 12 of it are still .*: scancel 11; scancel 12$"):
+    with pytest.raises(LiveJobsError, match=r"Slurm job 11, Slurm job 12 of it are still .*: scancel 11; scancel 12$"):
         check_no_live_jobs(tmp_path)
     monkeypatch.setenv("SLURM_JOB_ID", "11")  # the job that this run is in
     with pytest.raises(LiveJobsError, match="Slurm job 12 of it is still at work here"):
@@ -46,7 +46,7 @@ def test_jobs_in_the_queue_of_pbs(scheduler: Path, tmp_path: Path) -> None:
         f"Job Id: 21.polaris|Job_Name=cells|Output_Path=login:{tmp_path}/logs/pbs/|queue=debug",
         f"Job Id: 22.polaris|Job_Name=cells|Output_Path=login:{tmp_path}/elsewhere/logs/pbs/|queue=debug",
     )  # fmt: skip
-    with pytest.raises(LiveJobsError, match="PBS job 21.polaris of it is still .* or end it first: qdel 21.polaris$"):
+    with pytest.raises(LiveJobsError, match=r"PBS job 21\.polaris of it is still .*: qdel 21\.polaris$"):
         check_no_live_jobs(tmp_path)
 
 
