@@ -1,4 +1,4 @@
-"""The code keeps its rules: small packages, short modules, and a library that knows no study's folders."""
+"""The code keeps its rules: packages that say what they are for, and a library that knows no study's folders."""
 
 import ast
 import re
@@ -15,7 +15,6 @@ LIBRARY = WORKFLOW / "memory_injections"
 ROOMS = sorted(path.parent for path in LIBRARY.glob("*/__init__.py"))
 MODULES = sorted(LIBRARY.rglob("*.py"))
 RULES = [WORKFLOW / "Snakefile", *sorted((WORKFLOW / "rules").glob("*.smk"))]
-MOST_MODULES, MOST_LINES = 8, 400
 
 
 def name_of(path: Path) -> str:
@@ -23,12 +22,10 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=name_of)
-def test_a_room_says_what_it_is_for_and_is_not_crowded(room: Path) -> None:
+def test_a_room_says_what_it_is_for(room: Path) -> None:
     said = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8")))
     assert said is not None
     assert len(said) > 30
-    modules = [path for path in room.glob("*.py") if path.name != "__init__.py"]
-    assert 0 < len(modules) <= MOST_MODULES
     assert not [path for path in room.rglob("*.py") if path.parent != room]
 
 
@@ -36,11 +33,6 @@ def test_rooms_are_those_of_the_documentation() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
     listed = re.findall(r"^  (\w+)/ ", text, flags=re.MULTILINE)
     assert sorted(listed) == [room.name for room in ROOMS]
-
-
-def test_modules_are_short() -> None:
-    lengths = {name_of(module): len(module.read_text(encoding="utf-8").splitlines()) for module in MODULES}
-    assert {module: lines for module, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
 class Plain(ast.NodeTransformer):

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from checkout import Checkout
 from faults import read_results
-from test_origins import COMPUTER, LIBRARY, list_differences, make_study, run_anew
+from small_study import COMPUTER, LIBRARY, list_differences, make_study, run_anew
 
 STEPS = 4
 CODE = {
