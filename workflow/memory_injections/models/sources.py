@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field
 
-from memory_injections.terms import LocalPath, Section, Sha256
+from memory_injections.terms import WHERE, LocalPath, Section, Sha256
 
 # Modules that download and convert are imported only where they are used: checking a config must stay fast.
 
@@ -96,7 +96,7 @@ class LocalModel(ModelSource):
     """A folder in Hugging Face format."""
 
     source: Literal["local"]
-    path: LocalPath = Field(description="the folder; relative to where Snakemake runs, or else to the workflow")
+    path: LocalPath = Field(description="the folder; " + WHERE)
 
     @property
     def origin(self) -> str:
