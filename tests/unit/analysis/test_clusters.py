@@ -1,6 +1,7 @@
 """Clusters of prompts, on pairs whose clusters can be read off."""
 
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,13 @@ from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 
 # Ways to write the same entity.
-LETTERS = [str, "{} ".format, " {}\u200b".format, str.upper, lambda text: unicodedata.normalize("NFD", text)]
+LETTERS: list[Callable[[str], str]] = [
+    str,
+    "{} ".format,
+    " {}\u200b".format,
+    str.upper,
+    lambda text: unicodedata.normalize("NFD", text),
+]
 
 
 def pairs(explicit: list[str], memories: list[str]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """One entity has one identity, however it is written."""
 
 import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cn", "Co
 
 @given(TEXTS, st.sampled_from(["NFC", "NFD"]), BLANKS, BLANKS)
 def test_blanks_around_and_unicode_forms_and_case_make_no_other_entity(
-    text: str, form: str, before: str, after: str
+    text: str, form: Literal["NFC", "NFD"], before: str, after: str
 ) -> None:
     identity = identify_entity(text)
     assert identify_entity(identity) == identity

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -193,7 +194,7 @@ def read_or_explain(path: Path) -> pd.DataFrame | str:
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_table_comes_back_as_it_was_or_is_refused_in_a_sentence(
     tmp_path: Path, rows: list[tuple[str, ...]], columns: list[str], encoding: str, end: str, separator: str,
-    quoting: int, pack: Callable,
+    quoting: Literal[0, 1], pack: Callable,
 ) -> None:  # fmt: skip
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator=end, delimiter=separator, quoting=quoting)

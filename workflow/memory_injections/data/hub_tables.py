@@ -5,23 +5,19 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
 
+from memory_injections.data.records import read_records
 from memory_injections.data.text_tables import read_csv
 from memory_injections.download.http import first_line
 from memory_injections.download.hub import _fetch_snapshot
 from memory_injections.errors import StudyError
 
-if TYPE_CHECKING:
-    import datasets
-
 logger = logging.getLogger(__name__)
-# What `datasets` reads with types of its own, and the page that names configurations and their files.
+# Records, and the page that names configurations and their files.
 SPLIT_FILES = ("*.parquet", "*.json", "*.jsonl", "README.md")
-# Values of these kinds are text, or have one way to be written as text.
-TEXT_KINDS = ("string", *(f"{sign}int{size}" for sign in ("", "u") for size in (8, 16, 32, 64)))
 
 
 def read_hub_csv(repo: str, revision: str, file: str) -> pd.DataFrame:
@@ -34,39 +30,54 @@ def read_hub_csv(repo: str, revision: str, file: str) -> pd.DataFrame:
         return read_csv(path, f"{file} of {repo}")
 
 
-def read_hub_split(repo: str, revision: str, config: str | None, split: str, needed: Sequence[str]) -> pd.DataFrame:
+def read_hub_split(repo: str, revision: str, config: str | None, split: str) -> pd.DataFrame:
     """Read a split of a repository's Parquet or JSON files as text, with empty strings for missing values.
 
-    Columns that hold neither text nor whole numbers are left out. Raises `StudyError` if a `needed` one is among them,
-    if the files cannot be had or read, and if there is no such split or configuration.
+    Columns that hold anything but text and whole numbers are left out, and named in the log. Raises `StudyError` if the
+    files cannot be had or read, and if there is no such split or configuration.
     """
     name = f"split {split} of {repo}"
     with TemporaryDirectory() as folder:
-        _fill(Path(folder) / "files", repo, revision, SPLIT_FILES)
-        table = _load_split(Path(folder), name, config, split)
-        kinds = {column: str(getattr(kind, "dtype", kind)) for column, kind in table.features.items()}
-        texts = [column for column, kind in kinds.items() if kind.removeprefix("large_") in TEXT_KINDS]
-        for column in set(needed).intersection(kinds).difference(texts):
-            raise StudyError(f"{name}: column {column} holds {kinds[column]}, not text; name another in `columns`")
-        rows = {column: ["" if value is None else str(value) for value in table[column]] for column in texts}
-    logger.info("%s: %d rows", name, len(table))
-    return pd.DataFrame(rows, dtype=str)
+        _fill(Path(folder), repo, revision, SPLIT_FILES)
+        records = [
+            record
+            for file in _list_files(Path(folder), name, config, split)
+            for record in read_records(Path(file), f"{Path(file).name} of {repo}")
+        ]
+    columns = dict.fromkeys(column for record in records for column in record)
+    values = {column: [record.get(column) for record in records] for column in columns}
+    texts = {column: own for column, own in values.items() if all(map(_is_text, own))}
+    logger.info("%s: %d rows; columns that are no text: %s", name, len(records), ", ".join(columns - texts.keys()))
+    return pd.DataFrame({column: [_write(value) for value in own] for column, own in texts.items()}, dtype=str)
 
 
-def _load_split(folder: Path, name: str, config: str | None, split: str) -> "datasets.Dataset":
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _write(value: str | int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _list_files(folder: Path, name: str, config: str | None, split: str) -> Sequence[str]:
+    """List the files of a split, as the repository's page or the files' names say.
+
+    `datasets` knows which they are. Their contents are not its matter: in JSON, it takes the text 1929-05-01 for a time.
+    """
     import datasets  # two seconds, which other tables do without
 
+    remedy = "give `split` and `config` of a repository with Parquet or JSON files, or a CSV file as `file`"
     try:
-        return datasets.load_dataset(
-            str(folder / "files"), config, split=split, cache_dir=str(folder / "cache"), keep_in_memory=True
-        )
+        splits = datasets.load_dataset_builder(str(folder), config, cache_dir=str(folder / ".cache")).config.data_files
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise StudyError(
-            f"{name} cannot be read ({first_line(error.__cause__ or error)}); give `split` and `config` of a "
-            "repository with Parquet or JSON files, or a CSV file as `file`"
-        ) from error
+        raise StudyError(f"{name} cannot be found ({first_line(error)}); {remedy}") from error
+    if split not in splits:
+        raise StudyError(f"{name} cannot be found (splits: {', '.join(splits)}); {remedy}")
+    return splits[split]
 
 
 def _fill(folder: Path, repo: str, revision: str, patterns: Sequence[str]) -> None:
     """Fill a folder with the files of a data set repository whose names match patterns."""
-    shutil.copytree(_fetch_snapshot(repo, revision, list(patterns), repo_type="dataset"), folder, dirs_exist_ok=True)
+    snapshot = _fetch_snapshot(repo, revision, list(patterns), repo_type="dataset")
+    if snapshot.is_dir():  # it has files of such names
+        shutil.copytree(snapshot, folder, dirs_exist_ok=True)

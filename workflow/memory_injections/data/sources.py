@@ -100,15 +100,14 @@ class HuggingFaceDataset(_Table):
             table, name = read_hub_csv(self.repo, self.revision, self.file), f"{self.file} of {self.repo}"
         else:
             name = f"split {self.split} of {self.repo}"
-            table = read_hub_split(self.repo, self.revision, self.config, str(self.split), [*self.columns.values()])
-        for ours, theirs in self.columns.items():
+            table = read_hub_split(self.repo, self.revision, self.config, str(self.split))
+        for theirs in self.columns.values():
             if theirs not in table.columns:
                 raise StudyError(
-                    f"{name} has no column {theirs} (it has {', '.join(table.columns)}); correct `columns`"
+                    f"{name} has no text in a column {theirs} (but in {', '.join(table.columns)}); correct `columns`"
                 )
-            if ours in table.columns and ours not in self.columns.values():
-                table = table.drop(columns=ours)
-        return self._normalise(table.rename(columns={theirs: ours for ours, theirs in self.columns.items()}), name)
+        others = table.drop(columns=[*self.columns.values(), *self.columns], errors="ignore")
+        return self._normalise(others.assign(**{ours: table[theirs] for ours, theirs in self.columns.items()}), name)
 
 
 class UrlFile(Section):
@@ -196,7 +195,8 @@ class TwoWikiDataset(DataSource):
 
     def read_pairs(self) -> "pd.DataFrame":
         from memory_injections.data.prompt_pairs import normalise_pairs
-        from memory_injections.data.two_wiki import list_pairs, read_records, sample_pairs
+        from memory_injections.data.records import read_records
+        from memory_injections.data.two_wiki import FIELDS, list_pairs, sample_pairs
         from memory_injections.download.http import download_url
 
         with TemporaryDirectory() as folder:
@@ -204,7 +204,7 @@ class TwoWikiDataset(DataSource):
                 file, name = Path(self.path), f"file {self.path}"
             else:
                 file, name = download_url(str(self.url), str(self.sha256), Path(folder)), str(self.url)
-            pairs = list_pairs(read_records(file, self.member, name), name)
+            pairs = list_pairs(read_records(file, name, FIELDS, self.member), name)
         return normalise_pairs(sample_pairs(pairs, self.size, self.seed, name), name)
 
 

@@ -10,15 +10,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError, field_validator
 
-from memory_injections.data.text_files import open_unpacked
 from memory_injections.data.text_tables import has_text
 from memory_injections.errors import StudyError
 
@@ -31,8 +27,6 @@ WORDING = {
     "inception": ("The inception of ", " was in"),
 }
 FIELDS = ("type", "evidences", "answer")
-# Several times the largest file of 2WikiMultiHopQA.
-LARGEST_RECORDS = 2 * 2**30
 Fact = tuple[str, str, str]
 
 
@@ -113,26 +107,3 @@ def sample_pairs(pairs: Iterable[Pair], size: int, seed: int, source: str) -> pd
     if size > len(ordered):
         raise StudyError(f"{source} gives {len(ordered)} prompt pairs, but the config asks for {size}; lower `size`")
     return pd.DataFrame(ordered[:size], columns=list(Pair._fields))
-
-
-def read_records(path: Path, member: str | None, source: str) -> list[Any]:
-    """Read the records of a JSON list, JSON Lines or Parquet file, or of the file `member` in a zip archive.
-
-    The content decides the format, because an address need not end in a file name. Raises `StudyError` if it is
-    none of them, or if `open_unpacked` refuses the file.
-    """
-    try:
-        with open_unpacked(path, source, LARGEST_RECORDS, member) as file:
-            content = file.read()
-        if content.startswith(b"PAR1"):
-            return pq.read_table(pa.BufferReader(content), columns=list(FIELDS)).to_pylist()
-        if content[:100].lstrip().startswith(b"["):
-            return json.loads(content, object_hook=_keep_fields)
-        return [json.loads(line, object_hook=_keep_fields) for line in content.splitlines() if line.strip()]
-    except (ValueError, pa.ArrowException) as error:
-        raise StudyError(f"{source} is neither a JSON list nor JSON Lines nor Parquet ({error})") from error
-
-
-def _keep_fields(record: dict[str, Any]) -> dict[str, Any]:
-    """Drop the paragraphs of a record, which are nearly all of the data."""
-    return {field: record[field] for field in FIELDS if field in record}
