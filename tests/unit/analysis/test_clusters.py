@@ -16,12 +16,8 @@ from memory_injections.errors import StudyError
 
 # Ways to write the same entity.
 LETTERS: list[Callable[[str], str]] = [
-    str,
-    "{} ".format,
-    " {}\u200b".format,
-    str.upper,
-    lambda text: unicodedata.normalize("NFD", text),
-]
+    str, str.upper, "{} ".format, " {}\u200b".format, lambda text: unicodedata.normalize("NFD", text),
+]  # fmt: skip
 
 
 def pairs(explicit: list[str], memories: list[str]) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def _write(value: str | int | None) -> str:
 def _list_files(folder: Path, name: str, config: str | None, split: str) -> Sequence[str]:
     """List the files of a split, as the repository's page or the files' names say.
 
-    `datasets` knows which they are. Their contents are not its matter: in JSON, it takes the text 1929-05-01 for a time.
+    `datasets` knows which they are, but does not read them: in JSON, it takes the text 1929-05-01 for a time.
     """
     import datasets  # two seconds, which other tables do without
 

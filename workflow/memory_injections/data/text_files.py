@@ -9,8 +9,8 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -92,7 +92,7 @@ class _Bounded(io.RawIOBase):
         return len(chunk)
 
 
-def iterate_rows(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
+def iterate_rows(path: Path, name: str) -> Generator[tuple[int, list[str]]]:
     """Yield the heading and the rows of a CSV file, each with the number of the line that it ends in, from 1.
 
     Cells are as they are written, blanks included; blank lines are left out. Raises `StudyError` for what
@@ -115,7 +115,8 @@ def iterate_rows(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
 
 def read_heading(path: Path, name: str) -> list[str]:
     """Return the heading of a CSV file; raise `StudyError` if it has none."""
-    return next(iterate_rows(path, name))[1]
+    with closing(iterate_rows(path, name)) as rows:
+        return next(rows)[1]
 
 
 def _parse(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
