@@ -51,8 +51,8 @@ def test_other_entities(one: str, other: str) -> None:
         ("ada saw ADA and Ada", "Ada", ["Ada"]),
         ("ada saw ADA", " Ada", ["ada", "ADA"]),
         ("The poems of Jose\u0301  Marti\u0301 are", "josé martí", ["Jose\u0301  Marti\u0301"]),
-        ("Die Straße ist", "STRASSE", ["Straße"]),
-        ("Die Straße ist", "stras", []),
+        ("Die Straße war", "STRASSE", ["Straße"]),
+        ("Die Straße war", "stras", []),
         ("Nobody is here", "Ada", []),
     ],
 )
