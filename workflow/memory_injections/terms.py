@@ -50,8 +50,8 @@ def _refuse_boolean(value: Any) -> Any:
 
 
 def _find_path(path: str, info: ValidationInfo) -> str:
-    root = (info.context or {}).get("root")
-    if root is not None and not Path(path).exists() and (Path(root) / path).exists():
+    root, (folder, *rest) = (info.context or {}).get("root"), Path(path).parts or (".",)
+    if root is not None and rest and not Path(folder).exists() and (Path(root) / path).exists():
         return str(Path(root) / path)
     return path
 
@@ -66,9 +66,10 @@ MemoryKind = Annotated[
 Count = Annotated[int, Field(ge=1, le=LARGEST_NUMBER), BeforeValidator(_refuse_boolean)]
 Index = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(_refuse_boolean)]
 Number = Annotated[float, BeforeValidator(_refuse_boolean)]
-# A path, relative to where the workflow runs or, if nothing is there, to the workflow's own folder (`root` in the
-# validation context).
+# A path, relative to where the workflow runs. Only if the folder that it begins with is not there, it may be one of the
+# workflow's own (below `root` in the validation context): a file that is missing in a user's folder is an error.
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_find_path)]
+WHERE = "relative to where Snakemake runs or, if the folder that it begins with is not there, to the workflow"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

@@ -4,21 +4,50 @@ import numpy as np
 import pandas as pd
 import pytest
 from memory_injections.controls.derangements import derange_memories
+from memory_injections.controls.plan import list_sources
+from memory_injections.data.entities import identify_entity
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_prompt_keeps_a_memory_with_its_own_text(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    memories = pd.Series(rng.choice([*"abcdefgh", " a"], size=40), index=rng.permutation(40))
+    memories = pd.Series(rng.choice([*"abcdéfghijk", " A", "B\u200b", "E\u0301"], size=40), index=rng.permutation(40))
     relations = pd.Series(np.repeat(["r", "s"], 20), index=rng.permutation(40))
     for groups in (None, relations):
         taken = derange_memories(memories, groups, seed)
         assert list(taken.index) == list(memories.index)
-        assert not (taken.str.strip() == memories.str.strip()).any()
+        assert not (taken.map(identify_entity) == memories.map(identify_entity)).any()
     same = relations.loc[memories.index]
     for relation in ("r", "s"):  # a derangement: every memory is taken once, and stays in its relation
         own = same == relation
         assert sorted(taken[own]) == sorted(memories[own])
+
+
+PAIRS = pd.DataFrame(
+    {
+        "memory": ["Ada", "ada", "Marie Curie", "Jose\u0301", "José", "Bob", "Eve", "Zoë", "ZOË ", "Kim"],
+        "entity": ["the sea", "ADA\u200b", "\u200b", "José ", "a poet", "bob", "Eva", "", "zoë", "Kim Il"],
+        "relation": [*"rrrrrsssss"],
+    }
+).assign(prompt_id=range(100, 110), explicit_prompt="x", clustered_by="relation")
+
+
+@pytest.mark.parametrize("control", ["shuffled", "matched_words", "other_entity"])
+def test_no_control_is_the_own_entity_in_other_letters(control: str) -> None:
+    """Where only blanks were put aside, `shuffled` was in one of nine draws."""
+    own = PAIRS.set_index("prompt_id")["memory"].map(identify_entity)
+    for draw in range(100):
+        taken = list_sources(PAIRS, control, draw, ["bob", "Zoe\u0308", "JOSÉ", "the"], 0)
+        assert not (taken.fillna("").map(identify_entity) == own).any()
+        expected = {"shuffled": own.index, "matched_words": own.index, "other_entity": [100, 104, 106, 109]}
+        assert list(taken.dropna().index) == list(expected[control])
+
+
+def test_memories_stay_in_the_cluster_that_the_config_names() -> None:
+    taken = list_sources(PAIRS, "shuffled", 0, [], 0)
+    for relation in "rs":
+        own = (PAIRS["relation"] == relation).to_numpy()
+        assert sorted(taken[own]) == sorted(PAIRS["memory"][own])
 
 
 def test_half_of_the_prompts_may_share_a_memory_but_not_more() -> None:

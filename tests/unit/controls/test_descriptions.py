@@ -20,6 +20,7 @@ from memory_injections.data.text_tables import read_csv
         ("The date of birth of  Echigues is", "The date of birth of the father of Gomes Echigues is", "Echigues",
          "the father of Gomes Echigues"),
         ("Who wed Bell: Bell was married to", "Who wed Bell: the inventor was married to", "Bell", "the inventor"),
+        ("The home of zoe\u0308 is", "The home of the singer is", "Zoë ", "the singer"),
         ("Einstein's theory is called", "The physicist's theory is called", "Albert Einstein", "The physicist's"),
     ],
 )  # fmt: skip

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from conftest import SHARED
 from memory_injections.data.prompt_pairs import ENTITY, TEXT_COLUMNS, normalise_pairs
+from memory_injections.data.records import read_records
 from memory_injections.data.text_tables import read_csv
-from memory_injections.data.two_wiki import list_pairs, read_records, sample_pairs
+from memory_injections.data.two_wiki import FIELDS, list_pairs, sample_pairs
 from memory_injections.errors import StudyError
 from two_wiki_files import RECORDS, make_record, write_records
 
@@ -95,7 +96,8 @@ def test_sample_depends_on_the_seed_alone() -> None:
 
 @pytest.mark.parametrize("form", ["json", "jsonl", "parquet", "zip"])
 def test_every_form_gives_the_same_pairs(form: str, tmp_path: Path) -> None:
-    records = read_records(*write_records(tmp_path, form), "x")
+    file, member = write_records(tmp_path, form)
+    records = read_records(file, "x", FIELDS, member)
     assert list_pairs(records, "x") == PAIRS
     assert set(records[0]) == {"type", "evidences", "answer"}
 
@@ -126,14 +128,14 @@ def test_records_of_something_else(tmp_path: Path) -> None:
         list_pairs(["compositional"], "x")
     archive, _ = write_records(tmp_path, "zip")
     text, _ = write_records(tmp_path, "json")
-    with pytest.raises(StudyError, match=r"is neither a JSON list nor .*; name the file in the archive as `member`"):
-        read_records(archive, None, "x")
+    with pytest.raises(StudyError, match=r"x is a zip archive of 2 files; give the one .* as `member`"):
+        read_records(archive, "x")
     with pytest.raises(
         StudyError, match=r"x has no file dev.json; allowed as `member`: data/train.json, data/dev.json"
     ):
-        read_records(archive, "dev.json", "x")
-    with pytest.raises(StudyError, match="x is not a whole zip archive"):
-        read_records(text, "dev.json", "x")
+        read_records(archive, "x", FIELDS, "dev.json")
+    with pytest.raises(StudyError, match=r"x cannot be read \(File is not a zip file\); if it is cut"):
+        read_records(text, "x", FIELDS, "dev.json")
     text.write_bytes(text.read_bytes()[:-5])
     with pytest.raises(StudyError, match=r"x is neither a JSON list nor JSON Lines nor Parquet \(.*\)$"):
-        read_records(text, None, "x")
+        read_records(text, "x")

@@ -1,7 +1,11 @@
 """Clusters of prompts: prompts that share an entity or a relation are not independent."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from memory_injections.data.entities import find_entity, identify_entity
+from memory_injections.data.prompt_pairs import CLUSTERED_BY
 from memory_injections.errors import StudyError
 
 # A data set is made of relations, rather than of single sentences, if its average last hop has this many prompts.
@@ -10,24 +14,38 @@ MEMORY, LAST_HOP = "memory", "last hop"
 
 
 def name_last_hops(pairs: pd.DataFrame) -> pd.Series:
-    """Return what each explicit prompt asks of its entity, such as "The place of birth of … is", by `prompt_id`."""
+    """Return what each explicit prompt asks of its entity, such as "The place of birth of … is", by `prompt_id`.
+
+    What is asked in other letters has the name that it has first.
+    """
     hops = [
-        " ".join(prompt.replace(memory, "…").split())
+        " ".join(_leave_out(prompt, find_entity(prompt, memory)).split())
         for prompt, memory in zip(pairs["explicit_prompt"], pairs["memory"], strict=True)
     ]
-    return pd.Series(hops, index=pd.Index(pairs["prompt_id"], name="prompt_id"), name=LAST_HOP)
+    names = pd.Series(hops, index=pd.Index(pairs["prompt_id"], name="prompt_id"), name=LAST_HOP)
+    return names.groupby(names.map(identify_entity)).transform("first")
+
+
+def _leave_out(text: str, parts: Sequence[tuple[int, int]]) -> str:
+    starts, stops = [start for start, _ in parts], [stop for _, stop in parts]
+    return "…".join(text[stop:start] for stop, start in zip([0, *stops], [*starts, len(text)], strict=True))
 
 
 def cluster_prompts(pairs: pd.DataFrame) -> pd.Series:
     """Return the cluster of each prompt by `prompt_id`; the name of the series says what the clusters are.
 
-    Prompts are clustered by their last hop if the data set is verbalised from a few relations, as 2WMH is, and by
-    their memory otherwise.
+    Prompts are clustered by the column that the data set's config names (`CLUSTERED_BY`). Without one, they are
+    clustered by their last hop if the data set is verbalised from a few relations, as 2WMH is, and by their memory
+    otherwise. The same text in other letters makes the same cluster.
     """
-    hops = name_last_hops(pairs)
-    if len(hops) >= PROMPTS_PER_HOP * hops.nunique():
-        return hops
-    return pd.Series(pairs["memory"].to_numpy(), index=hops.index, name=MEMORY)
+    column = MEMORY
+    if CLUSTERED_BY in pairs:
+        column = str(pairs[CLUSTERED_BY].iloc[0])
+    else:
+        hops = name_last_hops(pairs)
+        if len(hops) >= PROMPTS_PER_HOP * hops.nunique():
+            return hops
+    return pairs.set_index("prompt_id")[column].map(identify_entity).rename(column)
 
 
 def align_clusters(clusters: pd.Series, prompt_ids: pd.Index) -> pd.Series:

@@ -27,6 +27,7 @@ from memory_injections.analysis.effects import (
     read_chosen,
 )
 from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site, measure_gain_of_hits
+from memory_injections.data.entities import identify_entity
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS
 
@@ -213,7 +214,7 @@ def assess_last_hops(
     """
     hops = name_last_hops(pairs).loc[sweep.frame.index]
     hops = hops.where(hops.map(hops.value_counts()) >= FEWEST_PROMPTS, OTHER_HOPS)
-    memories = pairs.set_index("prompt_id")["memory"]
+    memories = pairs.set_index("prompt_id")["memory"].map(identify_entity)
     for hop, effects in sweep.effects.groupby(hops) if hops.nunique() > 1 else ():
         clusters = pd.factorize(memories.loc[effects.index])[0]
         at_reported = sweep.frame.get(reported) if reported else None

@@ -19,6 +19,7 @@ from memory_injections.analysis.averages import (
     find_best_site,
     select_site,
 )
+from memory_injections.data.prompt_pairs import TEXT_COLUMNS
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS, TARGETS
 
@@ -112,7 +113,7 @@ def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) 
     telling = order_heads(wide).drop_duplicates("prompt_id").query("rank < @TELLING")
     best = telling.sort_values(["rank", "gain"], ascending=[True, False]).groupby("tells").head(N_EXAMPLES // 2)
     model, dataset = ratings[["model", "dataset"]].iloc[0]
-    texts = pairs[dataset].drop(columns="dataset").set_index("prompt_id")
+    texts = pairs[dataset].set_index("prompt_id")[TEXT_COLUMNS]
     rows = []
     for example in best.sort_values("tells", kind="stable").itertuples(index=False):
         place = (example.prompt_id, example.layer, example.head)

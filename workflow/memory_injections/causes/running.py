@@ -25,6 +25,7 @@ from memory_injections.causes.side_effects import (
     plan_side_effects,
 )
 from memory_injections.controls.vectors import ControlEncoder, Recipe
+from memory_injections.data.entities import identify_entity
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
@@ -59,7 +60,7 @@ def draw_others(pairs: pd.DataFrame, n_drawn: int, seed: int) -> list[Int[np.nda
 
     What is drawn for a pair depends on the seed, its row and the table alone.
     """
-    memories, answers = (pairs[name].str.strip().str.casefold().to_numpy() for name in ("memory", "answer"))
+    memories, answers = (pairs[name].map(identify_entity).to_numpy() for name in ("memory", "answer"))
     drawn = []
     for row in range(len(pairs)):
         others = np.flatnonzero((memories != memories[row]) & (answers != answers[row]))

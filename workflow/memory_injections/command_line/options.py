@@ -6,6 +6,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from memory_injections.data.entities import identify_entity
 from memory_injections.errors import StudyError
 from memory_injections.terms import Encoding as EncodingName
 
@@ -41,7 +42,9 @@ OTHERS = ("Don Quixote", "Joan of Arc")
 
 def choose_other(other: str | None, memory: str) -> str:
     """Return the memory to compare with: the one that was given, or one that is not the memory itself."""
-    return other if other is not None else next(text for text in OTHERS if text != memory.strip())
+    if other is not None:
+        return other
+    return next(text for text in OTHERS if identify_entity(text) != identify_entity(memory))
 
 
 def check_texts(encoding: str, **texts: str | None) -> None:

@@ -185,7 +185,7 @@ class Study(Section):
 def parse_study(config: Mapping[str, Any], root: Path | None = None) -> Study:
     """Check a config and return its study; raise `StudyError` that names the first wrong key.
 
-    A relative path that does not exist here is looked up below `root`.
+    A relative path whose first folder does not exist here is looked up below `root`.
     """
     try:
         return Study.model_validate(dict(config), context={"root": root})

@@ -7,6 +7,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.controls.kinds import Position
+from memory_injections.data.entities import find_entity
 from memory_injections.models.tokenisation import Prompt, tokenise_prompt
 
 
@@ -27,16 +28,13 @@ def find_description(explicit: str, obscure: str, memory: str) -> Description | 
     """Find what the obscure prompt has where the explicit prompt has the memory; None if there is no such part.
 
     That is what lies between the beginning and the end that both prompts share, upper and lower case aside. If the
-    explicit prompt has the memory word for word, they share what stands before and after it; otherwise as many whole
+    explicit prompt has the memory, they share what stands before and after it; otherwise as many whole
     words as they can.
     """
-    start = explicit.find(memory.strip())
-    while start >= 0:
-        stop = start + len(memory.strip())
+    for start, stop in find_entity(explicit, memory):
         found = _cut(obscure, explicit[:start], explicit[stop:])
         if found is not None:
             return found
-        start = explicit.find(memory.strip(), start + 1)
     ours, theirs = explicit.split(" "), obscure.split(" ")
     before = _count_common(_fold(ours), _fold(theirs))
     after = _count_common(_fold(ours[before:])[::-1], _fold(theirs[before:])[::-1])

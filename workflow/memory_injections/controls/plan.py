@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.analysis.clusters import LAST_HOP, cluster_prompts
+from memory_injections.analysis.clusters import MEMORY, cluster_prompts
 from memory_injections.controls.derangements import derange_memories
 from memory_injections.controls.descriptions import Description, describe_pairs, find_span
 from memory_injections.controls.kinds import (
@@ -23,6 +23,7 @@ from memory_injections.controls.kinds import (
 )
 from memory_injections.controls.sites import CHOSEN, SITE
 from memory_injections.controls.vectors import BUILDERS, Recipe
+from memory_injections.data.entities import identify_entity
 from memory_injections.models.tokenisation import Prompt
 from memory_injections.sweeps.cell_plan import hash_prompt
 from memory_injections.terms import CURATED, RELATIVE
@@ -54,23 +55,31 @@ def draw_seed(seed: int, control: str, prompt_id: int, draw: int) -> int:
 def list_sources(pairs: pd.DataFrame, control: str, draw: int, words: Sequence[str], seed: int) -> pd.Series:
     """Return the text whose vector a control takes in place of each prompt's memory, by prompt_id; NaN for none.
 
-    - shuffled: another prompt's memory, within the same last hop if the prompts are clustered by it
-    - matched_words: a random word
+    - shuffled: another prompt's memory, within the same cluster unless that is the memory
+    - matched_words: a random word, which is not the memory
     - other_entity: the entity that the description names, where the data set says it
     """
     memories = pairs.set_index("prompt_id")["memory"]
     match control:
         case "shuffled":
             groups = cluster_prompts(pairs)
-            relations = groups if groups.name == LAST_HOP else None
+            relations = None if groups.name == MEMORY else groups
             return derange_memories(memories, relations, draw_seed(seed, control, 0, draw))
         case "matched_words":
-            taken = [words[draw_seed(seed, control, prompt_id, draw) % len(words)] for prompt_id in memories.index]
+            numbers = (draw_seed(seed, control, prompt_id, draw) for prompt_id in memories.index)
+            taken = [_take_word(words, number, memory) for number, memory in zip(numbers, memories, strict=True)]
             return pd.Series(taken, index=memories.index)
         case "other_entity":
             entities = pairs.set_index("prompt_id")["entity"]
-            return entities.where((entities.str.strip() != "") & (entities.str.strip() != memories.str.strip()))
+            identities = entities.map(identify_entity)
+            return entities.where((identities != "") & (identities != memories.map(identify_entity)))
     return pd.Series("", index=memories.index)
+
+
+def _take_word(words: Sequence[str], number: int, memory: str) -> str | float:
+    """Return the word with a number, counted around the list, or the next one that is not the memory; NaN for none."""
+    around = (words[(number + step) % len(words)] for step in range(len(words)))
+    return next((word for word in around if identify_entity(word) != identify_entity(memory)), np.nan)
 
 
 def list_recipes(planned: PlannedPrompts, controls: Controls, words: Sequence[str], seed: int) -> pd.DataFrame:

@@ -5,13 +5,18 @@ memory) and the answer that both ask for (paper, section 3.1).
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
+from memory_injections.data.text_files import iterate_rows
 from memory_injections.data.text_tables import has_text, read_csv
 from memory_injections.errors import StudyError
+
+logger = logging.getLogger(__name__)
 
 AUTHORS_NAMES = {
     "explicit_sentence": "explicit_prompt",
@@ -25,17 +30,24 @@ TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
 ENTITY = "entity"
 # The first fact of a pair in the authors' file of 2WikiMultiHopQA, whose subject is that entity.
 AUTHORS_FACT = "fact1"
+# The column that says which other one names the clusters, where the config does.
+CLUSTERED_BY = "clustered_by"
+# Columns that the study adds; a data set's own of these names are left out.
+OWN_COLUMNS = ("prompt_id", "dataset", CLUSTERED_BY)
 
 
-def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -> pd.DataFrame:
+def normalise_pairs(
+    table: pd.DataFrame, source: str, rows: int | None = None, cluster: str | None = None
+) -> pd.DataFrame:
     """Bring a table of prompt pairs into the columns `prompt_id` (row of the source, from 0) and `TEXT_COLUMNS`.
 
-    Text is kept as it stands, spaces included, because tokens depend on them. Reads the authors' column names too, and
-    keeps a column `ENTITY`, or makes it from the authors' facts. Raises `StudyError` for a missing column, an empty
-    cell or an empty table; `source` names the file.
+    Text is kept as it stands, spaces included, because tokens depend on them. Reads the authors' column names too. A
+    column `ENTITY` is made from the authors' facts where they are; other columns are kept behind these. With `cluster`,
+    the name of a column, `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an empty cell
+    or an empty table; `source` names the file.
     """
     table = table.rename(columns={old: new for old, new in AUTHORS_NAMES.items() if new not in table.columns})
-    missing = [name for name in TEXT_COLUMNS if name not in table.columns]
+    missing = [name for name in (*TEXT_COLUMNS, *([cluster] if cluster else [])) if name not in table.columns]
     if missing:
         raise StudyError(
             f"{source} has no column {', '.join(missing)} (it has {', '.join(map(str, table.columns))}); "
@@ -48,21 +60,23 @@ def normalise_pairs(table: pd.DataFrame, source: str, rows: int | None = None) -
         raise StudyError(f"{source} has no rows; give at least one prompt pair")
     if ENTITY not in table and AUTHORS_FACT in table:
         table = table.assign(**{ENTITY: table[AUTHORS_FACT].map(_read_subject)})
-    table = table[[*TEXT_COLUMNS, *table.columns.intersection([ENTITY])]].head(rows)
-    table.insert(0, "prompt_id", range(len(table)))
-    return _check_texts(table, source)
+    others = [name for name in table.columns if name not in (*TEXT_COLUMNS, *OWN_COLUMNS)]
+    pairs = table[[*TEXT_COLUMNS, *others]].head(rows)
+    logger.info("%s: %d rows became %d prompt pairs", source, len(table), len(pairs))
+    pairs.insert(0, "prompt_id", range(len(pairs)))
+    pairs = _check_texts(pairs, source, [*TEXT_COLUMNS, *([cluster] if cluster else [])])
+    return pairs.assign(**{CLUSTERED_BY: cluster}) if cluster else pairs
 
 
-def _check_texts(table: pd.DataFrame, source: str) -> pd.DataFrame:
+def _check_texts(pairs: pd.DataFrame, source: str, filled: Sequence[str]) -> pd.DataFrame:
     import pandera.pandas as pa  # half a second, which most readers of prompts do without
 
     columns = {
         "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
-        **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in TEXT_COLUMNS},
-        ENTITY: pa.Column(str, required=False),
+        **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in filled},
     }
     try:
-        return pa.DataFrameSchema(columns, strict=True).validate(table, lazy=True)
+        return pa.DataFrameSchema(columns).validate(pairs, lazy=True)
     except pa.errors.SchemaErrors as error:
         first = error.failure_cases.iloc[0]
         where = f"row {first['index']} (counted from 0)" if pd.notna(first["index"]) else "every row"
@@ -90,6 +104,7 @@ def index_pairs(tables: Iterable[Path]) -> dict[str, pd.DataFrame]:
 
 def iterate_pairs(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     """Read the same table as `read_pairs`, in chunks of `rows` rows."""
-    with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=rows) as chunks:
-        for chunk in chunks:
-            yield chunk.astype({"prompt_id": "int64"}).reset_index(drop=True)
+    cells = (cells for _, cells in iterate_rows(path, f"file {path}"))
+    heading = next(cells)
+    while chunk := list(islice(cells, rows)):
+        yield pd.DataFrame(chunk, columns=heading, dtype=str).astype({"prompt_id": "int64"})

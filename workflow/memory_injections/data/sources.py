@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 from pydantic import Field, model_validator
 
 from memory_injections.errors import StudyError
-from memory_injections.terms import Count, Index, LocalPath, Section, Sha256, is_commit
+from memory_injections.terms import WHERE, Count, Index, LocalPath, Section, Sha256, is_commit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,40 +49,74 @@ class DataSource(Section, ABC):
 
 class _Table(DataSource):
     rows: Count | None = Field(default=None, description="use the first so many rows only; all by default")
+    cluster: str | None = Field(
+        default=None,
+        min_length=1,
+        description="the column whose equal values make a cluster of prompts, such as `relation`; by default the "
+        "memory, or the last hop of data made of few relations",
+    )
 
     @property
     def n_rows(self) -> int | None:
         return self.rows
 
-    def _normalise(self, path: Path, name: str) -> "pd.DataFrame":
+    def _normalise(self, table: "pd.DataFrame", name: str) -> "pd.DataFrame":
         from memory_injections.data.prompt_pairs import normalise_pairs
+
+        return normalise_pairs(table, name, self.rows, self.cluster)
+
+    def _read_file(self, path: Path, name: str) -> "pd.DataFrame":
         from memory_injections.data.text_tables import read_csv
 
-        return normalise_pairs(read_csv(path), name, self.rows)
+        return self._normalise(read_csv(path, name), name)
 
 
 class HuggingFaceDataset(_Table):
-    """A CSV file of a data set repository on the Hugging Face hub."""
+    """A data set repository on the Hugging Face hub: a CSV file of it, or a split of its Parquet or JSON files."""
 
     source: Literal["huggingface"]
     repo: str = Field(min_length=1, description="`owner/name` on the hub")
-    file: str = Field(min_length=1, description="the CSV file in the repository")
+    file: str | None = Field(default=None, min_length=1, description="the CSV file in the repository")
+    split: str | None = Field(default=None, min_length=1, description="or the split, such as `test`")
+    config: str | None = Field(
+        default=None, min_length=1, description="with `split`: the configuration, if the repository has several"
+    )
     revision: str = Field(default="main", description="branch, tag or commit")
+    columns: dict[str, str] = Field(
+        default={}, description="our names of columns, and the repository's: `{memory: entity, answer: target}`"
+    )
+
+    @model_validator(mode="after")
+    def _one_table(self) -> "HuggingFaceDataset":
+        if (self.file is None) == (self.split is None) or (self.config is not None and self.split is None):
+            raise ValueError("give `file`, or `split` with or without `config`")
+        if len(set(self.columns.values())) < len(self.columns):
+            raise ValueError("columns: two names of ours stand for one column of the repository; give each its own")
+        return self
 
     @property
-    def file_name(self) -> str:
-        return Path(self.file).name
+    def file_name(self) -> str | None:
+        return Path(self.file).name if self.file else None
 
     @property
     def is_pinned(self) -> bool:
         return is_commit(self.revision)
 
     def read_pairs(self) -> "pd.DataFrame":
-        from memory_injections.data.prompt_pairs import normalise_pairs
-        from memory_injections.download.hub import download_dataset
+        from memory_injections.data.hub_tables import read_hub_csv, read_hub_split
 
-        table = download_dataset(self.repo, self.file, self.revision)
-        return normalise_pairs(table, f"{self.file} of {self.repo}", self.rows)
+        if self.file:
+            table, name = read_hub_csv(self.repo, self.revision, self.file), f"{self.file} of {self.repo}"
+        else:
+            name = f"split {self.split} of {self.repo}"
+            table = read_hub_split(self.repo, self.revision, self.config, str(self.split))
+        for theirs in self.columns.values():
+            if theirs not in table.columns:
+                raise StudyError(
+                    f"{name} has no text in a column {theirs} (but in {', '.join(table.columns)}); correct `columns`"
+                )
+        others = table.drop(columns=[*self.columns.values(), *self.columns], errors="ignore")
+        return self._normalise(others.assign(**{ours: table[theirs] for ours, theirs in self.columns.items()}), name)
 
 
 class UrlFile(Section):
@@ -118,14 +152,14 @@ class UrlDataset(UrlFile, _Table):
 
     def read_pairs(self) -> "pd.DataFrame":
         with TemporaryDirectory() as folder:
-            return self._normalise(self.fetch(Path(folder)), self.url)
+            return self._read_file(self.fetch(Path(folder)), self.url)
 
 
 class LocalFile(Section):
     """A CSV file on this machine."""
 
     source: Literal["file"]
-    path: LocalPath = Field(description="the CSV file; relative to where Snakemake runs, or else to the workflow")
+    path: LocalPath = Field(description="the CSV file; " + WHERE)
 
     @property
     def file_name(self) -> str:
@@ -150,7 +184,7 @@ class FileDataset(LocalFile, _Table):
     """A CSV file on this machine."""
 
     def read_pairs(self) -> "pd.DataFrame":
-        return self._normalise(Path(self.path), f"file {self.path}")
+        return self._read_file(Path(self.path), f"file {self.path}")
 
 
 class TwoWikiDataset(DataSource):
@@ -184,7 +218,8 @@ class TwoWikiDataset(DataSource):
 
     def read_pairs(self) -> "pd.DataFrame":
         from memory_injections.data.prompt_pairs import normalise_pairs
-        from memory_injections.data.two_wiki import list_pairs, read_records, sample_pairs
+        from memory_injections.data.records import read_records
+        from memory_injections.data.two_wiki import FIELDS, list_pairs, sample_pairs
         from memory_injections.download.http import download_url
 
         with TemporaryDirectory() as folder:
@@ -192,7 +227,7 @@ class TwoWikiDataset(DataSource):
                 file, name = Path(self.path), f"file {self.path}"
             else:
                 file, name = download_url(str(self.url), str(self.sha256), Path(folder)), str(self.url)
-            pairs = list_pairs(read_records(file, self.member, name), name)
+            pairs = list_pairs(read_records(file, name, FIELDS, self.member), name)
         return normalise_pairs(sample_pairs(pairs, self.size, self.seed, name), name)
 
 

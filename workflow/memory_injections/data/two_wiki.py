@@ -9,14 +9,10 @@ wording was found and how closely it reproduces the authors' file.
 import hashlib
 import json
 import logging
-import zipfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError, field_validator
 
 from memory_injections.data.text_tables import has_text
@@ -111,38 +107,3 @@ def sample_pairs(pairs: Iterable[Pair], size: int, seed: int, source: str) -> pd
     if size > len(ordered):
         raise StudyError(f"{source} gives {len(ordered)} prompt pairs, but the config asks for {size}; lower `size`")
     return pd.DataFrame(ordered[:size], columns=list(Pair._fields))
-
-
-def read_records(path: Path, member: str | None, source: str) -> list[Any]:
-    """Read the records of a JSON list, JSON Lines or Parquet file, or of the file `member` in a zip archive.
-
-    The content decides the format, because an address need not end in a file name. Raises `StudyError` if it is
-    none of them, or if the archive has no such file.
-    """
-    if not path.is_file():
-        raise StudyError(f"file {path} does not exist; correct the path in the config")
-    content = path.read_bytes() if member is None else _unzip(path, member, source)
-    try:
-        if content.startswith(b"PAR1"):
-            return pq.read_table(pa.BufferReader(content), columns=list(FIELDS)).to_pylist()
-        if content[:100].lstrip().startswith(b"["):
-            return json.loads(content, object_hook=_keep_fields)
-        return [json.loads(line, object_hook=_keep_fields) for line in content.splitlines() if line.strip()]
-    except (ValueError, pa.ArrowException) as error:
-        hint = "; name the file in the archive as `member`" if zipfile.is_zipfile(path) else ""
-        raise StudyError(f"{source} is neither a JSON list nor JSON Lines nor Parquet ({error}){hint}") from error
-
-
-def _keep_fields(record: dict[str, Any]) -> dict[str, Any]:
-    """Drop the paragraphs of a record, which are nearly all of the data."""
-    return {field: record[field] for field in FIELDS if field in record}
-
-
-def _unzip(path: Path, member: str, source: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if member not in archive.namelist():
-                raise StudyError(f"{source} has no file {member}; allowed as `member`: {', '.join(archive.namelist())}")
-            return archive.read(member)
-    except zipfile.BadZipFile as error:
-        raise StudyError(f"{source} is not a whole zip archive ({error}); remove `member` or repair it") from error

@@ -18,9 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import httpx2
-import pandas as pd
-from datasets import Dataset, Features, Value
-from datasets.exceptions import DatasetGenerationError
 from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub._tree_cache import read_tree_cache
 from huggingface_hub.errors import (
@@ -93,21 +90,9 @@ def download_model(repo: str, revision: str, folder: Path) -> str:
     return commit
 
 
-def download_dataset(repo: str, file: str, revision: str) -> pd.DataFrame:
-    """Download one CSV file of a data set repository, and read every column as text."""
-    with TemporaryDirectory() as scratch:
-        # `load_dataset` would forget the revision and find nothing when the hub is out of reach; a snapshot is exact.
-        _fetch_files(_Files(repo, revision, (glob.escape(file),), "dataset"), Path(scratch))
-        path = _require_file(repo, Path(scratch), file, "correct the file's name in the config")
-        load = partial(Dataset.from_csv, str(path), keep_default_na=False, keep_in_memory=True, cache_dir=scratch)
-        try:
-            # Guessed types would turn "007" into 7.
-            rows = load(features=Features({name: Value("string") for name in load().column_names}))
-        except DatasetGenerationError as error:
-            raise StudyError(
-                f"Hugging Face repository {repo}: {file} is not a CSV table in UTF-8; name another file or repair it"
-            ) from error
-        return rows.to_pandas()
+def download_data(repo: str, revision: str, patterns: Iterable[str], folder: Path) -> str:
+    """Fill a folder with the files of a data set repository whose names match patterns, and return their commit."""
+    return _fetch_files(_Files(repo, revision, tuple(patterns), "dataset"), folder)
 
 
 def _require_file(repo: str, folder: Path, file: str, remedy: str) -> Path:

@@ -1,12 +1,12 @@
 """Checks of local files and folders that a study names, made before anything runs."""
 
-import csv
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from memory_injections.config.study import Study
 from memory_injections.data.sources import LocalFile, check_local_files
+from memory_injections.data.text_files import read_heading
 from memory_injections.errors import DamagedFileError, StudyError, UnknownWordsError
 from memory_injections.models.checkpoints import LAYER_COUNTS, check_model_folder, read_json, read_manifest
 from memory_injections.paper.published_sources import check_published_folder
@@ -50,11 +50,7 @@ def _check_layers(study: Study, folder: Path) -> None:
 
 
 def _check_word_columns(study: Study, path: Path) -> None:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            columns = [column_name(heading) for heading in next(csv.reader(file), [])]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise StudyError(f"file {path} is not a CSV table in UTF-8 ({error}); repair it") from None
+    columns = [column_name(heading) for heading in read_heading(path, f"file {path}")]
     for memories in study.list_random_memories():
         if memories not in columns:
             raise UnknownWordsError(memories, [CURATED, *columns])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field
 
-from memory_injections.terms import LocalPath, Section, Sha256, is_commit
+from memory_injections.terms import WHERE, LocalPath, Section, Sha256, is_commit
 
 # Modules that download and convert are imported only where they are used: checking a config must stay fast.
 
@@ -105,7 +105,7 @@ class LocalModel(ModelSource):
     """A folder in Hugging Face format."""
 
     source: Literal["local"]
-    path: LocalPath = Field(description="the folder; relative to where Snakemake runs, or else to the workflow")
+    path: LocalPath = Field(description="the folder; " + WHERE)
 
     @property
     def origin(self) -> str:

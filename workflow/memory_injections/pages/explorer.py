@@ -17,6 +17,7 @@ from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE
 from memory_injections.analysis.evidence import ALL_RANDOM
 from memory_injections.analysis.tables import HEAD, N_TOKENS, order_heads
 from memory_injections.controls.kinds import LABELS, SHUFFLED
+from memory_injections.data.prompt_pairs import TEXT_COLUMNS
 from memory_injections.pages.explorer_data import (
     COLUMNS,
     has_ranks,
@@ -125,7 +126,7 @@ def render_explorer(
         if has_ranks(table):
             ranked.add(name)
     last = {
-        f"pairs-{dataset}": pack({}, **table.drop(columns="dataset").to_dict("list"))
+        f"pairs-{dataset}": pack({}, **table[["prompt_id", *TEXT_COLUMNS]].to_dict("list"))
         for dataset, table in pairs.items()
     }
     for top, targets in heads:

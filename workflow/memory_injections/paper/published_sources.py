@@ -7,7 +7,7 @@ from pydantic import Field
 
 from memory_injections.download.git import fetch_commit
 from memory_injections.errors import StudyError
-from memory_injections.terms import LocalPath, Section
+from memory_injections.terms import WHERE, LocalPath, Section
 
 CURATED_RESULTS = "experiments/tweak_factor_analysis"
 RANDOM_RESULTS = "experiments/part_of_speech_tweak_factor_injections/pos_results"
@@ -41,9 +41,7 @@ class PublishedFolder(Section):
     """The authors' published results, from a copy of their repository on this machine."""
 
     source: Literal["folder"]
-    path: LocalPath = Field(
-        description="the root of the copy; relative to where Snakemake runs, or else to the workflow"
-    )
+    path: LocalPath = Field(description="the root of the copy; " + WHERE)
 
     @property
     def local_root(self) -> Path:

@@ -1,0 +1,76 @@
+"""Tables of data set repositories on the Hugging Face hub: CSV files, and splits of Parquet and JSON files."""
+
+import glob
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from memory_injections.data.records import read_records
+from memory_injections.data.text_tables import read_csv
+from memory_injections.download.http import first_line
+from memory_injections.download.hub import download_data
+from memory_injections.errors import StudyError
+
+logger = logging.getLogger(__name__)
+# Records, and the page that names configurations and their files.
+SPLIT_FILES = ("*.parquet", "*.json", "*.jsonl", "README.md")
+
+
+def read_hub_csv(repo: str, revision: str, file: str) -> pd.DataFrame:
+    """Read a CSV file of a repository as text; raise `StudyError` if it cannot be had, or is no table."""
+    with TemporaryDirectory() as folder:
+        download_data(repo, revision, [glob.escape(file)], Path(folder))
+        path = Path(folder) / file
+        if not path.is_file():
+            raise StudyError(f"Hugging Face repository {repo} lacks the file {file}; correct `file` in the config")
+        return read_csv(path, f"{file} of {repo}")
+
+
+def read_hub_split(repo: str, revision: str, config: str | None, split: str) -> pd.DataFrame:
+    """Read a split of a repository's Parquet or JSON files as text, with empty strings for missing values.
+
+    Columns that hold anything but text and whole numbers are left out, and named in the log. Raises `StudyError` if the
+    files cannot be had or read, and if there is no such split or configuration.
+    """
+    name = f"split {split} of {repo}"
+    with TemporaryDirectory() as folder:
+        download_data(repo, revision, SPLIT_FILES, Path(folder))
+        records = [
+            record
+            for file in _list_files(Path(folder), name, config, split)
+            for record in read_records(Path(file), f"{Path(file).name} of {repo}")
+        ]
+    columns = dict.fromkeys(column for record in records for column in record)
+    values = {column: [record.get(column) for record in records] for column in columns}
+    texts = {column: own for column, own in values.items() if all(map(_is_text, own))}
+    logger.info("%s: %d rows; columns that are no text: %s", name, len(records), ", ".join(columns - texts.keys()))
+    return pd.DataFrame({column: [_write(value) for value in own] for column, own in texts.items()}, dtype=str)
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _write(value: str | int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _list_files(folder: Path, name: str, config: str | None, split: str) -> Sequence[str]:
+    """List the files of a split, as the repository's page or the files' names say.
+
+    `datasets` knows which they are, but does not read them: in JSON, it takes the text 1929-05-01 for a time.
+    """
+    import datasets  # two seconds, which other tables do without
+
+    remedy = "give `split` and `config` of a repository with Parquet or JSON files, or a CSV file as `file`"
+    try:
+        splits = datasets.load_dataset_builder(str(folder), config, cache_dir=str(folder / ".cache")).config.data_files
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise StudyError(f"{name} cannot be found ({first_line(error)}); {remedy}") from error
+    if split not in splits:
+        raise StudyError(f"{name} cannot be found (splits: {', '.join(splits)}); {remedy}")
+    return splits[split]
