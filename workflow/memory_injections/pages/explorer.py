@@ -5,7 +5,7 @@ The page holds its numbers packed, and unpacks a sweep when a reader turns to it
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jinja2
 import numpy as np
@@ -28,7 +28,7 @@ from memory_injections.pages.explorer_data import (
 )
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PROMPT_KINDS, Encoding
+from memory_injections.terms import CURATED, ENCODINGS, PROMPT_KINDS
 
 # Characters of packed numbers: with its markup, the page stays under 30 MB.
 LIMIT = 29_000_000
@@ -114,7 +114,7 @@ def render_explorer(
     averages only, and says so.
     """
     # What the page shows first comes first.
-    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, get_args(Encoding).index(name.encoding)))
+    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, ENCODINGS.index(name.encoding)))
     numbers = {name: number for number, name in enumerate(order)}
     # The page draws its first heat map while the browser still reads the cells: they come last.
     first: dict[str, str] = {}
