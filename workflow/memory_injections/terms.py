@@ -1,5 +1,6 @@
 """The study's vocabulary, and the types of a config's values."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -45,9 +46,15 @@ def _refuse_boolean(value: Any) -> Any:
 
 
 def _find_path(path: str, info: ValidationInfo) -> str:
+    path = os.path.expanduser(path)
+    if re.search(r"[{}]", path):
+        raise ValueError(f"the path {path!r} has braces, which are wildcards to Snakemake; rename the file or folder")
     root = (info.context or {}).get("root")
-    if root is not None and not Path(path).exists() and (Path(root) / path).exists():
-        return str(Path(root) / path)
+    try:
+        if not Path(path).exists() and root is not None and (Path(root) / path).exists():
+            return str(Path(root) / path)
+    except OSError as error:
+        raise ValueError(f"a path of {len(path):,} characters cannot be read ({error.strerror}); correct it") from None
     return path
 
 
@@ -62,7 +69,7 @@ Count = Annotated[int, Field(ge=1, le=LARGEST_NUMBER), BeforeValidator(_refuse_b
 Index = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(_refuse_boolean)]
 Number = Annotated[float, BeforeValidator(_refuse_boolean)]
 # A path, relative to where the workflow runs or, if nothing is there, to the workflow's own folder (`root` in the
-# validation context).
+# validation context); `~` is the home folder.
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_find_path)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -75,8 +75,7 @@ def write_controls(inputs: Any, params: Any, output: Any, devices: Sequence[torc
             with CellStore(Path(params.store), context | ({"residual_norms": norms} if norms else {})) as store:
                 for scored in run_controls(part, planned, computer, store):
                     writer.write_table(pa.Table.from_pandas(scored.assign(**of), SCHEMA, preserve_index=False))
-    n_ctx = getattr(engine.model.config, "max_position_embeddings", None)
-    tables = {"sites": sites, "texts": score_texts(list_texts(planned), engine, tokenizer, n_ctx)}
+    tables = {"sites": sites, "texts": score_texts(list_texts(planned), engine, tokenizer)}
     for name, table in tables.items():
         with replace_file(Path(output[name])) as path:
             table.assign(**of).to_parquet(path, index=False)

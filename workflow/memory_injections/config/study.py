@@ -104,10 +104,11 @@ class Study(Section):
         paths: dict[str, tuple[str, str]] = {}
         for model in self.models:
             for dataset in self.datasets:
-                other = paths.setdefault(f"{model}.{dataset}", (model, dataset))
+                # Where the file system ignores case, so do its files.
+                other = paths.setdefault(f"{model}.{dataset}".casefold(), (model, dataset))
                 if other != (model, dataset):
                     raise ValueError(f"models: {other} and {(model, dataset)} make one file name; rename one of them")
-        if self.study == "shared":
+        if self.study.casefold() == "shared":
             raise ValueError("study: `shared` is where studies keep what they share; choose another name")
         return self
 

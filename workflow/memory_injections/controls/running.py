@@ -80,7 +80,7 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
 
 
 def score_texts(
-    texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase, n_ctx: int | None
+    texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase
 ) -> pd.DataFrame:
     """Return how probable each text's answer is, and the most probable token there.
 
@@ -94,7 +94,7 @@ def score_texts(
         except StudyError as error:
             logger.warning("left out %s of prompt pair %d: %s", text["text"], text["prompt_id"], error)
             continue
-        if n_ctx is None or len(prompt.tokens) <= n_ctx:
+        if engine.n_ctx is None or len(prompt.tokens) <= engine.n_ctx:
             prompts[index] = prompt
         else:
             logger.warning("left out %s of prompt pair %d: too long", text["text"], text["prompt_id"])
