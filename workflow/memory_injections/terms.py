@@ -45,8 +45,13 @@ def _refuse_boolean(value: Any) -> Any:
     return value
 
 
+def expand_home(path: str) -> str:
+    """Replace a `~` at the start of a path by the home folder, if there is one."""
+    return os.path.expanduser(path)  # noqa: PTH111 (pathlib's raises an error where there is none)
+
+
 def _find_path(path: str, info: ValidationInfo) -> str:
-    path = os.path.expanduser(path)
+    path = expand_home(path)
     if re.search(r"[{}]", path):
         raise ValueError(f"the path {path!r} has braces, which are wildcards to Snakemake; rename the file or folder")
     root = (info.context or {}).get("root")

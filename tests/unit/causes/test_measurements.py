@@ -203,7 +203,9 @@ def test_a_text_is_read_in_windows_that_the_model_takes(slow: Slow) -> None:
 def test_a_memory_that_the_model_has_no_room_for_is_one_sentence(slow: Slow) -> None:
     long = " ".join(["George Washington"] * 40)
     assert slow.injections.encoder.encode([("unembed", long)], [1]).vectors.shape == (1, 32)
-    with pytest.raises(StudyError, match=r"the memory 'George .*' has \d+ tokens, BOS included, but the model takes 64; s"):
+    with pytest.raises(
+        StudyError, match=r"the memory 'George .*' has \d+ tokens, BOS included, but the model takes 64; s"
+    ):
         slow.injections.encoder.encode([("layer", "London"), ("layer", long)], [1])
 
 

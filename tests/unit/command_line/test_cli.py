@@ -258,8 +258,14 @@ def test_generate(llama: Path, injector: Injector) -> None:
         (["--layer", "1", "--encoding", "onehot"], "encoding 'onehot' is unknown; use one of unembed, embed, layer"),
         (["--layer", "1", "--answer", ""], "the answer is empty; give a text"),
         (["--layer", "1", "--device", "abacus"], r"device abacus cannot be used \(.*\); use cpu, cuda or cuda:1"),
-        (["--layer", "1", "--device", "meta"], r"device meta cannot be used \(nothing is computed on meta here\); use cpu"),
-        (["--layer", "0..99999999999"], r"layer 0\.\.99999999999 is a range of more than 10,000 numbers; give a shorter"),
+        (
+            ["--layer", "1", "--device", "meta"],
+            r"device meta cannot be used \(nothing is computed on meta here\); use cpu",
+        ),
+        (
+            ["--layer", "0..99999999999"],
+            r"layer 0\.\.99999999999 is a range of more than 10,000 numbers; give a shorter",
+        ),
         (["--layer", "1", "--magnitude", "1..1" + 5000 * "0"], "magnitude '1000+' is not a whole number; give one"),
         (["--layer", "1", "--answer", "caf\udce9"], r"the answer 'caf\\udce9' is not text in UTF-8; write it in UTF-8"),
         (["--layer", "1", "--other", "caf\udce9"], r"the other 'caf\\udce9' is not text in UTF-8; write it in UTF-8"),

@@ -62,7 +62,7 @@ def read_pairs(path: Path) -> "pd.DataFrame":
     from memory_injections.data.prompt_pairs import normalise_pairs
     from memory_injections.data.text_tables import read_csv
 
-    if not os.path.isfile(path):  # a name that is too long is none
+    if not os.path.isfile(path):  # noqa: PTH113 (pathlib's raises an error for a name that is too long)
         raise StudyError(f"--pairs {path} does not exist; give a CSV file of prompt pairs")
     return normalise_pairs(read_csv(path), str(path))
 

@@ -1,6 +1,5 @@
 """What the commands take: their common arguments, parsed and checked before a model is loaded."""
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, get_args
@@ -8,7 +7,7 @@ from typing import Annotated, get_args
 import typer
 
 from memory_injections.errors import StudyError
-from memory_injections.terms import LARGEST_NUMBER
+from memory_injections.terms import LARGEST_NUMBER, expand_home
 from memory_injections.terms import Encoding as EncodingName
 
 DEFAULT_ENCODING = "unembed"
@@ -35,7 +34,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_NUMBER, help="Se
 
 
 def _expand_home(path: Path | None) -> Path | None:
-    return path and Path(os.path.expanduser(path))
+    return path and Path(expand_home(str(path)))
 
 
 Save = Annotated[

@@ -79,9 +79,7 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["prompt_id", "text", "prompt", "answer"])
 
 
-def score_texts(
-    texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase
-) -> pd.DataFrame:
+def score_texts(texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     """Return how probable each text's answer is, and the most probable token there.
 
     Columns: prompt_id, text, p, logp (nats), rank, top_token_id, top_token. Texts that do not split from their answers

@@ -168,10 +168,10 @@ class Injector:
     ) -> pd.DataFrame:
         """Read every attention head at the end of a prompt in vocabulary space (paper, section 3.2).
 
-        Returns a row for each of the `top_k` tokens of each head, with columns layer, head, rank, token_id, token and
-        logit. A logit is the head's output at the last position times the processed W_U plus b_U, without the final
-        norm; there are no more of them than the model has tokens. With an answer, that position is the one behind which it is scored, and the columns answer_logit and
-        answer_rank say what each head says of its first token.
+        Returns a row for each of the `top_k` tokens of each head (all of them, if there are fewer), with columns layer,
+        head, rank, token_id, token and logit. A logit is the head's output at the last position times the processed W_U
+        plus b_U, without the final norm. With an answer, that position is the one behind which it is scored, and the
+        columns answer_logit and answer_rank say what each head says of its first token.
         """
         layers = self._sort_layers(layers)
         ids, wanted = self.read_prompt(prompt, answer)

@@ -32,13 +32,20 @@ from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.injection.validation import Positions
-from memory_injections.models.checkpoints import check_model_folder, fetch_model, hold_model, read_manifest
+from memory_injections.models.checkpoints import (
+    check_model_folder,
+    check_weights,
+    fetch_model,
+    hold_model,
+    read_manifest,
+)
 from memory_injections.models.lens import Lens
 from memory_injections.models.limits import CELL_TOKENS
 from memory_injections.models.loading import ModelParts, load_bridge, load_causal_lm
 from memory_injections.models.sizes import measure_context
 from memory_injections.models.sources import HuggingFaceModel, ModelSource, PypiModel
 from memory_injections.models.tokenisation import load_tokenizer
+from memory_injections.terms import expand_home
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -97,8 +104,10 @@ class Pretrained:
         name = str(name)
         if name in DEFAULT_STUDY:
             return cls.cached(_find_or_fetch(DEFAULT_STUDY[name]), device)
-        if os.path.isdir(folder := os.path.expanduser(name)):
+        folder = expand_home(name)
+        if os.path.isdir(folder):  # noqa: PTH112 (pathlib's raises an error for a name that is too long)
             check_model_folder(Path(folder))
+            check_weights(Path(folder))
             return cls(Path(folder), device)
         try:
             validate_repo_id(name)
