@@ -167,7 +167,7 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
         "asks for kernels from the hub (attn_implementation in config.json), which are code and never run; remove that",
     ),
     "kernels below": (
-        set_key("text_config", {"_attn_implementation": {"": "paged|some/kernel@v1"}}), "(_attn_implementation in config"
+        set_key("text_config", {"_attn_implementation": {"": "paged|some/kernel@v1"}}), "(_attn_implementation in conf"
     ),
     "kernels switched on": (set_key("use_kernels", True), "asks for kernels from the hub (use_kernels in config.json)"),
     "one tensor missing": (without(QUERY), f"lacks the weights {QUERY}; save"),

@@ -68,7 +68,10 @@ def choose_other(other: str | None, memory: str) -> str:
 
 
 def check_texts(encoding: str, **texts: str | None) -> None:
-    """Raise `StudyError` for an encoding that does not exist, and for a text that is not UTF-8 or has no visible character."""
+    """Raise `StudyError` for an encoding that does not exist, and for a text without a visible character or in UTF-8.
+
+    A text in other bytes than UTF-8 is refused.
+    """
     if encoding not in get_args(EncodingName):
         raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(EncodingName))}")
     for name, text in texts.items():
