@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,6 @@ def check_whole(results: Path, report: str, explorer: str) -> None:
     assert CLAIMS["site"] not in claims
     assert not any(claim.startswith(CLAIMS["headline"].partition("{")[0]) for claim in claims)
     assert pd.read_csv(results / "tables" / "headline.csv").empty
-    assert "There is no comparison with the paper's numbers" in report
+    assert "There is no comparison with the paper's numbers" in unescape(report)
     assert not any(sweep["reported"] for sweep in shown.values())
     assert pd.read_csv(results / "tables" / "scorecard.csv")[["paper", "authors"]].isna().all(axis=None)

@@ -155,10 +155,6 @@ def _draw_kinds(axes: Axes, here: dict[str, pd.DataFrame]) -> None:
 def headline(history: pd.DataFrame) -> Figure:
     """The paper's numbers by other averages: each site that it reports, one bar for each rule."""
     sites = list(history.groupby(["model", "dataset"], sort=False))
-    if not sites:
-        figure = start_figure(TEXT, 0.8)
-        figure.text(0.5, 0.5, "No site that the paper reports is in this study.", ha="center", va="center")
-        return figure
     figure = start_figure(TEXT, sum(LINE * len(rows) + 0.35 for _, rows in sites) + 0.8)
     panels = np.atleast_1d(figure.subplots(len(sites), 1, sharex=True))
     for axes, ((model, dataset), rows) in zip(panels, sites, strict=True):

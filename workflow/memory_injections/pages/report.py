@@ -192,7 +192,7 @@ def render_report(
     }
     sections: dict[str, list[RegisteredFigure]] = {}
     for figure in list_figures().values():
-        if figures.get(figure.name) and (figure.subject != "headline" or len(tables["headline"])):
+        if figures.get(figure.name):
             sections.setdefault(figure.section, []).append(figure)
     return environment.get_template(template.name).render(
         config=config,
