@@ -41,13 +41,8 @@ def list_read_heads(wildcards):
 
 
 def list_headline(wildcards):
-    """The history of the paper's numbers, if the study may have a model of the paper: what it is, its manifest says."""
-    repositories = [source.repository for source in STUDY.models.values()]
-    may_be_papers = STUDY.is_reanalysis or any(
-        repository and repository[0].split("/")[-1] in PAPER["sites"]
-        for repository in repositories
-    )
-    return {"study": {"tables": rules.headline.output[:1]}} if may_be_papers else {}
+    """The history of the paper's numbers, if the study may have a model of the paper: its manifest says what it is."""
+    return {"study": {"tables": rules.headline.output[:1]}} if MAY_BE_PAPERS else {}
 
 
 def list_whole(wildcards):
