@@ -68,7 +68,7 @@ plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a 
 schema: .venv/study-installed ## regenerate the config's schema and key table after a change to its model
 	$(BIN)/python -m memory_injections.config.reference --schema workflow/schemas/config.schema.json --readme config/README.md
 
-architectures: .venv/dev-installed ## write the table of docs/architectures.md anew, from tiny models of every family
+architectures: .venv/dev-installed ## write the table of docs/architectures.md anew, from a study of a tiny model of every family (half an hour)
 	PYTHONPATH=tests $(BIN)/python -m architecture_table docs/architectures.md
 
 lock: ## update constraints.txt to the newest versions that pyproject.toml allows, from a temporary environment

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from architecture_study import run_families
 from architectures import FAMILIES, Family
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.load_check import load_checked_bridge
@@ -40,14 +41,14 @@ def describe_result(family: Family, config: PreTrainedConfig) -> list[str]:
         model = family.build()
         shape = describe_block(model)
     except UnsupportedArchitectureError as error:
-        return [error.architecture, describe_refusal(error), "", "", ""]
+        return [error.architecture, describe_refusal(str(error)), "", "", ""]
     try:
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             train_tokenizer().save_pretrained(folder)
             bridge, _ = load_checked_bridge(Path(folder), CPU)
     except UnsupportedArchitectureError as error:
-        return [error.architecture, describe_refusal(error), "", *shape]
+        return [error.architecture, describe_refusal(str(error)), "", *shape]
     return [type(model).__name__, "exact", "" if has_final_gain(bridge) else "folded in", *shape]
 
 
@@ -60,9 +61,9 @@ def has_final_gain(bridge: TransformerBridge) -> bool:
     return not torch.allclose(bridge.ln_final(signs[None, None])[0, 0], signs, atol=1e-3)
 
 
-def describe_refusal(error: UnsupportedArchitectureError) -> str:
+def describe_refusal(sentence: str) -> str:
     """The reason of a refusal, without what varies from machine to machine."""
-    reason = str(error).partition(" is not supported because ")[2].removesuffix("; use another model")
+    reason = sentence.partition(" is not supported because ")[2].removesuffix("; use another model")
     return "refused: " + re.sub(r" by [\d.]+(%| nats)|(?<=fails):.*", "", reason)
 
 
@@ -117,8 +118,15 @@ def describe_rest(config: PreTrainedConfig) -> list[str]:
 
 
 def write_table(page: Path) -> None:
-    """Replace the table of a page."""
-    rows = [describe_family(name, FAMILIES[name]) for name in sorted(FAMILIES, key=str.lower)]
+    """Replace the table of a page; raise `SystemExit` for a family whose study ends otherwise than its row says."""
+    with tempfile.TemporaryDirectory() as folder:
+        refusals = run_families(Path(folder), FAMILIES, Path(sys.executable))
+    rows = []
+    for name in sorted(FAMILIES, key=str.lower):
+        rows.append(describe_family(name, FAMILIES[name]))
+        result = describe_refusal(refusals[name]) if refusals[name] else "exact"
+        if f"| {result} |" not in rows[-1]:
+            raise SystemExit(f"the study of {name} ended with: {refusals[name] or 'all results'}; its row: {rows[-1]}")
     table = [format_row(HEADER), format_row(["---"] * len(HEADER)), *rows]
     before, _, rest = page.read_text(encoding="utf-8").partition(f"| {HEADER[0]} |")
     after = re.sub(r"\A.*\n(\|.*\n)*", "", rest)

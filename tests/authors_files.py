@@ -14,7 +14,7 @@ TINY_CURATED = SweepId("gpt2", "hand", "curated", "unembed")
 TINY_RANDOM = SweepId("gpt2", "hand", "nouns", "unembed")
 # The numbers that a paper about the tiny copy would report.
 TINY_PAPER: dict[str, Any] = {
-    "headline": {"percent": 424, "sweep": ["gpt2", "2wmh"]},
+    "headline": {"percent": 424, "sweeps": [["gpt2", "2wmh"]]},
     "sites": {"gpt2": {"hand": [1, 2]}},
     "values": {"gpt2": {"hand": 50}},
     "rules": {"mean": "2023-08-26"},

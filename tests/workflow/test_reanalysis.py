@@ -64,7 +64,7 @@ def test_an_edit_of_the_authors_files_reruns_what_depends_on_it(tmp_path: Path, 
 
     always = {"published": 1, "coverage": 1}
     first = make()
-    assert first == {**always, "published_cells": 2, "published_pairs": 1, "word_files": 1, "headline": 1}
+    assert first == {**always, "published_cells": 2, "published_pairs": 1, "word_files": 1, "paper": 1, "headline": 1}
     assert make() == {}
 
     curated = curated_folder(root) / "tweak_2.csv"

@@ -15,7 +15,7 @@ STAGES = {
     "injections": {"cells", "injections"},
     "controls": {"control_cells", "controls"},
     "causes": {"cause_measurements", "causes"},
-    "tables": {"table1", "table3", "evidence", "claims", "scorecard", "headline"},
+    "tables": {"paper", "table1", "table3", "evidence", "claims", "scorecard", "headline"},
     "figures": {"sweep_figures", "encoding_figures", "heads_figures", "study_figures"},
     "report": {"report"},
     "explorer": {"explorer"},

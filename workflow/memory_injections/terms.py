@@ -1,5 +1,6 @@
 """The study's vocabulary, and the types of a config's values."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -49,10 +50,21 @@ def _refuse_boolean(value: Any) -> Any:
     return value
 
 
+def expand_home(path: str) -> str:
+    """Replace a `~` at the start of a path by the home folder, if there is one."""
+    return os.path.expanduser(path)  # noqa: PTH111 (pathlib's raises an error where there is none)
+
+
 def _find_path(path: str, info: ValidationInfo) -> str:
+    path = expand_home(path)
+    if re.search(r"[{}]", path):
+        raise ValueError(f"the path {path!r} has braces, which are wildcards to Snakemake; rename the file or folder")
     root, (folder, *rest) = (info.context or {}).get("root"), Path(path).parts or (".",)
-    if root is not None and rest and not Path(folder).exists() and (Path(root) / path).exists():
-        return str(Path(root) / path)
+    try:
+        if root is not None and rest and not Path(folder).exists() and (Path(root) / path).exists():
+            return str(Path(root) / path)
+    except OSError as error:
+        raise ValueError(f"a path of {len(path):,} characters cannot be read ({error.strerror}); correct it") from None
     return path
 
 
@@ -66,8 +78,8 @@ MemoryKind = Annotated[
 Count = Annotated[int, Field(ge=1, le=LARGEST_NUMBER), BeforeValidator(_refuse_boolean)]
 Index = Annotated[int, Field(ge=0, le=LARGEST_NUMBER), BeforeValidator(_refuse_boolean)]
 Number = Annotated[float, BeforeValidator(_refuse_boolean)]
-# A path, relative to where the workflow runs. Only if the folder that it begins with is not there, it may be one of the
-# workflow's own (below `root` in the validation context): a file that is missing in a user's folder is an error.
+# A path, relative to where the workflow runs or, if the folder that it begins with is not there, to the workflow's own
+# folder (`root` in the validation context); `~` is the home folder.
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_find_path)]
 WHERE = "relative to where Snakemake runs or, if the folder that it begins with is not there, to the workflow"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

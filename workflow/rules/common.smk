@@ -9,6 +9,7 @@
 #   locate_pairs(dataset)         path of the prompt pairs of a data set
 #   list_pairs(wildcards)         paths of the prompt pairs of all data sets
 #   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
+#   MAY_BE_PAPERS                 whether a model may be one of the paper's, as far as the config tells
 #   CONTROL_TABLES                the tables of controls by name, if there are any
 #   CAUSE_TABLES                  the tables of causes by name, if there are any
 #   TABLES_OF_SOURCE, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`

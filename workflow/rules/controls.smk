@@ -34,7 +34,7 @@ rule control_cells:
         dataset="{dataset}",
         controls=STUDY.controls.model_dump(),
         word_kinds=STUDY.list_random_memories(),
-        paper={"sites": PAPER["sites"]},
+        paper={name: PAPER[name] for name in ("models", "datasets", "sites")},
         seed=STUDY.seed,
         precision=STUDY.precision,
         store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",

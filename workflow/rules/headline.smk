@@ -1,14 +1,15 @@
 # The sites that the paper reports, by every rule of averaging.
-from memory_injections.paper.reported import find_reported_site
+from memory_injections.paper.reported import PAPER_ENCODING
 
 
 rule headline:
     input:
-        lambda wildcards: [
+        cells=lambda wildcards: [
             locate_cells(sweep)
             for sweep in list_sweeps(wildcards)
-            if sweep.memories == CURATED and find_reported_site(sweep, PAPER)
+            if (sweep.memories, sweep.encoding) == (CURATED, PAPER_ENCODING)
         ],
+        paper=rules.paper.output[0],
     output:
         headline=report(
             f"{RESULTS}/tables/headline.csv",
@@ -31,6 +32,5 @@ rule headline:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("headline"),
-        paper=PAPER,
     script:
         "../scripts/headline.py"

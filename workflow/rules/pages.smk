@@ -57,6 +57,7 @@ rule explorer:
             if CONTROL_TABLES
         ],
         tables=[*rules.evidence.output[:2], *list_control_tables("control_contrasts")],
+        paper=rules.paper.output[0],
         template=locate_template("explorer.html.j2"),
         style=locate_template("explorer.css"),
         scripts=[
@@ -77,6 +78,5 @@ rule explorer:
         source=SOURCE,
         study=STUDY.study,
         known_ranks=STUDY.controls.known_ranks if CONTROL_TABLES else [],
-        paper=PAPER,
     script:
         "../scripts/explorer.py"

@@ -2,6 +2,7 @@
 SOURCE = "published"
 CONFIG_SHOWN = STUDY.model_dump(mode="json", include={"study", "seed", "published"})
 MANIFESTS, PAGES_OF_SOURCE = [], []
+MAY_BE_PAPERS = True
 PUBLISHED_CELLS = CELLS
 
 

@@ -1,6 +1,30 @@
 # The paper's tables, one file each for the whole study, and the evidence.
 
 
+# Which numbers of the paper this study is compared with: those for its own models and data sets.
+rule paper:
+    input:
+        manifests=MANIFESTS,
+        pairs=list_pairs,
+    output:
+        f"{RESULTS}/paper.json",
+    log:
+        f"{LOGS}/paper.log",
+    benchmark:
+        f"{BENCHMARKS}/paper.tsv"
+    priority: 1  # the evidence waits for it
+    localrule: True
+    conda:
+        "../envs/memory-injections.yaml"
+    params:
+        code=digest_code("paper"),
+        source=SOURCE,
+        models=list(STUDY.models),
+        paper=PAPER,
+    script:
+        "../scripts/paper.py"
+
+
 rule table1:
     input:
         list_scored_prompts,
@@ -52,6 +76,7 @@ rule evidence:
     input:
         cells=list_cells,
         pairs=list_pairs,
+        paper=rules.paper.output[0],
     output:
         report(
             f"{RESULTS}/tables/evidence.csv",
@@ -88,7 +113,6 @@ rule evidence:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("evidence"),
-        paper=PAPER,
         seed=STUDY.seed,
     script:
         "../scripts/evidence.py"
@@ -98,6 +122,7 @@ rule claims:
     input:
         tables=[*rules.evidence.output, *list_control_tables("control_contrasts")],
         coverage=COVERAGE,
+        paper=rules.paper.output[0],
     output:
         report(
             f"{RESULTS}/tables/claims.csv",
@@ -114,7 +139,6 @@ rule claims:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("claims"),
-        paper=PAPER,
     script:
         "../scripts/claims.py"
 
@@ -123,6 +147,7 @@ rule scorecard:
     input:
         ours=list_own_sweeps,
         authors=list_published_sweeps,
+        paper=rules.paper.output[0],
     output:
         report(
             f"{RESULTS}/tables/scorecard.csv",
@@ -138,6 +163,5 @@ rule scorecard:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("scorecard"),
-        paper=PAPER,
     script:
         "../scripts/scorecard.py"

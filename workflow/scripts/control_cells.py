@@ -31,7 +31,7 @@ from memory_injections.models.lens import Lens
 from memory_injections.models.loading import ModelParts, load_causal_lm
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
-from memory_injections.paper.reported import find_reported_site
+from memory_injections.paper.reported import find_reported_site, identify_as_papers, rename_numbers
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.sweeps.running import describe_context
 from memory_injections.sweeps.store import CellStore
@@ -43,9 +43,12 @@ def choose_sites(inputs: Any, params: Any, controls: Controls, pairs: pd.DataFra
     for site in controls.sites:
         if site.layer >= n_layers:
             raise ControlLayerError(site.layer, n_layers)
+    papers = identify_as_papers(read_manifest(inputs.manifest), pairs, params.paper)
+    names = {(params.model, params.dataset): papers} if papers else {}
+    numbers = {"sites": rename_numbers(params.paper["sites"], names)}
     groups, tables = cluster_prompts(pairs), []
     for sweep, path in index_sweeps(map(Path, inputs.curated)).items():
-        cells, reported = pd.read_parquet(path, columns=COLUMNS), find_reported_site(sweep, params.paper)
+        cells, reported = pd.read_parquet(path, columns=COLUMNS), find_reported_site(sweep, numbers)
         sites = choose_control_sites(cells, groups, params.seed, reported, controls.sites)
         tables.append(sites.assign(encoding=sweep.encoding))
     return pd.concat(tables, ignore_index=True)
@@ -73,8 +76,7 @@ def write_controls(inputs: Any, params: Any, output: Any, devices: Sequence[torc
             with CellStore(Path(params.store), context | ({"residual_norms": norms} if norms else {})) as store:
                 for scored in run_controls(part, planned, computer, store):
                     writer.write_table(pa.Table.from_pandas(scored.assign(**of), SCHEMA, preserve_index=False))
-    n_ctx = getattr(engine.model.config, "max_position_embeddings", None)
-    tables = {"sites": sites, "texts": score_texts(list_texts(planned), engine, tokenizer, n_ctx)}
+    tables = {"sites": sites, "texts": score_texts(list_texts(planned), engine, tokenizer)}
     for name, table in tables.items():
         with replace_file(Path(output[name])) as path:
             table.assign(**of).to_parquet(path, index=False)

@@ -9,6 +9,7 @@ from memory_injections.analysis.table_files import read_table
 from memory_injections.atomic_files import write_text
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.pages.explorer import render_explorer
+from memory_injections.paper.reported import read_numbers
 from memory_injections.sweeps.cells import index_sweeps
 
 
@@ -32,6 +33,6 @@ if __name__ == "__main__":
             texts=index_texts(map(pd.read_parquet, inputs.texts)),
             known_ranks=params.known_ranks,
             tables={path.stem: read_table(path) for path in map(Path, inputs.tables)},
-            paper=params.paper,
+            paper=read_numbers(Path(inputs.paper)),
         )
         write_text(page, Path(job.output[0]))

@@ -88,3 +88,9 @@ def test_averages_at_the_authors_sites(
     found = average_site(select_site(read_sweep(authors, name), *site))
     np.testing.assert_allclose(found[list(AVERAGES)], averages, atol=0.051)
     assert found["mean_within_2sd"] == pytest.approx(averages[0], abs=5e-4)
+
+
+def test_sites_are_told_apart_however_close_their_magnitudes_are() -> None:
+    close = pd.concat([cells([0.1], [0.2]).assign(magnitude=magnitude) for magnitude in (0.0, 1e-9, 1.0, 1 + 1e-9)])
+    for magnitude in close["magnitude"]:
+        assert select_site(close, 0, magnitude)["magnitude"].tolist() == [magnitude]

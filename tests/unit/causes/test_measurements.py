@@ -1,6 +1,7 @@
 """Everything that is measured of injections agrees with TransformerLens' hooks, one prompt and one pass at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import pandas as pd
 import pytest
 import torch
 from architectures import QUICK
+from conftest import PAIRS
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
 from memory_injections.causes.running import Injections, draw_others, draw_prompts
 from memory_injections.causes.settings import OTHER, OWN, Causes, Site
+from memory_injections.causes.side_effects import WINDOW, cut_windows
+from memory_injections.errors import StudyError
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.models.tokenisation import tokenise_pairs
 from slow_path import Model
@@ -169,6 +173,40 @@ def test_side_effects_are_those_of_other_memories(slow: Slow) -> None:
         assert found["is_top_changed"].tolist() == [is_changed for _, is_changed in expected]
     random = cells[cells["memories"] == "random_direction"]
     assert (random.groupby(["prompt_id", "magnitude"])["logp_injected"].nunique() == 2).all()
+
+
+def test_zero_is_a_baseline_of_side_effects(slow: Slow) -> None:
+    injections = replace(slow.injections, settings=SETTINGS.model_copy(update={"factors": (0.0, 1.0)}))
+    cells = injections.find_side_effects(slow.site)
+    nothing = cells[cells["magnitude"] == 0]
+    assert len(nothing) == len(cells) / 2
+    np.testing.assert_allclose(nothing["kl"], 0, atol=1e-6)
+    assert not nothing["is_top_changed"].any()
+    text = injections.read_text(slow.site, "The mill stood where the lane met the stream.")
+    unchanged = text[text["magnitude"] == 0]
+    np.testing.assert_allclose(unchanged["surprisal"], unchanged["surprisal_clean"], rtol=1e-5)
+    # At a site of no magnitude all factors are one.
+    nowhere = slow.site._replace(magnitude=0.0)
+    assert len(injections.find_side_effects(nowhere)) == len(nothing)
+    assert len(injections.read_text(nowhere, "The mill stood.")) == len(unchanged)
+
+
+def test_a_text_is_read_in_windows_that_the_model_takes(slow: Slow) -> None:
+    windows = cut_windows(slow.model.tokenizer, PAIRS.read_text(encoding="utf-8"), slow.model.engine.n_ctx)
+    assert {len(window) for window in windows[:-1]} == {WINDOW + 1}
+    short = cut_windows(slow.model.tokenizer, "The mill stood where the lane met the stream.", 4)
+    assert {len(window) for window in short[:-1]} == {4}
+    whole = cut_windows(slow.model.tokenizer, "The mill stood where the lane met the stream.", None)
+    assert [token for window in short for token in window[1:]] == whole[0][1:]
+
+
+def test_a_memory_that_the_model_has_no_room_for_is_one_sentence(slow: Slow) -> None:
+    long = " ".join(["George Washington"] * 40)
+    assert slow.injections.encoder.encode([("unembed", long)], [1]).vectors.shape == (1, 32)
+    with pytest.raises(
+        StudyError, match=r"the memory 'George .*' has \d+ tokens, BOS included, but the model takes 64; s"
+    ):
+        slow.injections.encoder.encode([("layer", "London"), ("layer", long)], [1])
 
 
 def test_a_text_is_read_under_memories_and_directions(slow: Slow) -> None:

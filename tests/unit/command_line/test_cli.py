@@ -1,6 +1,7 @@
 """The command line on tiny models."""
 
 import json
+import os
 import re
 import shlex
 import signal
@@ -257,6 +258,19 @@ def test_generate(llama: Path, injector: Injector) -> None:
         (["--layer", "1", "--encoding", "onehot"], "encoding 'onehot' is unknown; use one of unembed, embed, layer"),
         (["--layer", "1", "--answer", ""], "the answer is empty; give a text"),
         (["--layer", "1", "--device", "abacus"], r"device abacus cannot be used \(.*\); use cpu, cuda or cuda:1"),
+        (
+            ["--layer", "1", "--device", "meta"],
+            r"device meta cannot be used \(nothing is computed on meta here\); use cpu",
+        ),
+        (
+            ["--layer", "0..99999999999"],
+            r"layer 0\.\.99999999999 is a range of more than 10,000 numbers; give a shorter",
+        ),
+        (["--layer", "1", "--magnitude", "1..1" + 5000 * "0"], "magnitude '1000+' is not a whole number; give one"),
+        (["--layer", "1", "--answer", "x\udce9"], r"the answer 'x\\udce9' is not text in UTF-8; write it in UTF-8"),
+        (["--layer", "1", "--other", "x\udce9"], r"the other 'x\\udce9' is not text in UTF-8; write it in UTF-8"),
+        (["--layer", "1", "--model", 2500 * "a/"], r"model '(a/){50}' is no folder here .* no name of a repository on"),
+        (["--layer", "1", "--model", "\udce9"], r"model '\\udce9' is no folder here .* no name of a repository on the"),
         (["--layer", "1", "--device", "cuda:99"], r"device cuda:99 cannot be used \(.*\); use cpu"),
         (["--layer", "1", "--model", "nowhere"], "model folder nowhere has no config.json; save the model"),
     ],
@@ -288,6 +302,45 @@ def test_the_version_and_help_come_without_the_libraries_that_compute() -> None:
     assert "--install-completion" in run("--help").stdout
 
 
+def test_more_tokens_of_a_head_than_there_are(llama: Path) -> None:
+    found = document("heads", PROMPT, "--layer", "1", "--top", "100000", "--model", str(llama))["heads"]
+    assert len(found) == 4 * 400
+
+
+def test_a_prompt_that_has_no_room_for_the_memory_in_front(llama: Path) -> None:
+    """It is said before anything is computed, and what is too long is named."""
+    long = " ".join(["London"] * 8)
+    at = ["--layer", "1", "--model", str(llama)]
+    assert run("inject", long, long, *at).stdout
+    done = run("controls", long, long, ANSWER, *at, status=1)
+    assert re.search(r"the prompt with the memory in front of it has \d+ tokens, BOS included, but the mo", done.stderr)
+
+
+def test_paths_may_start_at_home(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "llama").symlink_to(llama)
+    run("inject", PROMPT, MEMORY, "--layer", "1", "--model", "~/llama", "--save", "~/saved.csv")
+    assert (tmp_path / "saved.csv").exists()
+    assert "--pairs" in run("inject", "--pairs", "~/no.csv", "--layer", "1", status=1).stderr
+    assert not Path("~").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_output_that_is_not_utf8(encoding: str, llama: Path) -> None:
+    """What it cannot show becomes an escape, in JSON one that JSON knows."""
+    command = [sys.executable, "-m", "memory_injections.command_line.cli", "inject", "Der Fluß heißt 🏞", "Łódź"]
+    command += ["--layer", "1", "--model", str(llama), "--top", "400", "--answer", "München"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    for form in ([], ["--json"]):
+        done = subprocess.run([*command, *form], capture_output=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        shown = done.stdout.decode(encoding)
+        if form:
+            assert json.loads(shown)["memory"] == "Łódź"
+        elif encoding == "ascii":
+            assert "\\u" in shown
+
+
 @pytest.mark.parametrize("text", ["", " "])
 def test_an_empty_text_is_bad_input(text: str, llama: Path) -> None:
     at = ["--layer", "1", "--model", str(llama)]
@@ -308,7 +361,16 @@ def test_a_place_that_cannot_be_saved_to(llama: Path, tmp_path: Path) -> None:
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("arguments", [["inject", PROMPT, MEMORY], ["heads", PROMPT, "--top", "0"], ["eject"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inject", PROMPT, MEMORY],
+        ["heads", PROMPT, "--top", "0"],
+        ["eject"],
+        ["generate", PROMPT, MEMORY, "--layer", "1", "--seed", str(2**70)],
+        ["controls", PROMPT, MEMORY, ANSWER, "--layer", "1", "--seed", "-1"],
+    ],
+)
 def test_usage(arguments: list[str]) -> None:
     assert "Usage: " in run(*arguments, status=2).stderr
 

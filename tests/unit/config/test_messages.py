@@ -49,6 +49,13 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
             {"models": {"a": MODELS["m"], "a.b": MODELS["m"]}, "datasets": {"b.c": DATA["d"], "c": DATA["d"]}},
             "make one file name; rename one of them",
         ),
+        ({"models": {"m": MODELS["m"], "M": MODELS["m"]}}, "('M', 'd') and ('m', 'd') make one file name; rename one"),
+        ({"datasets": {"d": DATA["d"], "D": DATA["d"]}}, "('m', 'D') and ('m', 'd') make one file name; rename one"),
+        ({"study": "Shared"}, "choose another name"),
+        ({"models": {"m": {"source": "local", "path": "my{model}"}}}, "m.path: the path 'my{model}' has braces, which"),
+        ({"words": {"source": "file", "path": "w}.csv"}}, "config key words.path: the path 'w}.csv' has braces"),
+        ({"datasets": {"d": {"source": "file", "path": "a" * 300}}}, "a path of 300 characters cannot be read (File"),
+        ({"models": {"m": {"source": "local", "path": "a/" * 2500}}}, "a path of 5,000 characters cannot be read (F"),
         ({"datasets": {"d": {"source": "2wikimultihop", "path": "a.json"}}}, "config key datasets.d.size is missing"),
         (
             {"datasets": {"d": {"source": "2wikimultihop", "size": 5, "url": "https://x.org/a"}}},

@@ -51,6 +51,12 @@ def test_a_study_lists_every_sweep_in_the_order_of_models_and_data_sets() -> Non
     assert (sweep.layers, sweep.cells_per_prompt) == ([0, 1, 2, 3], 4 * 15)
 
 
+def test_a_path_may_start_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    study = parse_study(MINIMAL | {"models": {"m": {"source": "local", "path": "~/models/m"}}})
+    assert study.models["m"].local_folder == tmp_path / "models/m"
+
+
 def test_precision() -> None:
     assert parse_study(MINIMAL).precision == "float32"
     with pytest.raises(StudyError, match="config key precision is 'fp16'; allowed: 'float32', 'tf32' or 'bfloat16'"):

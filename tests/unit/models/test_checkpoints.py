@@ -72,6 +72,35 @@ def be_encoder_decoder(folder: Path) -> None:
     BartConfig(d_model=32, encoder_layers=1, decoder_layers=1, vocab_size=400).save_pretrained(folder)
 
 
+def copy_weights(name: str) -> Edit:
+    def edit(folder: Path) -> None:
+        shutil.copy(folder / "model.safetensors", folder / name)
+
+    return edit
+
+
+def move(name: str, to: str) -> Edit:
+    def edit(folder: Path) -> None:
+        (folder / name).rename(folder / to)
+
+    return edit
+
+
+def shard_weights(keep_whole: bool) -> Edit:
+    def edit(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        places: dict[str, str] = {}
+        for number, names in enumerate((list(weights)[::2], list(weights)[1::2]), start=1):
+            file = f"model-{number:05}-of-00002.safetensors"
+            save_file({name: weights[name] for name in names}, folder / file, {"format": "pt"})
+            places |= dict.fromkeys(names, file)
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+        if not keep_whole:
+            (folder / "model.safetensors").unlink()
+
+    return edit
+
+
 NORM, QUERY = "model.norm.weight", "model.layers.1.self_attn.q_proj.weight"
 HOSTILE: dict[str, tuple[Edit, str]] = {
     "config a list": (write("config.json", "[1, 2]"), "config.json is not a JSON object but list"),
@@ -118,6 +147,35 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
         lambda folder: os.truncate(folder / "model.safetensors", 5000), "model.safetensors are damaged"
     ),
     "only a pickle": (pickle_weights, "pytorch_model.bin, a pickle, which could run any code"),
+    "weights in int8": (
+        with_other(QUERY, lambda value: (value * 100).to(torch.int8)), f"have {QUERY} in I8, whose scale is not known"
+    ),
+    "weights in fp8": (
+        with_other(QUERY, lambda value: value.to(torch.float8_e4m3fn)), f"{QUERY} in F8_E4M3, whose scale is not known"
+    ),
+    "quantised": (
+        set_key("quantization_config", {"quant_method": "bitsandbytes", "load_in_8bit": True}),
+        "has quantised weights (quantization_config in config.json), which are not read as they are meant; save",
+    ),
+    "quantised below": (
+        set_key("text_config", {"compression_config": {"format": "int"}}), "(compression_config in config.json)"
+    ),
+    "quantised by a file beside it": (write("quantize_config.json", '{"bits": 4}'), "has the file quantize_conf"),
+    "an adapter": (write("adapter_config.json", '{"r": 8}'), "an adapter, which is not applied; merge it into the wei"),
+    "weights twice": (copy_weights("model.fp16.safetensors"), "more than one set of weights (model.fp16.safet"),
+    "weights in another place": (copy_weights("consolidated.safetensors"), "(consolidated.safetensors is in addition"),
+    "shards beside the whole": (shard_weights(keep_whole=True), "(model.safetensors is in addition to model-00001-of-"),
+    "shards without an index": (
+        move("model.safetensors", "model-00001-of-00001.safetensors"), "00001.safetensors but no model.safetensors.in"
+    ),
+    "kernels of the hub": (
+        set_key("attn_implementation", "some/kernel"),
+        "asks for kernels from the hub (attn_implementation in config.json), which are code and never run; remove that",
+    ),
+    "kernels below": (
+        set_key("text_config", {"_attn_implementation": {"": "paged|some/kernel@v1"}}), "(_attn_implementation in conf"
+    ),
+    "kernels switched on": (set_key("use_kernels", True), "asks for kernels from the hub (use_kernels in config.json)"),
     "one tensor missing": (without(QUERY), f"lacks the weights {QUERY}; save"),
     "a layer missing": (without("layers.1."), "and 6 more; save the whole model again"),
     "all weights missing": (
@@ -161,6 +219,33 @@ def test_a_whole_model_and_masks_of_old_versions_are_accepted(tiny_models: dict[
     folder = shutil.copytree(tiny_models["gpt-neo"], tmp_path / "model")
     mask = {"transformer.h.0.attn.attention.masked_bias": torch.tensor(-1e9)}
     change_weights(lambda weights: weights | mask)(folder)
+    load(folder, tmp_path / "copy")
+
+
+HARMLESS = (
+    "README.md", "LICENSE", "notes.xlsx", "picture.png", "pytorch_model.bin", "tf_model.h5", "training_args.bin",
+    "trainer_state.json", "preprocessor_config.json", ".gitattributes", ".git/config", ".cache/huggingface/x.lock",
+    "onnx/model.onnx", "odd {name}.txt",
+)  # fmt: skip
+
+
+def test_files_that_make_no_model_stay_where_they_are(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    """A clone of a repository has many of them; none is read, whatever it holds, and none makes anything run again."""
+    folder = shutil.copytree(tiny_models["llama"], tmp_path / "model")
+    source = LocalModel(source="local", path=str(folder))
+    files = source.local_files()
+    for name in HARMLESS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"\xff")
+    load(folder, tmp_path / "copy")
+    assert source.local_files() == files
+    linked = {path.name for path in (tmp_path / "copy").iterdir()}
+    assert linked == {Path(file).name for file in files} >= {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_shards_are_one_set_of_weights(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_models["llama"], tmp_path / "model")
+    shard_weights(keep_whole=False)(folder)
     load(folder, tmp_path / "copy")
 
 

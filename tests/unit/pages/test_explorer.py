@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from memory_injections.analysis.tables import build_table2
 from memory_injections.controls.kinds import CONTROLS, LABELS
 from memory_injections.pages import explorer
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
+from memory_injections.terms import ENCODINGS
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,16 @@ def test_a_large_study_fits(tables: dict[str, Any], tmp_path: Path) -> None:
     page = explorer.render_explorer(**{**tables, "sweeps": {OURS: tmp_path / "large.parquet"}})
     assert '"has_cells": true' in page
     assert len(page.encode()) < 30e6
+
+
+def test_every_encoding_has_its_place(tables: dict[str, Any]) -> None:
+    path = tables["sweeps"][OURS]
+    sweeps = {replace(OURS, encoding=encoding): path for encoding in reversed(ENCODINGS)}
+    index = json.loads(
+        re.findall(r'id="index">(.*?)</script>', explorer.render_explorer(**{**tables, "sweeps": sweeps}))[0]
+    )
+    assert [sweep["encoding"] for sweep in index["sweeps"]] == list(ENCODINGS)
+    assert [sweep["dose"] for sweep in index["sweeps"]] == ["magnitude"] * 3 + ["dose"] * 3
 
 
 def test_what_does_not_fit_is_left_out(tables: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from memory_injections.sweeps.identity import SweepId
 
 SWEEP = SweepId("gpt2", "2wmh", "curated", "unembed")
 PAPER: dict[str, Any] = {
-    "headline": {"percent": 424, "sweep": ["gpt2", "2wmh"]},
+    "headline": {"percent": 424, "sweeps": [["gpt2", "2wmh"]]},
     "sites": {"gpt2": {"2wmh": [5, 5]}},
 }
 ID = {"model": "gpt2", "dataset": "2wmh", "encoding": "unembed"}

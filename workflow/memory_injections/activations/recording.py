@@ -37,6 +37,10 @@ from memory_injections.models.tokenisation import (
 )
 from memory_injections.terms import KIND_COLUMNS
 
+# What a model's end reads, its final norm or else its unembedding: the residual stream after the last block. The hook
+# of the block itself is silent in models whose blocks return lists (OpenAI GPT).
+ENDS = ("ln_final.hook_in", "unembed.hook_in")
+
 
 @torch.inference_mode()
 def record_activations(
@@ -77,17 +81,17 @@ def _record_texts(
 def _record_batch(
     bridge: TransformerBridge, tokens: Int[Tensor, "batch pos"], answers: Int[Tensor, " batch"]
 ) -> dict[str, Tensor]:
-    hooks = ("hook_resid_pre", "hook_resid_post", "hook_attn_out", "hook_mlp_out", "attn.hook_z")
+    hooks = ("hook_resid_pre", "hook_attn_out", "hook_mlp_out", "attn.hook_z", *ENDS)
     logits, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name.endswith(hooks))
+    resid_last = next(cache[name] for name in ENDS if name in cache)[:, -1:].float().cpu()
 
     def stack(hook: str, layers: Sequence[int]) -> Float[Tensor, "batch layer ..."]:
         return torch.stack([cache[f"blocks.{layer}.{hook}"][:, -1] for layer in layers], dim=1).float().cpu()
 
     layers = range(bridge.cfg.n_layers)
     p_answer, rank_answer = score_token(logits[:, -1], answers)
-    resid_pre, resid_last = stack("hook_resid_pre", layers), stack("hook_resid_post", layers[-1:])
     return {
-        "resid": torch.cat([resid_pre, resid_last], dim=1),
+        "resid": torch.cat([stack("hook_resid_pre", layers), resid_last], dim=1),
         "attn_out": stack("hook_attn_out", layers),
         "mlp_out": stack("hook_mlp_out", layers),
         "z": stack("attn.hook_z", layers),

@@ -141,4 +141,4 @@ def find_best_site(sites: pd.DataFrame, average: str) -> tuple[int, float]:
 
 def select_site(cells: pd.DataFrame, layer: int, magnitude: float) -> pd.DataFrame:
     """Return the cells of one site; none if the grid does not have it."""
-    return cells[(cells["layer"] == layer) & np.isclose(cells["magnitude"], magnitude)]
+    return cells[(cells["layer"] == layer) & (cells["magnitude"] == magnitude)]

@@ -26,7 +26,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read what `write_table` has written; texts that look like numbers or like missing values stay texts."""
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, str))
+    table = pd.read_csv(
+        path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, str), float_precision="round_trip"
+    )
     return _map_texts(table, lambda text: text[1:] if text[:1] == "'" and FORMULA.match(text) else text)
 
 

@@ -23,6 +23,7 @@ from memory_injections.causes.side_effects import (
     measure_side_effects,
     measure_surprisal,
     plan_side_effects,
+    scale_magnitude,
 )
 from memory_injections.controls.vectors import ControlEncoder, Recipe
 from memory_injections.data.entities import identify_entity
@@ -140,7 +141,7 @@ class Injections:
             SHUFFLED: [Recipe(CURATED, memory, 0, 0).key for memory in memories],
             RANDOM: [build_random_recipe(memory, self.seed + row) for row, memory in zip(rows, memories, strict=True)],
         }
-        magnitudes = [site.magnitude * factor for factor in self.settings.factors]
+        magnitudes = scale_magnitude(site, self.settings.factors)
         index = pd.DataFrame(
             [(kind, key, magnitude) for kind, keys in recipes.items() for key in keys for magnitude in magnitudes],
             columns=["memories", "key", "magnitude"],
@@ -149,7 +150,7 @@ class Injections:
         vectors = vectors * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
         surprisal = measure_surprisal(
             self.engine,
-            cut_windows(self.tokenizer, text),
+            cut_windows(self.tokenizer, text, self.engine.n_ctx),
             site.layer,
             torch.cat([torch.zeros_like(vectors[:1]), vectors]),
         ).cpu()

@@ -41,7 +41,12 @@ def plan_side_effects(
         encoding=site.encoding,
         layer=site.layer,
     ).drop(columns="row")
-    return cells.merge(pd.DataFrame({"magnitude": [site.magnitude * factor for factor in factors]}), how="cross")
+    return cells.merge(pd.DataFrame({"magnitude": scale_magnitude(site, factors)}), how="cross")
+
+
+def scale_magnitude(site: Site, factors: Sequence[float]) -> list[float]:
+    """List a site's magnitude times each of some factors; once only if the site's magnitude is zero."""
+    return list(dict.fromkeys(site.magnitude * factor for factor in factors))
 
 
 def _list_recipes(
@@ -68,15 +73,16 @@ def measure_side_effects(computer: CellComputer, cells: pd.DataFrame, prompts: M
     clean = cells.drop_duplicates("prompt").assign(magnitude=0.0)
     wanted = pd.concat([cells, clean])[KEY].drop_duplicates(ignore_index=True)
     scores = pd.concat(computer.compute(wanted, prompts))
-    before = scores[scores["magnitude"] == 0].set_index("prompt")["top_token_id"]
+    # Where zero is among the factors, several memories are injections of nothing.
+    before = scores[scores["magnitude"] == 0].drop_duplicates("prompt").set_index("prompt")["top_token_id"]
     scores["is_top_changed"] = scores["top_token_id"] != scores["prompt"].map(before)
     return cells.merge(scores, on=KEY, validate="many_to_one")
 
 
-def cut_windows(tokenizer: PreTrainedTokenizerBase, text: str) -> list[list[int]]:
-    """Cut a text into windows of at most `WINDOW` tokens, with BOS in front of each."""
-    tokens = tokenise_text(tokenizer, text)
-    return [[find_bos(tokenizer), *tokens[start : start + WINDOW]] for start in range(0, len(tokens), WINDOW)]
+def cut_windows(tokenizer: PreTrainedTokenizerBase, text: str, n_ctx: int | None) -> list[list[int]]:
+    """Cut a text into windows of at most `WINDOW` tokens, with BOS in front of each; of fewer in a short context."""
+    tokens, size = tokenise_text(tokenizer, text), WINDOW if n_ctx is None else max(1, min(WINDOW, n_ctx - 1))
+    return [[find_bos(tokenizer), *tokens[start : start + size]] for start in range(0, len(tokens), size)]
 
 
 @torch.inference_mode()

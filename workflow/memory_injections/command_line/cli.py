@@ -1,6 +1,8 @@
 """The command line `memory-injections`: injections into one prompt, for trying things out."""
 
+import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +19,7 @@ from memory_injections.command_line.options import (
     ModelName,
     Other,
     Prompt,
+    Seed,
     check_texts,
     choose_other,
     parse_layers,
@@ -44,7 +47,10 @@ def start(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that belong to no command."""
+    """Take the options that belong to no command, and write whatever a terminal cannot show as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 app.command(epilog=format_examples(*injections.INJECT_EXAMPLES))(injections.inject)
@@ -105,7 +111,7 @@ def generate(
         float, typer.Option(min=0, help="0 takes the most probable token; above it, tokens are drawn.")
     ] = 0,
     other: Other = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Continue a prompt without and with a memory, and with another memory or a random direction in its place.
@@ -145,7 +151,7 @@ def controls(
     encoding: Encoding = DEFAULT_ENCODING,
     model: ModelName = DEFAULT_MODEL,
     device: Device = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random directions.")] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Show whether it is the memory that works: its effect on an answer beside those of its controls.
@@ -156,6 +162,8 @@ def controls(
     asked: dict[str, Any] = {"prompt": prompt, "memory": memory, "answer": answer, "layer": layer}
     asked |= {"magnitude": parse_number("magnitude", magnitude), "encoding": encoding}
     check_texts(encoding, prompt=prompt, memory=memory, answer=answer)
+    for text in (*(other or ()), *(word or ())):
+        check_texts(encoding, memory=text)
     with load_injector(model, device) as (injector, _):
         from memory_injections.interactive.controls import inject_controls
 

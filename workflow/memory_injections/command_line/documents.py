@@ -1,6 +1,9 @@
 """Results as JSON documents and as files, and files of prompts."""
 
+import codecs
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +62,7 @@ def read_pairs(path: Path) -> "pd.DataFrame":
     from memory_injections.data.prompt_pairs import normalise_pairs
     from memory_injections.data.text_tables import read_csv
 
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (pathlib's raises an error for a name that is too long)
         raise StudyError(f"--pairs {path} does not exist; give a CSV file of prompt pairs")
     return normalise_pairs(read_csv(path), str(path))
 
@@ -75,5 +78,6 @@ def convert_row(row: "pd.Series") -> dict[str, Any]:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Print a result as one JSON document."""
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    """Print a result as one JSON document, in ASCII where the output is not UTF-8."""
+    is_ascii = codecs.lookup(sys.stdout.encoding).name != "utf-8"
+    typer.echo(json.dumps(document, ensure_ascii=is_ascii, indent=2))

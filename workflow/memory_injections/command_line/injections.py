@@ -28,6 +28,7 @@ from memory_injections.command_line.options import (
     OptionalMemory,
     OptionalPrompt,
     Other,
+    Pairs,
     Plot,
     Prompt,
     Save,
@@ -69,9 +70,7 @@ def inject(
     memory: OptionalMemory = None,
     magnitude: Annotated[str, typer.Option(help="Factor of the memory: one, several (0.5,2), a range (1..15).")] = "1",
     answer: Annotated[str | None, typer.Option(help="A text whose first token is followed.")] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(help="A CSV file of prompt pairs, in place of PROMPT and MEMORY.")
-    ] = None,
+    pairs: Pairs = None,
     other: Other = None,
     encoding: Encoding = DEFAULT_ENCODING,
     model: ModelName = DEFAULT_MODEL,

@@ -8,6 +8,7 @@ import typer
 
 from memory_injections.data.entities import identify_entity
 from memory_injections.errors import StudyError
+from memory_injections.terms import LARGEST_NUMBER, expand_home
 from memory_injections.terms import Encoding as EncodingName
 
 DEFAULT_ENCODING = "unembed"
@@ -30,14 +31,36 @@ Other = Annotated[
     str | None,
     typer.Option("--other", help="Another memory, as a control. [default: Don Quixote]", show_default=False),
 ]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=LARGEST_NUMBER, help="Seed of the random numbers.")]
+
+
+def _expand_home(path: Path | None) -> Path | None:
+    return path and Path(expand_home(str(path)))
+
+
 Save = Annotated[
-    Path | None, typer.Option("--save", help="A file for the whole table: .csv or .parquet.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--save", help="A file for the whole table: .csv or .parquet.", show_default=False, callback=_expand_home
+    ),
 ]
 Plot = Annotated[
-    Path | None, typer.Option("--plot", help="A file for the map: .png, .pdf or .svg.", show_default=False)
+    Path | None,
+    typer.Option("--plot", help="A file for the map: .png, .pdf or .svg.", show_default=False, callback=_expand_home),
+]
+Pairs = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs",
+        help="A CSV file of prompt pairs, in place of PROMPT and MEMORY.",
+        show_default=False,
+        callback=_expand_home,
+    ),
 ]
 # What stands in for a memory where no other is given: the second for who asks about the first.
 OTHERS = ("Don Quixote", "Joan of Arc")
+# Numbers in a range, which a mistyped one exceeds.
+LONGEST_RANGE = 10_000
 
 
 def choose_other(other: str | None, memory: str) -> str:
@@ -48,12 +71,22 @@ def choose_other(other: str | None, memory: str) -> str:
 
 
 def check_texts(encoding: str, **texts: str | None) -> None:
-    """Raise `StudyError` for an encoding that does not exist, and for a text without a visible character."""
+    """Raise `StudyError` for an encoding that does not exist, and for a text without a visible character or in UTF-8.
+
+    A text in other bytes than UTF-8 is refused.
+    """
     if encoding not in get_args(EncodingName):
         raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(EncodingName))}")
     for name, text in texts.items():
         if text is not None and not text.strip():
             raise StudyError(f"the {name} is empty; give a text")
+        if text is not None and not _is_unicode(text):
+            raise StudyError(f"the {name} {text!r} is not text in UTF-8; write it in UTF-8, as this terminal should")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether an argument was UTF-8: of other bytes Python makes characters that stand alone for half of one."""
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def parse_numbers(what: str, text: str, number: type[float] = float) -> list[float]:
@@ -61,7 +94,10 @@ def parse_numbers(what: str, text: str, number: type[float] = float) -> list[flo
     numbers: list[float] = []
     for part in text.split(","):
         if ends := re.fullmatch(r"\s*(-?\d+)\.\.(-?\d+)\s*", part):
-            numbers.extend(map(number, range(int(ends[1]), int(ends[2]) + 1)))
+            first, last = (int(parse_number(what, end, int)) for end in ends.groups())
+            if last - first >= LONGEST_RANGE:
+                raise StudyError(f"{what} {part} is a range of more than {LONGEST_RANGE:,} numbers; give a shorter one")
+            numbers.extend(parse_number(what, str(value), number) for value in range(first, last + 1))
         else:
             numbers.append(parse_number(what, part, number))
     if not numbers:
@@ -72,7 +108,7 @@ def parse_numbers(what: str, text: str, number: type[float] = float) -> list[flo
 def parse_number(what: str, text: str, number: type[float] = float) -> float:
     try:
         return number(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         kind = "whole number" if number is int else "finite number"
         raise StudyError(f"{what} {text!r} is not a {kind}; give one, several (1,4) or a range (1..15)") from None
 

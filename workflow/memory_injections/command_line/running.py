@@ -16,6 +16,8 @@ from memory_injections.errors import StudyError
 if TYPE_CHECKING:
     from memory_injections.interactive.injector import Injector
 
+# Characters of a model's name that are shown.
+LONGEST_SHOWN = 60
 results, notes = Console(), Console(stderr=True)
 
 
@@ -45,7 +47,7 @@ def load_injector(
 
     Only a grid has enough to compute for more than one thread.
     """
-    with terminal.show_progress(notes, f"loading {model}") as progress:
+    with terminal.show_progress(notes, f"loading {model[:LONGEST_SHOWN]}") as progress:
         # Garbage collection among PyTorch's modules takes two seconds: during their import, and again at exit.
         gc.disable()
         import torch

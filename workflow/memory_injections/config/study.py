@@ -24,6 +24,7 @@ Shards = Annotated[
     Annotated[JobCount, Tag("number")] | Annotated[dict[Name, JobCount], Tag("mapping")],
     Discriminator(lambda value: "mapping" if isinstance(value, Mapping) else "number"),
 ]
+Grids = Annotated[tuple[InjectionGrid, ...], Field(min_length=1)]
 # The discriminator lets a wrong key of the mapping be named.
 ControlsOrNone = Annotated[
     Annotated[Controls, Tag("mapping")] | Annotated[Literal[False], Tag("false")],
@@ -52,9 +53,7 @@ class Study(Section):
     )
     published: Published | None = Field(default=None, description="the authors' own results, to compare with")
     words: Words | None = Field(default=None, description="word list, a column a part of speech, for random memories")
-    injection: tuple[InjectionGrid, ...] = Field(
-        default=(InjectionGrid(),), min_length=1, description="a grid of injections, or a list of grids"
-    )
+    injection: Grids = Field(default=(InjectionGrid(),), description="a grid of injections, or a list of grids")
     precision: Precision = Field(
         default="float32",
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
@@ -80,7 +79,7 @@ class Study(Section):
     def _order_of_keys_means_nothing(cls, value: Any) -> Any:
         return dict(sorted(value.items())) if isinstance(value, dict) else value
 
-    @field_validator("injection", mode="before")
+    @field_validator("injection", mode="before", json_schema_input_type=InjectionGrid | Grids)
     @classmethod
     def _one_grid_is_a_list_of_one(cls, value: Any) -> Any:
         return [value] if isinstance(value, Mapping | InjectionGrid) else value
@@ -104,10 +103,11 @@ class Study(Section):
         paths: dict[str, tuple[str, str]] = {}
         for model in self.models:
             for dataset in self.datasets:
-                other = paths.setdefault(f"{model}.{dataset}", (model, dataset))
+                # Where the file system ignores case, so do its files.
+                other = paths.setdefault(f"{model}.{dataset}".casefold(), (model, dataset))
                 if other != (model, dataset):
                     raise ValueError(f"models: {other} and {(model, dataset)} make one file name; rename one of them")
-        if self.study == "shared":
+        if self.study.casefold() == "shared":
             raise ValueError("study: `shared` is where studies keep what they share; choose another name")
         return self
 

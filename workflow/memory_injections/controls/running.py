@@ -79,9 +79,7 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["prompt_id", "text", "prompt", "answer"])
 
 
-def score_texts(
-    texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase, n_ctx: int | None
-) -> pd.DataFrame:
+def score_texts(texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     """Return how probable each text's answer is, and the most probable token there.
 
     Columns: prompt_id, text, p, logp (nats), rank, top_token_id, top_token. Texts that do not split from their answers
@@ -94,7 +92,7 @@ def score_texts(
         except StudyError as error:
             logger.warning("left out %s of prompt pair %d: %s", text["text"], text["prompt_id"], error)
             continue
-        if n_ctx is None or len(prompt.tokens) <= n_ctx:
+        if engine.n_ctx is None or len(prompt.tokens) <= engine.n_ctx:
             prompts[index] = prompt
         else:
             logger.warning("left out %s of prompt pair %d: too long", text["text"], text["prompt_id"])

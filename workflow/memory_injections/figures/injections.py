@@ -94,7 +94,7 @@ def _name(site: tuple[int, float], dose: str = "magnitude") -> str:
 def distribution(cells: pd.DataFrame) -> Figure:
     """Every prompt's effect over the layers, at the magnitude with the best mean effect, mean and median drawn."""
     _, magnitude = find_best_site(average_sites(cells), "effect")
-    here = cells[np.isclose(cells["magnitude"], magnitude)].assign(effect=measure_effect)
+    here = cells[cells["magnitude"] == magnitude].assign(effect=measure_effect)
     layers = sorted(here["layer"].unique())
     figure = start_figure(choose_width(len(layers)), 2.9)
     axes = figure.subplots()

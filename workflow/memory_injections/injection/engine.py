@@ -49,6 +49,10 @@ class InjectionEngine(Protocol):
         """Number of blocks."""
 
     @property
+    def n_ctx(self) -> int | None:
+        """How many tokens the model takes; None if it has no such limit."""
+
+    @property
     def device(self) -> torch.device:
         """Where inputs are expected."""
 

@@ -88,6 +88,11 @@ class HookedEngine:
         """Number of blocks."""
         return self.bridge.cfg.n_layers
 
+    @property
+    def n_ctx(self) -> int | None:
+        """How many tokens the model takes."""
+        return self.bridge.cfg.n_ctx
+
     @torch.no_grad()
     def clean(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None

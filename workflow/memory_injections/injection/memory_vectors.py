@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from memory_injections.errors import StudyError
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.limits import MEMORY_PADDING, MEMORY_TOKENS
@@ -20,6 +21,8 @@ from memory_injections.terms import RELATIVE
 
 # Words of a word list are encoded again and again.
 CACHED_MEMORIES = 8192
+# Characters of a memory in a message.
+LONGEST_SHOWN = 80
 
 
 def sum_unembedding_columns(lens: Lens, tokens: Sequence[int]) -> Float[Tensor, " d_model"]:
@@ -88,7 +91,7 @@ class MemoryEncoder:
 
         The encoding `layer` takes each layer's attention output at the last token of the text, which the model reads
         by itself, with BOS in front. The vectors are float32, on the engine's device. Raises `StudyError` for a memory
-        without tokens.
+        without tokens, and for one that the model would have to run and that is longer than its context.
         """
         is_relative = np.array([encoding.endswith(RELATIVE) for encoding, _ in memories])
         memories = [(encoding.removesuffix(RELATIVE), text) for encoding, text in memories]
@@ -119,6 +122,12 @@ class MemoryEncoder:
     def _run_memories(self, texts: Sequence[str], layers: Sequence[int]) -> Float[Tensor, "memory layer d_model"]:
         """Return the layers' attention outputs at the last token of each text, with BOS in front."""
         rows = [tokenise_prompt(self.tokenizer, text) for text in texts]
+        for text, row in zip(texts, rows, strict=True):
+            if self.engine.n_ctx is not None and len(row) > self.engine.n_ctx:
+                raise StudyError(
+                    f"the memory {text[:LONGEST_SHOWN]!r} has {len(row)} tokens, BOS included, but the model takes "
+                    f"{self.engine.n_ctx}; shorten it, or leave the encoding `layer` out"
+                )
         outputs = torch.empty(len(rows), len(layers), self.lens.W_U.shape[0], device=self.engine.device)
         for batch in batch_by_length([len(row) for row in rows], MEMORY_TOKENS, MEMORY_PADDING):
             tokens, lengths = pad([rows[index] for index in batch], self.engine.device, MEMORY_PADDING)

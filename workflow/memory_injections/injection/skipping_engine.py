@@ -24,6 +24,7 @@ from memory_injections.injection.engine import CleanPass, place_vectors, repeat_
 from memory_injections.injection.past import follow_rows
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components, ModelParts
+from memory_injections.models.sizes import measure_context
 
 # cuDNN's attention is left out: planning a batch of a new shape takes it longer than computing the batch.
 ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
@@ -49,6 +50,11 @@ class SkippingEngine:
     def n_layers(self) -> int:
         """Number of blocks."""
         return len(self.components.blocks)
+
+    @property
+    def n_ctx(self) -> int | None:
+        """How many tokens the model takes; None if it has no such limit."""
+        return measure_context(self.model.config)
 
     @torch.inference_mode()
     def clean(

@@ -54,6 +54,7 @@ def inject_controls(
     for text in (*others, *words):
         injector.check_memory(text, encoding)
     scored = injector.tokenise_answer(prompt, answer)
+    in_front = injector.tokenise_answer(f"{memory.strip()}. {prompt}", answer, "prompt with the memory in front of it")
     recipes = list(_list_recipes(memory, scored, others, words, draws, seed))
     cells = pd.DataFrame({"control": [recipe.control for recipe in recipes]}).assign(
         prompt="prompt", encoding=encoding, memory=[recipe.key for recipe in recipes], layer=layer, magnitude=magnitude
@@ -62,7 +63,7 @@ def inject_controls(
     encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.lens))
     computed = pd.concat(CellComputer(model.engine, encoder).compute(cells, {"prompt": scored})).sort_index()
     computed["effect"] = measure_effect(computed)
-    in_context = _score_text(injector, f"{memory.strip()}. {prompt}", answer)
+    in_context = _score_text(injector, in_front)
     in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
     rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
     table = pd.DataFrame([*rows, {"control": "in_context", "n": 1, **in_context}], index=range(len(rows) + 1))
@@ -84,9 +85,9 @@ def _list_recipes(
         yield Recipe(control, memory, 0, n_tokens, answer=scored.answer if control in USES_ANSWER else 0)
 
 
-def _score_text(injector: Injector, text: str, answer: str) -> dict[str, float]:
+def _score_text(injector: Injector, scored: Prompt) -> dict[str, float]:
     """Score the answer after a text, without an injection."""
-    scored, engine = injector.tokenise_answer(text, answer), injector.model.engine
+    engine = injector.model.engine
     logits = engine.clean(*pad([scored.tokens], engine.device, CELL_PADDING[engine.device.type]), []).logits
     scores = score_answers(logits.log_softmax(dim=1), torch.tensor([scored.answer], device=engine.device))
     return {f"{name}_injected": values.item() for name, values in scores.items()}

@@ -168,10 +168,10 @@ class Injector:
     ) -> pd.DataFrame:
         """Read every attention head at the end of a prompt in vocabulary space (paper, section 3.2).
 
-        Returns a row for each of the `top_k` tokens of each head, with columns layer, head, rank, token_id, token and
-        logit. A logit is the head's output at the last position times the processed W_U plus b_U, without the final
-        norm. With an answer, that position is the one behind which it is scored, and the columns answer_logit and
-        answer_rank say what each head says of its first token.
+        Returns a row for each of the `top_k` tokens of each head (all of them, if there are fewer), with columns layer,
+        head, rank, token_id, token and logit. A logit is the head's output at the last position times the processed W_U
+        plus b_U, without the final norm. With an answer, that position is the one behind which it is scored, and the
+        columns answer_logit and answer_rank say what each head says of its first token.
         """
         layers = self._sort_layers(layers)
         ids, wanted = self.read_prompt(prompt, answer)
@@ -184,7 +184,7 @@ class Injector:
             z = torch.stack([cache[name][0, -1].float() for name in names]).to(lens.W_O.device)
             for layer, results in zip(layers, compute_head_results(lens.select(layers), z), strict=True):
                 logits = read_in_vocabulary(lens, results)
-                top = logits.topk(top_k, dim=-1)
+                top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
                 heads, ranks = np.indices(top.indices.shape)
                 columns = {
                     "layer": layer,
@@ -277,13 +277,18 @@ class Injector:
     def _decode_each(self, tokens: Iterable[int]) -> list[str]:
         return [str(self.model.tokenizer.decode([token])) for token in tokens]
 
-    def read_prompt(self, prompt: str, answer: str | None = None, n_new: int = 0) -> tuple[Sequence[int], list[int]]:
-        """Return the tokens that the model reads, and a list: the answer's token, or nothing without an answer."""
+    def read_prompt(
+        self, prompt: str, answer: str | None = None, n_new: int = 0, what: str = "prompt"
+    ) -> tuple[Sequence[int], list[int]]:
+        """Return the tokens that the model reads, and a list: the answer's token, or nothing without an answer.
+
+        `what` is the name of the text in messages.
+        """
         if not has_text(prompt):
-            raise StudyError("the prompt is empty; give a text")
+            raise StudyError(f"the {what} is empty; give a text")
         scored = None if answer is None else Prompt.tokenise(self.model.tokenizer, prompt, answer)
         ids = scored.tokens if scored else tokenise_prompt(self.model.tokenizer, prompt)
-        self._check_context("prompt", ids, n_new)
+        self._check_context(what, ids, n_new)
         return ids, [scored.answer] if scored else []
 
     def _check_context(self, what: str, ids: Sequence[int], n_new: int = 0) -> None:
@@ -295,9 +300,9 @@ class Injector:
                 "shorten it"
             )
 
-    def tokenise_answer(self, prompt: str, answer: str) -> Prompt:
+    def tokenise_answer(self, prompt: str, answer: str, what: str = "prompt") -> Prompt:
         """Return what the model reads, and the answer's token behind it."""
-        ids, (token,) = self.read_prompt(prompt, answer)
+        ids, (token,) = self.read_prompt(prompt, answer, what=what)
         return Prompt(tuple(ids), token)
 
     def check_memory(self, memory: str, encoding: str) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from filelock import FileLock
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from jaxtyping import Float, Int
 from platformdirs import user_cache_dir
 from torch import Tensor, nn
@@ -30,11 +32,20 @@ from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
 from memory_injections.injection.validation import Positions
-from memory_injections.models.checkpoints import check_model_folder, fetch_model, hold_model, read_manifest
+from memory_injections.models.checkpoints import (
+    check_model_folder,
+    check_weights,
+    fetch_model,
+    hold_model,
+    read_manifest,
+)
 from memory_injections.models.lens import Lens
+from memory_injections.models.limits import CELL_TOKENS
 from memory_injections.models.loading import ModelParts, load_bridge, load_causal_lm
+from memory_injections.models.sizes import measure_context
 from memory_injections.models.sources import HuggingFaceModel, ModelSource, PypiModel
 from memory_injections.models.tokenisation import load_tokenizer
+from memory_injections.terms import expand_home
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -42,6 +53,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 CACHE_VARIABLE = "MEMORY_INJECTIONS_CACHE"
 DEFAULT = "smollm2-135m"
+# Characters of a name in a message.
+LONGEST_SHOWN = 100
 # The models of the default study (config/config.yaml).
 DEFAULT_STUDY = {
     DEFAULT: PypiModel(
@@ -58,6 +71,8 @@ def find_device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=found)
+        if found.type not in CELL_TOKENS:
+            raise RuntimeError(f"nothing is computed on {found.type} here")
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise StudyError(f"device {device} cannot be used ({reason}); use cpu, cuda or cuda:1, as there are") from None
@@ -77,7 +92,7 @@ class Pretrained:
         self._manifest, self._lens_file = manifest, lens
         config = AutoConfig.from_pretrained(folder)
         self.n_layers: int = config.num_hidden_layers
-        self.n_ctx: int | None = getattr(config, "max_position_embeddings", None)
+        self.n_ctx = measure_context(config)
 
     @classmethod
     def named(cls, name: str | Path, device: torch.device) -> "Pretrained":
@@ -89,15 +104,19 @@ class Pretrained:
         name = str(name)
         if name in DEFAULT_STUDY:
             return cls.cached(_find_or_fetch(DEFAULT_STUDY[name]), device)
-        if Path(name).is_dir():
-            check_model_folder(Path(name))
-            return cls(Path(name), device)
+        folder = expand_home(name)
+        if os.path.isdir(folder):  # noqa: PTH112 (pathlib's raises an error for a name that is too long)
+            check_model_folder(Path(folder))
+            check_weights(Path(folder))
+            return cls(Path(folder), device)
         try:
+            validate_repo_id(name)
             return cls.cached(_find_or_fetch(HuggingFaceModel(source="huggingface", repo=name)), device)
-        except StudyError as error:
+        except (StudyError, HFValidationError) as error:
+            reason = error if isinstance(error, StudyError) else "no name of a repository on the hub; correct it"
             raise StudyError(
-                f"model {name!r} is no folder here and no entry of the default study ({', '.join(DEFAULT_STUDY)}), "
-                f"and {error}"
+                f"model {name[:LONGEST_SHOWN]!r} is no folder here and no entry of the default study "
+                f"({', '.join(DEFAULT_STUDY)}), and {reason}"
             ) from error
 
     @classmethod

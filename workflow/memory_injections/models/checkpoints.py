@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,35 +21,125 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
 WEIGHTS = "model*.safetensors"
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+# The files of a folder that make a model.
+READ = (
+    "config.json", "generation_config.json", INDEX, WEIGHTS, "tokenizer*.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken", "chat_template*",
+)  # fmt: skip
+# Files that would change a model if they were used as they are meant.
+REFUSED_FILES = {
+    "adapter_*": "an adapter, which is not applied; merge it into the weights and save the model again",
+    "*quant*.json": "its weights are quantised, and not read as they are meant; save the model in float32 or float16",
+}
+# Keys of a configuration that say the same, and that ask for other code than transformers' own.
+QUANTISED = ("quantization_config", "compression_config")
+KERNELS = ("use_kernels", "kernel_config")
+# safetensors' names of types that hold weights as they are.
+FLOATS = ("F64", "F32", "F16", "BF16")
+REMEDY = "fetch or save the model again"
 LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
+def list_read_files(folder: Path) -> list[Path]:
+    """List the files of a model folder that make the model; all others stay where they are and are never read."""
+    return sorted(path for path in folder.iterdir() if path.is_file() and _matches(path, READ))
+
+
+def _matches(path: Path, patterns: Iterable[str]) -> bool:
+    return not path.name.startswith(".") and any(fnmatchcase(path.name, pattern) for pattern in patterns)
+
+
 def check_model_folder(folder: Path, name: str | None = None) -> None:
-    """Raise `StudyError` unless `folder` holds config, weights and tokenizer in Hugging Face format, and no code.
+    """Raise `StudyError` unless `folder` holds one model in Hugging Face format, and nothing that would change it.
 
     Messages call it by `name`, where the user does not know the folder.
+
+    A model is config, weights and tokenizer. What would change it, if it were read as it is meant: code, adapters, a
+    second set of weights, quantisation, and kernels from the hub. Any other file is not read (`list_read_files`).
     """
     name = name or f"model folder {folder}"
     if not folder.is_dir():
         raise StudyError(f"{name} does not exist; give the path of a folder in Hugging Face format")
     if not (folder / "config.json").is_file():
         raise StudyError(f"{name} has no config.json; save the model there with `save_pretrained`")
-    if not any(folder.glob(WEIGHTS)):
+    _check_sets_of_weights(folder, name)
+    if not any((folder / file).is_file() for file in TOKENIZERS):
+        raise StudyError(f"{name} has no tokenizer; save it there with `tokenizer.save_pretrained`")
+    for path in sorted(folder.iterdir()):
+        for pattern, reason in REFUSED_FILES.items():
+            if _matches(path, [pattern]):
+                raise StudyError(f"{name} has the file {path.name}: {reason}")
+    for file in ("config.json", "tokenizer_config.json"):
+        if (folder / file).is_file():
+            _check_settings(folder / file, name)
+
+
+def _check_sets_of_weights(folder: Path, name: str) -> None:
+    """Raise `StudyError` unless a folder has one set of weights: `WHOLE`, or the shards of its index."""
+    found = {path.name for path in folder.glob("*.safetensors") if not path.name.startswith(".")}
+    if not any(fnmatchcase(file, WEIGHTS) for file in found):
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         raise StudyError(
             f"{name} has no weights ({WEIGHTS})"
             + (f" but {pickles[0]}, a pickle, which could run any code" if pickles else "")
             + "; save the model there with `save_pretrained`, or fetch the whole repository"
         )
-    if not any((folder / file).is_file() for file in TOKENIZERS):
-        raise StudyError(f"{name} has no tokenizer; save it there with `tokenizer.save_pretrained`")
-    for file in ("config.json", "tokenizer_config.json"):
-        if (folder / file).is_file() and "auto_map" in read_json(folder / file):
+    shards = _list_shards(folder)
+    if WHOLE not in found and not shards:
+        raise StudyError(f"{name} has {min(found)} but no {INDEX}; fetch or save the whole model again")
+    # transformers reads `WHOLE` where it is there, and leaves shards alone.
+    if others := sorted(found - (shards or {WHOLE})):
+        raise StudyError(
+            f"{name} has more than one set of weights ({others[0]} is in addition to "
+            f"{min(shards or {WHOLE})}), of which one would be ignored; move the others elsewhere"
+        )
+
+
+def _list_shards(folder: Path) -> set[str]:
+    """List the files of weights that a folder's index names, if it has one; raise `StudyError` if one is missing."""
+    index = folder / INDEX
+    if not index.is_file():
+        return set()
+    shards = read_json(index).get("weight_map")
+    if not isinstance(shards, dict):
+        raise StudyError(f"file {index.resolve()} has no weight_map; {REMEDY}")
+    names = set(map(str, shards.values()))
+    for shard in sorted(names):
+        if Path(shard).name != shard or not (folder / shard).is_file():
+            raise StudyError(f"weights {index.resolve().parent / shard} are missing; {REMEDY}")
+    return names
+
+
+def _check_settings(file: Path, name: str) -> None:
+    """Raise `StudyError` for a setting, at any depth, that would change the model or run code."""
+    for key, value in _walk(read_json(file)):
+        if key == "auto_map":
             raise StudyError(
-                f"{name} brings code of its own (auto_map in {file}), which is never run; "
+                f"{name} brings code of its own (auto_map in {file.name}), which is never run; "
                 "use a model that transformers has itself"
             )
+        if key in QUANTISED and value:
+            raise StudyError(
+                f"{name} has quantised weights ({key} in {file.name}), which are not read as they are meant; "
+                "save the model in float32, float16 or bfloat16"
+            )
+        if (key in KERNELS and value) or (key.endswith("_implementation") and "/" in str(value)):
+            raise StudyError(
+                f"{name} asks for kernels from the hub ({key} in {file.name}), which are code and never run; "
+                "remove that key"
+            )
+
+
+def _walk(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every key of a JSON value with what it holds, at any depth."""
+    waiting = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+        waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
@@ -63,8 +154,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def link_files(origin: Path, folder: Path) -> None:
-    """Link every visible file of one folder into another."""
-    for file in sorted(path for path in origin.iterdir() if path.is_file() and not path.name.startswith(".")):
+    """Link every file that makes the model of a folder into another."""
+    for file in list_read_files(origin):
         (folder / file.name).symlink_to(file.resolve())
 
 
@@ -106,24 +197,29 @@ def _parsing_once() -> Iterator[None]:
 
 
 def check_weights(folder: Path) -> None:
-    """Raise `StudyError` unless every safetensors file is whole and no shard is missing."""
+    """Raise `StudyError` unless every safetensors file is whole, of floating-point numbers, and no shard is missing.
+
+    Integers and 8-bit floats are multiples of scales that only the library knows which made them.
+    """
     from safetensors import SafetensorError, safe_open
 
-    remedy = "fetch or save the model again"
+    from memory_injections.models.loading import COMPUTED
+
     n_tensors = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob(WEIGHTS)):
         try:
             with safe_open(path, framework="pt") as tensors:
-                n_tensors += len(tensors.keys())
+                types = {name: tensors.get_slice(name).get_dtype() for name in tensors.keys()}  # noqa: SIM118 (it cannot be iterated)
         except (SafetensorError, OSError) as error:
-            raise StudyError(f"weights {path.resolve()} are damaged ({error}); {remedy}") from error
-    for index in folder.glob("*.index.json"):
-        shards = read_json(index).get("weight_map")
-        if not isinstance(shards, dict):
-            raise StudyError(f"file {index.resolve()} has no weight_map; {remedy}")
-        for shard in sorted(set(map(str, shards.values()))):
-            if Path(shard).name != shard or not (folder / shard).is_file():
-                raise StudyError(f"weights {index.resolve().parent / shard} are missing; {remedy}")
+            raise StudyError(f"weights {path.resolve()} are damaged ({error}); {REMEDY}") from error
+        n_tensors += len(types)
+        for name, dtype in types.items():
+            if dtype not in FLOATS and not COMPUTED.search(name):
+                raise StudyError(
+                    f"weights {path.resolve()} have {name} in {dtype}, whose scale is not known; save the model in "
+                    "float32, float16 or bfloat16"
+                )
+    _list_shards(folder)
     config = read_json(folder / "config.json")
     for key in LAYER_COUNTS:
         if isinstance(config.get(key), int) and not 0 < config[key] <= n_tensors:

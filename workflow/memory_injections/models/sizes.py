@@ -7,12 +7,17 @@ squares.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memory_injections.terms import Precision
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 GIB = 2**30
 BYTES_PER_WEIGHT: Mapping[Precision, int] = {"float32": 4, "tf32": 4, "bfloat16": 2}
+# What configurations call the number of tokens that a model takes.
+CONTEXTS = ("max_position_embeddings", "max_seq_len")
 # A model takes at most this share of a GPU's memory; the rest is for its activations.
 MODEL_SHARE = 0.8
 
@@ -78,6 +83,12 @@ class ModelSize:
     def heads(self) -> float:
         """FLOP of every head's output at one position, read in vocabulary space."""
         return self.n_layers * (2 * self.writing + self.n_heads * self.unembedding)
+
+
+def measure_context(config: "PreTrainedConfig") -> int | None:
+    """Return how many tokens a model takes; None if its configuration sets no limit."""
+    text = config.get_text_config()
+    return next((getattr(text, name) for name in CONTEXTS if getattr(text, name, None) is not None), None)
 
 
 def count_gpus(model_bytes: float, gpu_bytes: float) -> int:

@@ -116,8 +116,9 @@ class LocalModel(ModelSource):
         return Path(self.path)
 
     def local_files(self) -> list[str]:
-        files = (path for path in Path(self.path).iterdir() if path.is_file() and not path.name.startswith("."))
-        return sorted(map(str, files))
+        from memory_injections.models.checkpoints import list_read_files
+
+        return list(map(str, list_read_files(Path(self.path))))
 
     def fill(self, folder: Path) -> None:
         from memory_injections.models.checkpoints import check_model_folder, link_files

@@ -23,6 +23,10 @@ from memory_injections.paper.reported import PAPER_ENCODING, name_site
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED
 
+NOT_COMPARED = (
+    "There is no comparison with the paper's numbers: no model here is one of the paper's, at its commit, on the "
+    "paper's own prompts, with the site that it reports among its sites."
+)
 TABLES = ("claims", "evidence", "contrasts", "sites", "headline")
 MISSING = "–"
 # Controls that the first screen names.
@@ -85,7 +89,7 @@ def _say_what_the_headline_is(tables: Tables) -> str:
             return "No number of the paper can be compared: no sweep injects curated memories in the paper's encoding."
         best = sites.loc[sites[PAPER_AVERAGE].idxmax()]
         return (
-            f"No site that the paper reports is in this study; by the paper's average, its best site is "
+            f"{NOT_COMPARED} By the paper's average, the best site here is "
             f"{name_site(best['layer'], best['magnitude'])} of {_name(best)}, with {best[PAPER_AVERAGE]:+.1f} %, where "
             f"the mean effect is {best['effect']:+.2f} nats."
         )
@@ -97,6 +101,17 @@ def _say_what_the_headline_is(tables: Tables) -> str:
             f"{values['mean']:+.1f} % in the plain mean and {values['median']:+.1f} % in the median"
         )
     return f"At the sites that the paper reports, the answer's probability changes {'; '.join(parts)}."
+
+
+def name_compared(tables: Tables) -> str:
+    """Say which models and data sets are compared with the paper's numbers, and by what they are known."""
+    compared = [_name(row) for _, row in tables["headline"].drop_duplicates(["model", "dataset"]).iterrows()]
+    if not compared:
+        return NOT_COMPARED
+    return (
+        f"Numbers are compared with the paper's for {_join(compared)} alone: the model is known by its commit on the "
+        "hub, the prompts by a digest of all their texts."
+    )
 
 
 def tabulate_findings(tables: Tables) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from memory_injections.analysis.hits import AFTER, BEFORE
 from memory_injections.analysis.tables import TELLING
 from memory_injections.figures.registry import RegisteredFigure, list_figures
 from memory_injections.pages.control_tables import shorten_tables
-from memory_injections.pages.findings import drop_unknown, summarise_study, tabulate_findings
+from memory_injections.pages.findings import drop_unknown, name_compared, summarise_study, tabulate_findings
 from memory_injections.paper.scorecard import TOLERANCE
 
 # How much larger than on paper figures are on the page, whose text is larger, too; in CSS, an inch has 96 pixels.
@@ -215,6 +215,7 @@ def render_report(
         averages=[*AVERAGES, *EFFECTS],
         text=format_cell,
         sentences=summarise_study(tables),
+        compared=name_compared(tables),
         findings=drop_unknown(tabulate_findings(tables)),
         libraries={name: version(name) for name in LIBRARIES},
     )

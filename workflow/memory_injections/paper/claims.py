@@ -166,7 +166,7 @@ def _check_numbers(sweep: SweepId, sites: pd.DataFrame, paper: Mapping[str, Any]
     here, best = own.loc[reported], own[PAPER_AVERAGE].idxmax()
     ranks = {name: int(own[name].rank(ascending=False, method="min")[reported]) for name in (PAPER_AVERAGE, "effect")}
     shown = {"n_prompts": here["n_prompts"], "figure": f"change.{sweep.file_stem}.png"}
-    if [sweep.model, sweep.dataset] == paper["headline"]["sweep"]:
+    if [sweep.model, sweep.dataset] in paper["headline"]["sweeps"]:
         value = paper["headline"]["percent"]
         others = ", ".join(f"{label} {here[name]:+.1f} %" for name, label in AVERAGES.items() if name != PAPER_AVERAGE)
         yield {

