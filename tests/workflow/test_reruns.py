@@ -9,7 +9,7 @@ from conftest import ROOT
 
 STAGES = {
     "data": {"pairs", "words"},
-    "model": {"model", "unpinned_model", "lens"},
+    "model": {"model", "lens"},
     "activations": {"activations"},
     "attribution": {"attribution", "table2"},
     "injections": {"cells", "injections"},

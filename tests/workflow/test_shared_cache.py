@@ -101,7 +101,7 @@ def test_a_moved_branch_brings_no_cells_of_another_commit(
 
 def describe_files(*folders: Path) -> dict[Path, tuple[int, int, int, bytes]]:
     """Mode, size, date and contents of every file that is not a result, a log or a record of a run."""
-    made = {"results", ".snakemake", "logs", "benchmarks", "__pycache__"}
+    made = {"results", ".snakemake", "logs", "benchmarks", "__pycache__", "study.yaml"}
     files = (path for folder in folders for path in folder.rglob("*") if path.is_file() and not made & set(path.parts))
     return {
         path: (path.stat().st_mode, path.stat().st_size, path.stat().st_mtime_ns, path.read_bytes()) for path in files

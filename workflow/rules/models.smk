@@ -35,9 +35,8 @@ rule model:
         "logs/shared/models/{model}/model.log",
     wildcard_constraints:
         model=match_names(
-            name for name, source in STUDY.models.items() if source.is_pinned
+            name for name, source in STUDY.models.items() if not source.is_pinned
         ),
-    cache: True
     localrule: True
     conda:
         "../envs/memory-injections.yaml"
@@ -51,14 +50,14 @@ rule model:
         "../scripts/model.py"
 
 
-# A cache would return an old state of a branch. It also makes what it keeps writable for everybody: of a local model,
-# that would be the user's own files, to which its folder links.
-use rule model as unpinned_model with:
+# Other models stay out of Snakemake's cache, which would return an old state of a branch. It also makes what it keeps
+# writable for everybody: of a local model, that would be the user's own files, to which its folder links.
+use rule model as pinned_model with:
     wildcard_constraints:
         model=match_names(
-            name for name, source in STUDY.models.items() if not source.is_pinned
+            name for name, source in STUDY.models.items() if source.is_pinned
         ),
-    cache: False
+    cache: True
 
 
 # Also checks, once per model, that its forms agree; what is computed with the model waits for it.
