@@ -1,42 +1,22 @@
 """Tokenisation by the study's conventions."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from conftest import PAIRS
 from memory_injections.errors import StudyError
 from memory_injections.models.tokenisation import (
     Prompt,
     batch_by_length,
     find_first_token,
-    load_tokenizer,
     pad,
     tokenise_memory,
     tokenise_pairs,
     tokenise_prompt,
 )
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
-
-@pytest.fixture
-def smollm2(golden: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of the default study's model, which the golden model has, too."""
-    return load_tokenizer(golden)
-
-
-@pytest.fixture
-def sentencepiece() -> PreTrainedTokenizerFast:
-    """A tokenizer that works as Llama 2's: "▁" stands for a space, and every digit is a token."""
-    bpe = Tokenizer(models.BPE())
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), digits])
-    bpe.decoder = decoders.Metaspace()
-    bpe.train([str(PAIRS)], trainers.BpeTrainer(vocab_size=400, special_tokens=["<s>"], show_progress=False))
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>")
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 
 @pytest.fixture

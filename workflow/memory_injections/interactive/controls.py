@@ -50,9 +50,8 @@ def inject_controls(
         raise StudyError(f"draws is {draws}; give a whole number from 1")
     check_layer(layer, injector.n_layers)
     check_magnitude(magnitude)
-    injector.check_memory(memory, encoding)
-    for text in (*others, *words):
-        injector.check_memory(text, encoding)
+    memory = injector.read_memory(memory, encoding)
+    others, words = ([injector.read_memory(text, encoding) for text in texts] for texts in (others, words))
     scored = injector.tokenise_answer(prompt, answer)
     recipes = list(_list_recipes(memory, scored, others, words, draws, seed))
     cells = pd.DataFrame({"control": [recipe.control for recipe in recipes]}).assign(
@@ -62,7 +61,7 @@ def inject_controls(
     encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.lens))
     computed = pd.concat(CellComputer(model.engine, encoder).compute(cells, {"prompt": scored})).sort_index()
     computed["effect"] = measure_effect(computed)
-    in_context = _score_text(injector, f"{memory.strip()}. {prompt}", answer)
+    in_context = _score_text(injector, f"{memory}. {prompt}", answer)
     in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
     rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
     table = pd.DataFrame([*rows, {"control": "in_context", "n": 1, **in_context}], index=range(len(rows) + 1))
