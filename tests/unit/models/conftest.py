@@ -33,3 +33,15 @@ def words() -> PreTrainedTokenizerFast:
 def smollm2(golden: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of the default study's model, which the golden model has, too."""
     return load_tokenizer(golden)
+
+
+@pytest.fixture(scope="session")
+def unigram() -> PreTrainedTokenizerFast:
+    """A tokenizer of pieces, not of bytes: what it does not know is `<unk>`, which its config does not name."""
+    model = Tokenizer(models.Unigram())
+    model.pre_tokenizer, model.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=300, special_tokens=["<s>", "<unk>"], unk_token="<unk>", show_progress=False
+    )
+    model.train([str(PAIRS)], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=model, bos_token="<s>")

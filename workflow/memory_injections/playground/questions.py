@@ -22,7 +22,7 @@ class Question:
     @classmethod
     def read(cls, prompt: str, memory: str, answer: str, shuffled: str, model: str) -> "Question":
         """Return a question without the invisible characters that the model is not to read at the ends of its texts."""
-        return cls(strip_end(prompt), *map(strip_ends, (memory, answer, shuffled)), model)
+        return cls(strip_end(prompt), strip_ends(memory), strip_ends(answer), strip_ends(shuffled), model)
 
     @property
     def memories(self) -> tuple[str, str]:
