@@ -48,6 +48,7 @@ def list_pairs(wildcards):
 include: "resources.smk"
 include: "datasets.smk"
 include: "models.smk"
+include: "text_check.smk"
 include: "activations.smk"
 include: "attribution.smk"
 include: "injections.smk"
@@ -106,6 +107,7 @@ def list_scored_prompts(wildcards):
 
 
 TABLES_OF_SOURCE = [
+    *rules.text_check_tables.output,
     *rules.table2.output,
     *CONTROL_TABLES.values(),
     *CAUSE_TABLES.values(),

@@ -208,10 +208,13 @@ def _round_up(length: int, multiple_of: int) -> int:
 def check_context(rows: Sequence[Sequence[int]], prompt_ids: Iterable[int], column: str, n_ctx: int | None) -> None:
     """Raise `StudyError` if a text is longer than the model's context."""
     for prompt_id, row in zip(prompt_ids, rows, strict=True):
-        if n_ctx is not None and len(row) > n_ctx:
-            raise StudyError(
-                f"prompt pair {prompt_id}: {column} has {len(row)} tokens, but the model takes {n_ctx}; shorten it"
-            )
+        check_length(row, f"prompt pair {prompt_id}: {column}", n_ctx)
+
+
+def check_length(row: Sequence[int], what: str, n_ctx: int | None) -> None:
+    """Raise `StudyError` if one text is longer than the model's context."""
+    if n_ctx is not None and len(row) > n_ctx:
+        raise StudyError(f"{what} has {len(row)} tokens, but the model takes {n_ctx}; shorten it")
 
 
 def upload(values: Tensor, device: torch.device) -> Tensor:
