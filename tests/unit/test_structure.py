@@ -15,7 +15,7 @@ LIBRARY = WORKFLOW / "memory_injections"
 ROOMS = sorted(path.parent for path in LIBRARY.glob("*/__init__.py"))
 MODULES = sorted(LIBRARY.rglob("*.py"))
 RULES = [WORKFLOW / "Snakefile", *sorted((WORKFLOW / "rules").glob("*.smk"))]
-MOST_MODULES, MOST_LINES = 8, 350
+MOST_MODULES, MOST_LINES = 9, 350
 
 
 def name_of(path: Path) -> str:

@@ -126,11 +126,12 @@ def _compare_answers(table: pd.DataFrame, pairs: pd.DataFrame) -> dict[int, str]
     same = answers.map(lambda answer: unicodedata.normalize("NFC", strip_ends(answer)).casefold())
     table["first token of another answer, too"] = same.groupby(table["scored_id"]).transform("nunique") > 1
     spoilt = table["first token is a piece of a character"] & table["first token of another answer, too"]
-    return {
-        prompt_id: f"the answer {answer!r} starts with a piece of a character that others start with, too; use a "
-        "model whose tokenizer has these characters, or leave the pairs out"
-        for prompt_id, answer in zip(table.loc[spoilt, "prompt_id"].tolist(), answers[spoilt], strict=True)
-    }
+    sentence = (
+        "the answer %r starts with a piece of a character that others start with, too; use a model whose tokenizer has "
+        "these characters, or leave the pairs out"
+    )
+    refused = zip(table.loc[spoilt, "prompt_id"].tolist(), answers[spoilt], strict=True)
+    return {prompt_id: sentence % answer for prompt_id, answer in refused}
 
 
 def _find_loss(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
