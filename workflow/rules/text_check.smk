@@ -3,19 +3,20 @@
 TEXT_CHECK = f"{SHARED}/text_check/{{model}}/{{dataset}}.parquet"
 
 
-# Shared, as are the activations that wait for it. It is not kept in a cache: it takes seconds.
+# Shared, as are the activations that wait for it. It takes seconds, so no cluster is asked for it.
 rule text_check:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
         pairs=rules.pairs.output[0],
     output:
-        TEXT_CHECK,
+        texts=TEXT_CHECK,
+        seal=seal(TEXT_CHECK),
     log:
         "logs/shared/text_check/{model}/{dataset}.log",
-    benchmark:
-        "benchmarks/shared/text_check/{model}/{dataset}.tsv"
+    cache: True
     priority: 4
+    localrule: True
     conda:
         "../envs/memory-injections.yaml"
     params:

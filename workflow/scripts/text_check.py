@@ -27,4 +27,4 @@ def write_text_check(inputs: Any, model: str, dataset: str, output: Path) -> Non
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        write_text_check(job.input, job.params.model, job.params.dataset, Path(job.output[0]))
+        write_text_check(job.input, job.params.model, job.params.dataset, Path(job.output.texts))

@@ -137,7 +137,7 @@ def test_another_bos_than_the_models_config_is_told(folder: Path, tiny_models: d
     said = describe_bos(folder)
     assert said is not None
     assert said.startswith(
-        "every prompt starts with the tokenizer's '<|im_start|>' (1), but the model's config.json names '<|im_"
+        "every prompt starts with the tokenizer's '<|im_start|>' (1), but the model's config.json names token 2 as BOS"
     )
     assert list_checks(check_texts(folder, make_pairs({}, {}))) == [[BOS], [BOS]]
 

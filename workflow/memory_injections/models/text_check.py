@@ -71,13 +71,13 @@ def find_context(folder: Path) -> int | None:
 def describe_bos(folder: Path) -> str | None:
     """Say in a sentence that tokenizer and model differ in the BOS token; None if they do not, or one has none."""
     config, tokenizer = read_json(folder / "config.json"), load_tokenizer(folder)
-    told = config.get("bos_token_id", config.get("text_config", {}).get("bos_token_id"))
+    told = config.get("bos_token_id", (config.get("text_config") or {}).get("bos_token_id"))
     own = find_bos(tokenizer)
     if not isinstance(told, int) or told == own:
         return None
     return (
         f"every prompt starts with the tokenizer's {tokenizer.convert_ids_to_tokens(own)!r} ({own}), but the model's "
-        f"config.json names {tokenizer.convert_ids_to_tokens(told)!r} ({told}) as BOS token; correct the wrong one"
+        f"config.json names token {told} as BOS token; correct the wrong one"
     )
 
 
@@ -137,13 +137,13 @@ def _compare_answers(table: pd.DataFrame, pairs: pd.DataFrame) -> dict[int, str]
 def _find_loss(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
     """Return which of a text's visible characters is the first that no token stands for; None if there is none.
 
-    That a tokenizer writes texts in its own way, such as without capitals, is no loss. One that does not tell, and one
-    with unknown tokens in the text, which are told otherwise, have none.
+    That a tokenizer writes texts in its own way, such as without capitals, is no loss. One that does not turn tokens
+    back into text cannot tell, and a text with unknown tokens, which are told otherwise, has none.
     """
-    ids = tokenise_text(tokenizer, text)
-    if not tokenizer.is_fast or find_reserved(tokenizer).unknown.intersection(ids):
+    ids, backend = tokenise_text(tokenizer, text), tokenizer.backend_tokenizer if tokenizer.is_fast else None
+    if backend is None or backend.decoder is None or find_reserved(tokenizer).unknown.intersection(ids):
         return None
-    normalizer = tokenizer.backend_tokenizer.normalizer
+    normalizer = backend.normalizer
     written, read = (
         "".join(sign for sign in each if is_visible(sign) and sign != "▁")
         for each in (normalizer.normalize_str(text) if normalizer else text, str(tokenizer.decode(ids)))
