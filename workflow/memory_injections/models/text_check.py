@@ -6,7 +6,6 @@ character that other answers start with, too; the text of a special token; a tex
 
 import unicodedata
 from collections.abc import Hashable, Mapping
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -148,5 +147,4 @@ def _find_loss(tokenizer: PreTrainedTokenizerBase, text: str) -> int | None:
         "".join(sign for sign in each if is_visible(sign) and sign != "▁")
         for each in (normalizer.normalize_str(text) if normalizer else text, str(tokenizer.decode(ids)))
     )
-    same = len(commonprefix([written, read]))
-    return same if same < len(written) else None
+    return next((index for index, sign in enumerate(written) if read[index : index + 1] != sign), None)

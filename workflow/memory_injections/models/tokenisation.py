@@ -118,10 +118,13 @@ def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> list[int
     return sorted(ids)
 
 
-def find_first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    """Return the first token of a text with a space in front that carries text; raise `StudyError` if none does."""
-    tokens = tokenise_text(tokenizer, f" {text}")
-    return tokens[_find_text(tokenizer, tokens, text)]
+def find_first_token(tokenizer: PreTrainedTokenizerBase, memory: str) -> int:
+    """Return the first token of a memory with a space in front that carries text; raise `StudyError` if none does."""
+    tokens = tokenise_text(tokenizer, f" {memory}")
+    try:
+        return tokens[_find_text(tokenizer, tokens, memory)]
+    except StudyError as error:
+        raise StudyError(f"the memory {error}") from None
 
 
 def _find_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], text: str) -> int:
