@@ -68,6 +68,7 @@ def test_own_pairs_pass(folder: Path) -> None:
     assert counts.loc[SHORT, "rows"] == "5, 7, 11, 14, 16, 32, 34, 46, 59, 61"
     assert counts.loc[SHORT, "share"] == 12 / 72
     first = table.set_index("prompt_id").loc[5]
+    assert (first["explicit_prompt"].split("|")[:2], first["memory"]) == (["<", "im_start"], "India")
     assert (first["obscure_prompt"].split("|")[-2:], first["answer"], first["scored"]) == (
         [" is", " the"],
         " ru|pee",

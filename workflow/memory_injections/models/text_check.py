@@ -96,10 +96,11 @@ def _check_pair(tokenizer: PreTrainedTokenizerBase, pair: Mapping[Hashable, Any]
     tokens["answer"] = tokenise_prompt(tokenizer, whole)[len(obscure.tokens) :]
     scored = str(tokenizer.decode([obscure.answer])).strip()
     is_piece, unknown = PIECE in scored and PIECE not in answer, find_reserved(tokenizer).unknown
+    shown = tokens | {"memory": tokens["memory"][1:]}  # BOS is not injected
     longest = len(tokens["memory"]) + max(len(prompt.tokens) for prompt in prompts.values())
     return {
         "prompt_id": pair["prompt_id"],
-        **{column: "|".join(str(tokenizer.decode([token])) for token in ids) for column, ids in tokens.items()},
+        **{column: "|".join(str(tokenizer.decode([token])) for token in ids) for column, ids in shown.items()},
         "scored": scored,
         "scored_id": obscure.answer,
         "invisible characters left out": bool(pair.get(STRIPPED)),
