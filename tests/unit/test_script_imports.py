@@ -7,7 +7,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 LIGHT = (
     "causes", "claims", "controls", "coverage", "evidence", "explorer", "figures", "headline", "injections", "report",
-    "scorecard", "table1", "table2", "table3",
+    "scorecard", "table1", "table2", "table3", "text_check_tables",
 )  # fmt: skip
 CODE = """
 import runpy, sys

@@ -65,6 +65,10 @@ BAD: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
         lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(answer="\u200b"))),
         "bad.csv: column answer is empty in row 0",
     ),
+    "special token": (
+        lambda folder, model: dataset(write_pairs(folder, lambda table: table.assign(answer="<|bos|>"))),
+        "prompt pairs 0, 1 and 2 cannot be scored, the first because '<|bos|>' is a special token of the",
+    ),
     "no weights": (
         lambda folder, model: {"models": {"tiny": {"source": "local", "path": without_weights(folder, model)}}},
         "empty has no weights (model*.safetensors",
@@ -107,6 +111,9 @@ def test_bad_input(case: str, tmp_path: Path, tiny_models: dict[str, Path], snak
     assert not (tmp_path / targets[1]).exists()
     if case in BAD_DATA:
         assert not (tmp_path / targets[0]).exists()
+    elif case == "special token":
+        made = {path.parent.name for path in tmp_path.glob("results/shared/*/*")}
+        assert made == {"datasets", "models"}  # nothing was computed with the model
     elif case == "damaged weights":
         assert not list(tmp_path.glob("results/shared/models/tiny/*"))
     else:

@@ -10,6 +10,7 @@ from conftest import ROOT
 STAGES = {
     "data": {"pairs", "words"},
     "model": {"model", "lens"},
+    "text check": {"text_check", "text_check_tables"},
     "activations": {"activations"},
     "attribution": {"attribution", "table2"},
     "injections": {"cells", "injections"},

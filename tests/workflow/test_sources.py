@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from conftest import PAIRS, Run, tiny_study
 from hub import COMMIT, MODEL, make_repos, serve
-from memory_injections.data.prompt_pairs import normalise_pairs, read_pairs
+from memory_injections.data.prompt_pairs import normalise_pairs, read_pairs, strip_pairs
 from memory_injections.data.two_wiki import list_pairs, sample_pairs
 from two_wiki_files import RECORDS, make_record, write_records
 
@@ -31,7 +31,7 @@ def test_records_of_2wikimultihop(tmp_path: Path, snakemake: Run) -> None:
         done = snakemake(tmp_path, study, *targets.values())
         assert done.returncode == 0, done.stderr
         small, large = (read_pairs(tmp_path / target) for target in targets.values())
-        drawn = normalise_pairs(sample_pairs(list_pairs(RECORDS, "x"), 9, 3, "x"), "x")
+        drawn = strip_pairs(normalise_pairs(sample_pairs(list_pairs(RECORDS, "x"), 9, 3, "x"), "x"), "x")
         pd.testing.assert_frame_equal(large, drawn.assign(dataset="large")[list(large)])
         assert small.drop(columns="dataset").equals(large.drop(columns="dataset").head(5))
         assert set(small["dataset"]) == {"small"}

@@ -60,7 +60,7 @@ def test_tables(finished: Checkout) -> None:
     assert set(tables) == {
         "table1", "table2", "telling_heads", "table3", "evidence", "contrasts", "last_hops", "sites",
         "explicit_prompts", "claims", "headline", "headline_prompts", "scorecard", "controls", "control_contrasts",
-        "positions", "doses", "both_hops",
+        "positions", "doses", "both_hops", "text_check", "text_check_pairs",
         *CAUSES,
     }  # fmt: skip
     assert set(tables["contrasts"]["memories"]) == {"nouns"}

@@ -7,6 +7,8 @@ rule activations:
         manifest=rules.model.output.manifest,
         # Nothing is computed with a model whose forms disagree; activations do not depend on the engine otherwise.
         check=ancient(rules.lens.output.check),
+        # Nor of texts that the model reads as something else.
+        text_check=ancient(TEXT_CHECK),
         pairs=rules.pairs.output[0],
     output:
         activations="results/shared/activations/{model}/{dataset}.{bos}.safetensors",

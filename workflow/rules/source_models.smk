@@ -52,6 +52,7 @@ def list_pairs(wildcards):
 include: "resources.smk"
 include: "datasets.smk"
 include: "models.smk"
+include: "text_check.smk"
 include: "activations.smk"
 include: "attribution.smk"
 include: "injections.smk"
@@ -110,6 +111,7 @@ def list_scored_prompts(wildcards):
 
 
 TABLES_OF_SOURCE = [
+    *rules.text_check_tables.output,
     *rules.table2.output,
     *CONTROL_TABLES.values(),
     *CAUSE_TABLES.values(),

@@ -4,11 +4,15 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.atomic_files import write_csv
+from memory_injections.data.prompt_pairs import STRIPPED, strip_pairs
 from memory_injections.data.sources import Dataset
 from pydantic import TypeAdapter
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        pairs = TypeAdapter(Dataset).validate_python(job.params.source).read_pairs()
+        source = TypeAdapter(Dataset).validate_python(job.params.source)
+        pairs = source.read_pairs()
+        is_kept = source.blanks == "keep"
+        pairs = pairs.assign(**{STRIPPED: ""}) if is_kept else strip_pairs(pairs, f"data set {job.params.dataset}")
         pairs.insert(0, "dataset", job.params.dataset)
         write_csv(pairs, Path(job.output[0]))

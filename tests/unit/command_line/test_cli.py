@@ -68,6 +68,23 @@ def test_inject(llama: Path, injector: Injector) -> None:
     assert not any(line.lstrip().startswith("→") for line in shown)
 
 
+def test_blanks_at_the_ends_of_texts_change_nothing(llama: Path, tmp_path: Path) -> None:
+    at = ["--layer", "1", "--model", str(llama)]
+    clean, written = (
+        [f"{PROMPT}{blank}", f"{blank}{MEMORY}", "--answer", f"{blank}{ANSWER}"] for blank in ("", "\u200b ")
+    )
+    for form in ([*at], [*at[:1], "0,1", *at[2:]]):
+        assert run("inject", *written, *form).stdout == run("inject", *clean, *form).stdout
+    assert "left out 2 invisible characters around the prompt" in run("inject", *written, *at).stderr
+    texts = {"explicit_prompt": PROMPT, "obscure_prompt": PROMPT, "memory": MEMORY, "answer": ANSWER}
+    shown = []
+    for blank in ("", " \n"):
+        table = pd.DataFrame([texts, texts | {"memory": f"Adam Smith{blank}", "obscure_prompt": f"Here lies{blank}"}])
+        table.to_csv(tmp_path / "pairs.csv", index=False)
+        shown.append(run("inject", "--pairs", str(tmp_path / "pairs.csv"), *at).stdout)
+    assert shown[0] == shown[1]
+
+
 def test_several_sites_give_a_heat_map(llama: Path, injector: Injector) -> None:
     grid = injector.sweep(PROMPT, MEMORY, layers=[0, 2], magnitudes=[0.5, 1, 2], answer=ANSWER)
     command = ["inject", PROMPT, MEMORY, "--layer", "2,0", "--magnitude", "0.5,1..2", "--model", str(llama)]

@@ -5,7 +5,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import PAIRS
-from memory_injections.data.prompt_pairs import TEXT_COLUMNS, index_pairs, iterate_pairs, normalise_pairs, read_pairs
+from memory_injections.data.prompt_pairs import (
+    TEXT_COLUMNS,
+    index_pairs,
+    iterate_pairs,
+    name_pairs,
+    normalise_pairs,
+    read_pairs,
+    strip_pairs,
+)
 from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 
@@ -22,6 +30,27 @@ def test_authors_names_are_read_and_text_is_kept() -> None:
 def test_rows_limits_from_the_top() -> None:
     table = pd.DataFrame([ROW | {"answer": str(number)} for number in range(5)])
     assert list(normalise_pairs(table, "x", rows=2)["answer"]) == ["0", "1"]
+
+
+def test_blanks_at_the_ends_are_left_out_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    texts = {"explicit_prompt": " A is in \u200b", "obscure_prompt": "The b is", "memory": "\ufeffA\t", "answer": "C D"}
+    table = pd.DataFrame([texts | {"entity": ""}, texts | {"memory": "A", "answer": "\xa0C", "entity": " e"}])
+    pairs = strip_pairs(normalise_pairs(table, "x"), "x")
+    assert pairs.drop(columns="prompt_id").to_dict("records") == [
+        {"explicit_prompt": " A is in", "obscure_prompt": "The b is", "memory": "A", "answer": answer, "entity": entity,
+         "stripped": stripped}
+        for answer, entity, stripped in (
+            ("C D", "", "explicit_prompt, memory"), ("C", "e", "explicit_prompt, answer, entity")
+        )
+    ]  # fmt: skip
+    (said,) = caplog.messages
+    assert said.startswith("x: invisible characters at the ends of 5 texts were left out, in prompt pairs 0 and 1;")
+    assert strip_pairs(pairs.drop(columns="stripped"), "x")["stripped"].tolist() == ["", ""]
+
+
+@pytest.mark.parametrize(("n", "name"), [(1, "pair 0"), (2, "pairs 0 and 1"), (7, "pairs 0, 1, 2, 3, 4 and 2 more")])
+def test_pairs_are_named(n: int, name: str) -> None:
+    assert name_pairs(range(n)) == f"prompt {name}"
 
 
 @pytest.mark.parametrize(

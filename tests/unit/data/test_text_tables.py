@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from memory_injections.atomic_files import write_csv
 from memory_injections.data import text_files
+from memory_injections.data.characters import has_text
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, iterate_pairs, normalise_pairs, read_pairs
-from memory_injections.data.text_tables import has_text, read_csv
+from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 
 

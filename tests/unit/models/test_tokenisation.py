@@ -1,42 +1,23 @@
 """Tokenisation by the study's conventions."""
 
+import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from conftest import PAIRS
 from memory_injections.errors import StudyError
 from memory_injections.models.tokenisation import (
     Prompt,
     batch_by_length,
     find_first_token,
-    load_tokenizer,
     pad,
     tokenise_memory,
     tokenise_pairs,
     tokenise_prompt,
 )
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
-
-@pytest.fixture
-def smollm2(golden: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of the default study's model, which the golden model has, too."""
-    return load_tokenizer(golden)
-
-
-@pytest.fixture
-def sentencepiece() -> PreTrainedTokenizerFast:
-    """A tokenizer that works as Llama 2's: "▁" stands for a space, and every digit is a token."""
-    bpe = Tokenizer(models.BPE())
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), digits])
-    bpe.decoder = decoders.Metaspace()
-    bpe.train([str(PAIRS)], trainers.BpeTrainer(vocab_size=400, special_tokens=["<s>"], show_progress=False))
-    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>")
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 
 @pytest.fixture
@@ -128,3 +109,38 @@ def test_pad_and_batches() -> None:
         assert len(rounded) == 1
         assert len(batch) == 1 or len(batch) * rounded.pop() <= 20
     assert [len({sizes[i] for i in batch}) for batch in batch_by_length(sizes, 1000)] == [1, 1, 1, 1]
+
+
+def pair_of(**texts: str) -> pd.DataFrame:
+    own = {"explicit_prompt": "Lima lies in", "obscure_prompt": "Lima lies in", "memory": "Peru", "answer": "the west"}
+    return pd.DataFrame([{"prompt_id": 4, **own, **texts}])
+
+
+@pytest.mark.parametrize("name", ["words", "unigram"])
+def test_an_unknown_answer_or_memory_is_refused(name: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(name)
+    sentence = r"^prompt pair 4: the answer '東京' starts with what the tokenizer does not know; give it a text"
+    with pytest.raises(StudyError, match=sentence):
+        tokenise_pairs(tokenizer, pair_of(answer="東京"))
+    with pytest.raises(StudyError, match="the memory '東京' has no tokens"):
+        tokenise_memory(tokenizer, "東京")
+    with pytest.raises(StudyError, match="'東京' starts with what the tokenizer does not know"):
+        find_first_token(tokenizer, "東京")
+    assert tokenise_pairs(tokenizer, pair_of(answer="the 東京"))  # only the first token is scored
+
+
+@pytest.mark.parametrize(
+    ("name", "special"),
+    [("tokenizer", "<|bos|>"), ("smollm2", "<|endoftext|>"), ("smollm2", "<jupyter_code>"), ("sentencepiece", "<s>"),
+     ("words", "<unk>"), ("unigram", "<s>")],
+)  # fmt: skip
+def test_the_text_of_a_special_token_is_no_such_token(name: str, special: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(name)
+    sentence = f"^prompt pair 4: {re.escape(repr(special))} is a special token of the tokenizer, no text; leave it out"
+    for column in ("explicit_prompt", "obscure_prompt", "answer"):
+        with pytest.raises(StudyError, match=sentence):
+            tokenise_pairs(tokenizer, pair_of(**{column: f"the {special} of"}))
+    for text in (special, f"Peru{special}"):
+        with pytest.raises(StudyError, match="is a special token of the tokenizer"):
+            tokenise_memory(tokenizer, text)
+    assert tokenise_pairs(tokenizer, pair_of(explicit_prompt="Lima < s > lies in the | of"))

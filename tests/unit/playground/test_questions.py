@@ -26,6 +26,11 @@ def sweep(injector: Injector, question: Question) -> pd.DataFrame:
     return pd.concat(sites.sweep_layers(injector, question)).sort_values(["layer", "magnitude"])
 
 
+def test_a_question_has_no_blanks_at_the_ends_of_its_texts() -> None:
+    read = Question.read(" Lima lies in \u200b", " Peru", "\tthe west\n", "Chile\ufeff", "tiny")
+    assert read == Question(" Lima lies in", "Peru", "the west", "Chile", "tiny")
+
+
 def test_commands(injector: Injector, asked: Question) -> None:
     # A quoted line break stays within its command.
     commands = [""]

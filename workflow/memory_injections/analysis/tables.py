@@ -1,4 +1,4 @@
-"""The paper's Tables 1, 2 and 3 as data frames."""
+"""The paper's Tables 1, 2 and 3, and that of the text check, as data frames."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -27,6 +27,8 @@ from memory_injections.terms import CURATED, PROMPT_KINDS, TARGETS
 BEST_BY = (PAPER_AVERAGE, "effect")
 N_EXAMPLES = 8
 N_TOKENS = 6
+# How many prompt pairs a row of the text check names.
+N_NAMED = 10
 # Beyond this rank of answer and memory, a head says nothing of them.
 TELLING = 100
 HEAD = ["prompt_id", "layer", "head"]
@@ -196,3 +198,28 @@ def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
                 rows.append({"model": sweep.model, "dataset": sweep.dataset, **where, "memories": memories, **numbers})
     first = ["model", "dataset", "encoding", "best_by", "layer", "paper_layer", "magnitude", "memories"]
     return pd.DataFrame(rows, columns=[*first, *NUMBERS]).astype({"n_improved": "Int64", "n_prompts": "Int64"})
+
+
+def count_text_checks(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Count the prompt pairs that each check of the texts names (`models.text_check`), for each model and data set.
+
+    Columns: model, dataset, check, n, n_prompts, share, and rows: the first of them by prompt_id.
+    """
+    rows: list[dict[str, Any]] = []
+    for table in tables:
+        of = {"model": table["model"].iloc[0], "dataset": table["dataset"].iloc[0]}
+        for check, found in table.select_dtypes(bool).items():
+            ids = table.loc[found, "prompt_id"].head(N_NAMED)
+            numbers = {"n": int(found.sum()), "n_prompts": len(table), "share": found.mean()}
+            rows.append({**of, "check": check, **numbers, "rows": ", ".join(map(str, ids))})
+    return pd.DataFrame(rows)
+
+
+def list_text_checks(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """List every prompt pair's texts as tokens, with the names of the checks that name it in the column checks."""
+    parts = []
+    for table in tables:
+        checks = table.select_dtypes(bool)
+        names = [", ".join(checks.columns[row]) for row in checks.to_numpy()]
+        parts.append(table.drop(columns=[*checks, "scored_id"]).assign(checks=names))
+    return pd.concat(parts, ignore_index=True)

@@ -59,12 +59,12 @@ def _save(option: str, path: Path, write: Callable[[Path], None]) -> None:
 
 def read_pairs(path: Path) -> "pd.DataFrame":
     """Read a CSV file of prompt pairs, in a study's or the authors' columns; raise `StudyError` if it is none."""
-    from memory_injections.data.prompt_pairs import normalise_pairs
+    from memory_injections.data.prompt_pairs import normalise_pairs, strip_pairs
     from memory_injections.data.text_tables import read_csv
 
     if not os.path.isfile(path):  # noqa: PTH113 (pathlib's raises an error for a name that is too long)
         raise StudyError(f"--pairs {path} does not exist; give a CSV file of prompt pairs")
-    return normalise_pairs(read_csv(path), str(path))
+    return strip_pairs(normalise_pairs(read_csv(path), str(path)), str(path))
 
 
 def convert_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:

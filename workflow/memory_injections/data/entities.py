@@ -5,10 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import accumulate
 
-
-def is_visible(character: str) -> bool:
-    """Return whether a character can be seen: neither a blank nor a control or format character."""
-    return character.isprintable() and not character.isspace()
+from memory_injections.data.characters import strip_ends
 
 
 def identify_entity(text: str) -> str:
@@ -17,9 +14,7 @@ def identify_entity(text: str) -> str:
     Upper and lower case, Unicode forms of the same characters, blanks and invisible characters around it, and the kind
     and number of blanks within make no difference.
     """
-    visible = [place for place, character in enumerate(text) if is_visible(character)]
-    inner = text[visible[0] : visible[-1] + 1] if visible else ""
-    return unicodedata.normalize("NFC", _fold(" ".join(inner.split())))
+    return unicodedata.normalize("NFC", _fold(" ".join(strip_ends(text).split())))
 
 
 def find_entity(text: str, entity: str) -> list[tuple[int, int]]:

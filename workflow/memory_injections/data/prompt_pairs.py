@@ -6,14 +6,15 @@ memory) and the answer that both ask for (paper, section 3.1).
 
 import ast
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
+from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.data.text_files import iterate_rows
-from memory_injections.data.text_tables import has_text, read_csv
+from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,13 @@ AUTHORS_FACT = "fact1"
 CLUSTERED_BY = "clustered_by"
 # Columns that the study adds; a data set's own of these names are left out.
 OWN_COLUMNS = ("prompt_id", "dataset", CLUSTERED_BY)
+# What takes the invisible characters off each kind of text where it meets another: off the end of a prompt.
+STRIPPERS: Mapping[str, Callable[[str], str]] = {
+    **dict.fromkeys(("explicit_prompt", "obscure_prompt"), strip_end),
+    **dict.fromkeys(("memory", "answer", ENTITY), strip_ends),
+}
+# The column that names the texts of a pair that were stripped.
+STRIPPED = "stripped"
 
 
 def normalise_pairs(
@@ -41,10 +49,10 @@ def normalise_pairs(
 ) -> pd.DataFrame:
     """Bring a table of prompt pairs into the columns `prompt_id` (row of the source, from 0) and `TEXT_COLUMNS`.
 
-    Text is kept as it stands, spaces included, because tokens depend on them. Reads the authors' column names too. A
-    column `ENTITY` is made from the authors' facts where they are; other columns are kept behind these. With `cluster`,
-    the name of a column, `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an empty cell
-    or an empty table; `source` names the file.
+    Text is kept as it stands, spaces included: `strip_pairs` takes them off its ends. Reads the authors' column names
+    too. A column `ENTITY` is made from the authors' facts where they are; other columns are kept behind these. With
+    `cluster`, the name of a column, `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an
+    empty cell or an empty table; `source` names the file.
     """
     table = table.rename(columns={old: new for old, new in AUTHORS_NAMES.items() if new not in table.columns})
     missing = [name for name in (*TEXT_COLUMNS, *([cluster] if cluster else [])) if name not in table.columns]
@@ -66,6 +74,33 @@ def normalise_pairs(
     pairs.insert(0, "prompt_id", range(len(pairs)))
     pairs = _check_texts(pairs, source, [*TEXT_COLUMNS, *([cluster] if cluster else [])])
     return pairs.assign(**{CLUSTERED_BY: cluster}) if cluster else pairs
+
+
+def strip_pairs(pairs: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Take blanks and other invisible characters off the ends of texts: the end of a prompt, both ends of the others.
+
+    A tokenizer makes other tokens of them, so that the answer's probability would depend on what nobody sees. The
+    column `STRIPPED` names each pair's changed texts; a warning says how many there are.
+    """
+    stripped = pairs.assign(**{name: pairs[name].map(strip) for name, strip in STRIPPERS.items() if name in pairs})
+    changed = stripped != pairs
+    if changed.to_numpy().any():
+        rows = pairs.loc[changed.any(axis=1), "prompt_id"]
+        logger.warning(
+            "%s: invisible characters at the ends of %d texts were left out, in %s; `blanks: keep` of a data set keeps "
+            "them", source, changed.to_numpy().sum(), name_pairs(rows.tolist()),
+        )  # fmt: skip
+    return stripped.assign(**{STRIPPED: changed.apply(lambda row: ", ".join(changed.columns[row.to_numpy()]), axis=1)})
+
+
+def name_pairs(prompt_ids: Sequence[int], most: int = 5) -> str:
+    """Name prompt pairs in a sentence: the first ones by their ids, and how many more there are."""
+    shown = [str(prompt_id) for prompt_id in prompt_ids[:most]]
+    if len(prompt_ids) == 1:
+        return f"prompt pair {shown[0]}"
+    if len(prompt_ids) > most:
+        return f"prompt pairs {', '.join(shown)} and {len(prompt_ids) - most} more"
+    return f"prompt pairs {', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _check_texts(pairs: pd.DataFrame, source: str, filled: Sequence[str]) -> pd.DataFrame:

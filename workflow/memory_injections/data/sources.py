@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 class DataSource(Section, ABC):
     """A source of prompt pairs. Its config key `source` names it."""
 
+    blanks: Literal["strip", "keep"] = Field(
+        default="strip",
+        description="what becomes of blanks and other invisible characters at the end of a prompt, and at both ends of "
+        "an answer or a memory; `keep` leaves texts as they are written",
+    )
+
     @abstractmethod
     def read_pairs(self) -> "pd.DataFrame":
         """Return the prompt pairs in the study's form; raise `StudyError` if they cannot be read."""

@@ -1,19 +1,13 @@
-"""CSV files as tables of text, and what counts as text."""
+"""CSV files as tables of text."""
 
 import logging
 from pathlib import Path
 
 import pandas as pd
 
-from memory_injections.data.entities import is_visible
 from memory_injections.data.text_files import iterate_rows
 
 logger = logging.getLogger(__name__)
-
-
-def has_text(text: str) -> bool:
-    """Return whether a text has a visible character."""
-    return any(map(is_visible, text))
 
 
 def read_csv(path: Path, name: str | None = None) -> pd.DataFrame:

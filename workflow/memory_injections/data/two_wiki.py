@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import BaseModel, ValidationError, field_validator
 
-from memory_injections.data.text_tables import has_text
+from memory_injections.data.characters import has_text
 from memory_injections.errors import StudyError
 
 logger = logging.getLogger(__name__)

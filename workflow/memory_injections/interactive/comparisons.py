@@ -126,8 +126,7 @@ def _encode_controls(
     injector: Injector, memory: str, other: str, encoding: str, layer: int, draws: int, seed: int
 ) -> Float[Tensor, "injection d_model"]:
     """Return the vectors of the memory, of the other one, and of random directions."""
-    for text in (memory, other):
-        injector.check_memory(text, encoding)
+    memory, other = (injector.read_memory(text, encoding) for text in (memory, other))
     recipes = [Recipe(CURATED, memory, 0, 0), Recipe(SHUFFLED, memory, 0, 0, source=other)]
     recipes += [Recipe(NOISE, memory, 0, 0, seed=seed + draw) for draw in range(draws)]
     model = injector.model

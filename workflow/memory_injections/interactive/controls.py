@@ -50,11 +50,10 @@ def inject_controls(
         raise StudyError(f"draws is {draws}; give a whole number from 1")
     check_layer(layer, injector.n_layers)
     check_magnitude(magnitude)
-    injector.check_memory(memory, encoding)
-    for text in (*others, *words):
-        injector.check_memory(text, encoding)
+    memory = injector.read_memory(memory, encoding)
+    others, words = ([injector.read_memory(text, encoding) for text in texts] for texts in (others, words))
     scored = injector.tokenise_answer(prompt, answer)
-    in_front = injector.tokenise_answer(f"{memory.strip()}. {prompt}", answer, "prompt with the memory in front of it")
+    in_front = injector.tokenise_answer(f"{memory}. {prompt}", answer, "prompt with the memory in front of it")
     recipes = list(_list_recipes(memory, scored, others, words, draws, seed))
     cells = pd.DataFrame({"control": [recipe.control for recipe in recipes]}).assign(
         prompt="prompt", encoding=encoding, memory=[recipe.key for recipe in recipes], layer=layer, magnitude=magnitude

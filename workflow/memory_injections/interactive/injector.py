@@ -10,6 +10,7 @@ Tables have the columns of a study's tables: `p_obscure` and `rank_obscure` are 
 the memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the most probable token.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from memory_injections.activations.heads import count_above
 from memory_injections.analysis.averages import measure_change
-from memory_injections.data.text_tables import has_text
+from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.engine import InjectionEngine
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
+logger = logging.getLogger(__name__)
 
 
 class Injector:
@@ -57,7 +59,8 @@ class Injector:
 
     Every method raises `StudyError`, one sentence that says what is wrong and what to do, for a layer that the model
     does not have, an empty text, an unknown encoding, a magnitude that is not a finite number or overflows the model's
-    arithmetic, and a prompt that is longer than the model's context.
+    arithmetic, and a prompt that is longer than the model's context. Blanks and other invisible characters at the end
+    of a prompt, and at both ends of an answer or a memory, are left out, with a warning, as in a study.
     """
 
     def __init__(self, model: InjectableModel) -> None:
@@ -146,7 +149,7 @@ class Injector:
             check_magnitude(magnitude)
         ids, wanted = self.read_prompt(prompt, answer)
         engine = self._choose_engine(ids, positions, head)
-        self.check_memory(memory, encoding)
+        memory = self.read_memory(memory, encoding)
         (token,) = wanted or [self._find_most_probable(engine, ids)]
         cells = pd.MultiIndex.from_product(
             [["prompt"], [encoding], [memory], layers, magnitudes],
@@ -243,9 +246,9 @@ class Injector:
     def _encode_memory(
         self, engine: InjectionEngine, memory: str, encoding: str, layer: int
     ) -> Float[Tensor, "1 d_model"]:
-        self.check_memory(memory, encoding)
+        text = self.read_memory(memory, encoding)
         encoder = MemoryEncoder(engine, self.model.tokenizer, self.model.lens)
-        return encoder.encode([(encoding, memory)], [layer]).vectors
+        return encoder.encode([(encoding, text)], [layer]).vectors
 
     def _find_most_probable(self, engine: InjectionEngine, ids: Sequence[int]) -> int:
         """Return the next token that is most probable without a memory."""
@@ -286,6 +289,8 @@ class Injector:
         """
         if not has_text(prompt):
             raise StudyError(f"the {what} is empty; give a text")
+        prompt = _strip(what, prompt, strip_end)
+        answer = None if answer is None else _strip("answer", answer, strip_ends)
         scored = None if answer is None else Prompt.tokenise(self.model.tokenizer, prompt, answer)
         ids = scored.tokens if scored else tokenise_prompt(self.model.tokenizer, prompt)
         self._check_context(what, ids, n_new)
@@ -305,15 +310,30 @@ class Injector:
         ids, (token,) = self.read_prompt(prompt, answer, what=what)
         return Prompt(tuple(ids), token)
 
-    def check_memory(self, memory: str, encoding: str) -> None:
-        """Raise `StudyError` for a memory without text or too long for the model, and for an unknown encoding."""
+    def read_memory(self, memory: str, encoding: str) -> str:
+        """Return the text of a memory that is encoded.
+
+        Raises `StudyError` for a memory without text or too long for the model, and for an unknown encoding.
+        """
         if encoding not in get_args(Encoding):
             raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(Encoding))}")
         if not has_text(memory):
             raise StudyError("the memory is empty; give a text")
+        memory = _strip("memory", memory, strip_ends)
         tokenise_memory(self.model.tokenizer, memory)
         if encoding == "layer":
             self._check_context("memory", tokenise_prompt(self.model.tokenizer, memory))
+        return memory
+
+
+def _strip(what: str, text: str, strip: Callable[[str], str]) -> str:
+    """Strip a text and warn of it; a text that stays as it is, or has nothing to show, is returned as it is."""
+    stripped = strip(text)
+    if not stripped or stripped == text:
+        return text
+    n = len(text) - len(stripped)
+    logger.warning("left out %d invisible character%s around the %s", n, "s" if n > 1 else "", what)
+    return stripped
 
 
 def compute_next_tokens(

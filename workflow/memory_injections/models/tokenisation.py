@@ -1,17 +1,20 @@
 """Turning texts into token ids, as the paper (section 3) and the authors' code do, and batches of them."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Int
+from tokenizers.models import Unigram
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from memory_injections.data.text_tables import has_text
+from memory_injections.data.characters import has_text
 from memory_injections.errors import StudyError
 from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 
@@ -29,7 +32,8 @@ class Prompt:
 
         The answer's tokens are those that both together have behind the prompt's own. The first of them that carries
         text is scored. Bare space tokens before it (SmolLM2 writes " 1929" as a bare space and digits) belong to the
-        prompt: the model reads them. Raises `StudyError` if prompt and answer do not split, or no token carries text.
+        prompt: the model reads them. Raises `StudyError` if prompt and answer do not split, if no token carries text or
+        the first that should is of a text that the tokenizer does not know, and for the text of a special token.
         """
         own, joint = (tokenise_prompt(tokenizer, whole, bos) for whole in (text, f"{text} {answer}"))
         if joint[: len(own)] != own:
@@ -62,9 +66,40 @@ def find_bos(tokenizer: PreTrainedTokenizerBase) -> int:
     raise StudyError(f"the tokenizer of {tokenizer.name_or_path} has neither BOS nor EOS token; add one to it")
 
 
+@dataclass(frozen=True)
+class Reserved:
+    """The tokens of a tokenizer that are no text: special ones by id, and those that stand for unknown texts."""
+
+    special: Mapping[int, str]
+    unknown: frozenset[int]
+
+
+@lru_cache(maxsize=4)
+def find_reserved(tokenizer: PreTrainedTokenizerBase) -> Reserved:
+    """Find the tokens that are no text."""
+    special = {token: added.content for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    unknown = {tokenizer.unk_token_id}
+    if tokenizer.is_fast:  # what the tokenizer does need not be what its config says
+        model = tokenizer.backend_tokenizer.model
+        if isinstance(model, Unigram):
+            unknown.add(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["unk_id"])
+        elif getattr(model, "unk_token", None):
+            unknown.add(model.token_to_id(model.unk_token))
+    return Reserved(special, frozenset(unknown - {None}))
+
+
 def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Return the tokens of a text, without BOS and without a space in front."""
-    return tokenizer(text, add_special_tokens=False)["input_ids"]
+    """Return the tokens of a text, without BOS and without a space in front.
+
+    Raises `StudyError` where the text is taken for a special token, which it would silently become.
+    """
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    reserved = find_reserved(tokenizer)
+    for token in ids:
+        name = reserved.special.get(token)
+        if name is not None and (token not in reserved.unknown or name in text):
+            raise StudyError(f"{name!r} is a special token of the tokenizer, no text; leave it out of the text")
+    return ids
 
 
 def tokenise_prompt(tokenizer: PreTrainedTokenizerBase, text: str, bos: bool = True) -> list[int]:
@@ -74,25 +109,53 @@ def tokenise_prompt(tokenizer: PreTrainedTokenizerBase, text: str, bos: bool = T
 
 
 def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> list[int]:
-    """Return the *set* of a memory's tokens, sorted; raise `StudyError` if there are none."""
-    ids = sorted(set(tokenise_text(tokenizer, memory)))
-    if not ids:
-        raise StudyError(f"the memory {memory!r} has no tokens; give it a text that the tokenizer knows")
-    return ids
+    """Return the *set* of a memory's tokens, sorted; raise `StudyError` if none of them is of a text that is known."""
+    ids = set(tokenise_text(tokenizer, memory))
+    if not any(str(tokenizer.decode([token])).strip() for token in ids - find_reserved(tokenizer).unknown):
+        raise StudyError(
+            f"the memory {memory!r} has no tokens of a known text; give it a text that the tokenizer knows"
+        )
+    return sorted(ids)
 
 
-def find_first_token(tokenizer: PreTrainedTokenizerBase, text: str) -> int:
-    """Return the first token of a text with a space in front that carries text; raise `StudyError` if none does."""
-    tokens = tokenise_text(tokenizer, f" {text}")
-    return tokens[_find_text(tokenizer, tokens, text)]
+def find_first_token(tokenizer: PreTrainedTokenizerBase, memory: str) -> int:
+    """Return the first token of a memory with a space in front that carries text; raise `StudyError` if none does."""
+    tokens = tokenise_text(tokenizer, f" {memory}")
+    try:
+        return tokens[_find_text(tokenizer, tokens, memory)]
+    except StudyError as error:
+        raise StudyError(f"the memory {error}") from None
 
 
 def _find_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], text: str) -> int:
-    """Return where a text's tokens first carry text, behind bare spaces; raise `StudyError` if they nowhere do."""
+    """Return where a text's tokens first carry text, behind bare spaces.
+
+    Raises `StudyError` if they nowhere do, or if the tokenizer does not know what stands there.
+    """
     for index, token in enumerate(tokens if has_text(text) else []):
+        if token in find_reserved(tokenizer).unknown:
+            raise StudyError(f"{text!r} starts with what the tokenizer does not know; give it a text that it knows")
         if str(tokenizer.decode([token])).strip():
             return index
     raise StudyError(f"{text!r} has no token that carries text; give it a text that the tokenizer knows")
+
+
+def tokenise_pair(
+    tokenizer: PreTrainedTokenizerBase, pair: Mapping[Hashable, str], bos: bool = True
+) -> dict[str, Prompt]:
+    """Tokenise both prompts of a pair with the answer, by kind of prompt.
+
+    Raises `StudyError` for a prompt that `Prompt.tokenise` refuses, and for an answer that is scored by another token
+    behind the explicit prompt than behind the obscure one.
+    """
+    answer = pair["answer"]
+    prompts = {kind: Prompt.tokenise(tokenizer, pair[KIND_COLUMNS[kind]], answer, bos) for kind in PROMPT_KINDS}
+    if len({prompt.answer for prompt in prompts.values()}) > 1:
+        raise StudyError(
+            f"the answer {answer!r} starts with another token behind the explicit prompt than behind the obscure one; "
+            "let both prompts end alike"
+        )
+    return prompts
 
 
 def tokenise_pairs(
@@ -100,21 +163,15 @@ def tokenise_pairs(
 ) -> dict[str, list[Prompt]]:
     """Tokenise both prompts of prompt pairs with their answers, by kind of prompt.
 
-    Raises `StudyError`, which names the pair, for a prompt that `Prompt.tokenise` refuses, and for an answer that is
-    scored by another token behind the explicit prompt than behind the obscure one.
+    Raises `StudyError`, which names the pair, for what `tokenise_pair` refuses.
     """
     prompts: dict[str, list[Prompt]] = {kind: [] for kind in PROMPT_KINDS}
     for pair in pairs.to_dict("records"):
         try:
-            for kind, of_kind in prompts.items():
-                of_kind.append(Prompt.tokenise(tokenizer, pair[KIND_COLUMNS[kind]], pair["answer"], bos))
+            for kind, prompt in tokenise_pair(tokenizer, pair, bos).items():
+                prompts[kind].append(prompt)
         except StudyError as error:
             raise StudyError(f"prompt pair {pair['prompt_id']}: {error}") from None
-        if len({of_kind[-1].answer for of_kind in prompts.values()}) > 1:
-            raise StudyError(
-                f"prompt pair {pair['prompt_id']}: the answer {pair['answer']!r} starts with another token behind the "
-                "explicit prompt than behind the obscure one; let both prompts end alike"
-            )
     return prompts
 
 
@@ -154,10 +211,13 @@ def _round_up(length: int, multiple_of: int) -> int:
 def check_context(rows: Sequence[Sequence[int]], prompt_ids: Iterable[int], column: str, n_ctx: int | None) -> None:
     """Raise `StudyError` if a text is longer than the model's context."""
     for prompt_id, row in zip(prompt_ids, rows, strict=True):
-        if n_ctx is not None and len(row) > n_ctx:
-            raise StudyError(
-                f"prompt pair {prompt_id}: {column} has {len(row)} tokens, but the model takes {n_ctx}; shorten it"
-            )
+        check_length(row, f"prompt pair {prompt_id}: {column}", n_ctx)
+
+
+def check_length(row: Sequence[int], what: str, n_ctx: int | None) -> None:
+    """Raise `StudyError` if one text is longer than the model's context."""
+    if n_ctx is not None and len(row) > n_ctx:
+        raise StudyError(f"{what} has {len(row)} tokens, but the model takes {n_ctx}; shorten it")
 
 
 def upload(values: Tensor, device: torch.device) -> Tensor:

@@ -25,6 +25,8 @@ from memory_injections.paper.scorecard import TOLERANCE
 ZOOM, PIXELS = 1.3, 96
 # Where a kind of figure has more files, only those of the first model and data set are unfolded.
 SHOWN_OPEN = 8
+# Of how many prompt pairs of a model and a data set the page shows the tokens.
+MOST_TEXTS = 100
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
 NAMES = {
     "dataset": "data",
@@ -86,6 +88,8 @@ NAMES = {
     "value": "change (%)",
     "n_kept": "prompts kept",
     "scored_token": "scored token",
+    "scored": "scored token",
+    "checks": "text check",
     "left_out": "left out",
     "known_rank": "known below rank",
     "n_first_hop": "first hop known",
@@ -161,6 +165,15 @@ def format_intervals(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(interval=[None if pd.isna(low) else f"{low:+.2f} to {high:+.2f}" for low, high in ends])
 
 
+def group_texts(pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Group prompt pairs as tokens by model and data set; of many, those that a check names come first."""
+    groups = {}
+    for (model, dataset), own in pairs.groupby(["model", "dataset"], sort=False):
+        first = own.sort_values("checks", key=lambda checks: checks.isna(), kind="stable")
+        groups[f"{model} on {dataset}"] = own if len(own) < MOST_TEXTS else first.head(MOST_TEXTS)
+    return groups
+
+
 def render_report(
     template: Path,
     *,
@@ -207,6 +220,8 @@ def render_report(
         manifests=manifests,
         pairs=pairs,
         tables={name: format_intervals(table) for name, table in {**tables, **shorten_tables(tables)}.items()},
+        texts=group_texts(tables["text_check_pairs"]) if "text_check_pairs" in tables else {},
+        most_texts=MOST_TEXTS,
         sections=sections,
         figures=figures,
         captions=captions,

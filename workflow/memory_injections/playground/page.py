@@ -126,7 +126,7 @@ class Page:
 
     async def _compute_map(self, turn: int) -> None:
         fields = (self._prompt, self._memory, self._answer, self._shuffled, self._name)
-        question = Question(*(field.value or "" for field in fields))
+        question = Question.read(*(field.value or "" for field in fields))
         self._map.clear()
         self._site.clear()
         self._cells = {}

@@ -3,6 +3,8 @@
 import shlex
 from dataclasses import dataclass
 
+from memory_injections.data.characters import strip_end, strip_ends
+
 # The paper's grid (section 4) goes from 1 to 15.
 MAGNITUDES = (0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 11.0, 15.0)
 
@@ -16,6 +18,11 @@ class Question:
     answer: str
     shuffled: str
     model: str
+
+    @classmethod
+    def read(cls, prompt: str, memory: str, answer: str, shuffled: str, model: str) -> "Question":
+        """Return a question without the invisible characters that the model is not to read at the ends of its texts."""
+        return cls(strip_end(prompt), strip_ends(memory), strip_ends(answer), strip_ends(shuffled), model)
 
     @property
     def memories(self) -> tuple[str, str]:

@@ -41,9 +41,9 @@ class NextTokens:
 def check_question(injector: Injector, question: Question) -> None:
     """Raise `StudyError`, one sentence, for a text that is empty or too long for the model."""
     injector.tokenise_answer(question.prompt, question.answer)
-    injector.check_memory(question.memory, ENCODING)
+    injector.read_memory(question.memory, ENCODING)
     try:
-        injector.check_memory(question.shuffled, ENCODING)
+        injector.read_memory(question.shuffled, ENCODING)
     except StudyError as error:
         raise StudyError(f"shuffled memory: {error}") from None
 
