@@ -36,8 +36,9 @@ def _walk(node: dict[str, Any], path: str, value: Any) -> Iterator[str]:
             yield from _walk(node["items"], path, item)
     elif "properties" in node:
         for key, below in node["properties"].items():
-            if value is ANY or value.get(key) is not None:
-                yield from _walk(below, f"{path}.{key}".lstrip("."), ANY if value is ANY else value[key])
+            item = ANY if value is ANY else value.get(key, _find_default(below))
+            if item is not None:
+                yield from _walk(below, f"{path}.{key}".lstrip("."), item)
     elif "additionalProperties" in node:
         for item in [ANY] if value is ANY else value.values():
             yield from _walk(node["additionalProperties"], f"{path}.*", item)
@@ -47,6 +48,11 @@ def _walk(node: dict[str, Any], path: str, value: Any) -> Iterator[str]:
 
 def _resolve(node: dict[str, Any]) -> dict[str, Any]:
     return SCHEMA["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+
+def _find_default(node: dict[str, Any]) -> Any:
+    """Return the default of a choice, which a config makes by leaving the key out."""
+    return node.get("default") if "enum" in _resolve(node) else None
 
 
 def _fits(node: dict[str, Any], value: Any) -> bool:

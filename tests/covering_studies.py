@@ -22,7 +22,9 @@ def build_whole() -> dict[str, Any]:
         "study": "whole",
         "seed": 1,
         "models": {"gpt2": {"source": "local", "path": "gpt2"}},
-        "datasets": {"2wmh": {"source": "file", "path": "pairs.csv", "rows": 5}},
+        "datasets": {
+            "2wmh": {"source": "file", "path": "pairs.csv", "rows": 5, "blanks": "keep", "cluster": "relation"}
+        },
         "words": {"source": "file", "path": "words.csv"},
         "published": {"source": "folder", "path": "theirs"},
         "injection": [
@@ -61,7 +63,15 @@ def build_hub(at: Places) -> dict[str, Any]:
             "hub": {
                 "source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "revision": "main", "rows": 3,
             },
-            "web": {"source": "url", "url": f"{at['hub']}/pairs.csv", "sha256": at["pairs_sha256"], "rows": 3},
+            "split": {
+                "source": "huggingface", "repo": "someone/pairs", "split": "test", "config": "parquet", "rows": 3,
+                "columns": {"memory": "entity_name"}, "blanks": "keep", "cluster": "topic",
+            },
+            "web": {
+                "source": "url", "url": f"{at['hub']}/pairs.csv", "sha256": at["pairs_sha256"], "rows": 3,
+                "blanks": "keep", "cluster": "topic",
+            },
+            "plain": {"source": "url", "url": f"{at['hub']}/pairs.csv", "sha256": at["pairs_sha256"], "rows": 3},
         },
         "words": {"source": "url", "url": f"{at['hub']}/words.csv", "sha256": at["words_sha256"]},
         "injection": {"memories": ["curated", "verbs"], "layers": [1], "magnitudes": [1]},
@@ -86,7 +96,10 @@ def build_made(at: Places) -> dict[str, Any]:
             },
         },
         "datasets": {
-            "here": {"source": "2wikimultihop", "path": "records-jsonl", "size": 3, "seed": 3},
+            "here": {
+                "source": "2wikimultihop", "path": "records-jsonl", "size": 3, "seed": 3, "blanks": "keep",
+            },
+            "file": {"source": "file", "path": "pairs.csv", "rows": 2},
             "there": {"source": "2wikimultihop", "size": 3, **url},
         },
         "published": {"source": "git", "repo": at["git"], "commit": at["git_commit"]},

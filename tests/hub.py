@@ -20,6 +20,14 @@ MODEL, DATA = "models/someone/tiny", "datasets/someone/pairs"
 COMMIT, NEXT_COMMIT = "c0ffee" + 34 * "0", "decade" + 34 * "0"
 LICENSED = "hf_licensed"
 ALWAYS = 10**6
+# How a repository's page names configurations and splits.
+SPLITS = """---
+configs:
+- config_name: parquet
+  data_files:
+  - {split: test, path: test.parquet}
+---
+"""
 
 
 @dataclass
@@ -203,6 +211,9 @@ def make_repos(folder: Path, model: Path) -> dict[str, Path]:
     (folder / "data").mkdir()
     pd.read_csv(PAIRS).assign(answer="007").to_csv(folder / "data" / "pairs.csv", index=False)
     (folder / "data" / "binary.csv").write_bytes(b"\xff\xfe\x00,\n")
+    (folder / "data" / "README.md").write_text(SPLITS, encoding="utf-8")
+    split = pd.read_csv(PAIRS).rename(columns={"memory": "entity_name"})
+    split.tail(5).to_parquet(folder / "data" / "test.parquet", index=False)
     return {MODEL: folder / "model", DATA: folder / "data"}
 
 

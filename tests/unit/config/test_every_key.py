@@ -25,5 +25,6 @@ def test_forms_are_told_apart() -> None:
         "controls<False>", "controls.sites.layer", "shards<object>", "shards<integer>", "walkthrough=True",
     } <= forms  # fmt: skip
     assert list_forms({"injection": {"layers": "all"}, "causes": False}) == {
-        "injection<object>", "injection.layers<all>", "injection.layers=all", "causes<False>", "causes=False"
+        "injection<object>", "injection.layers<all>", "injection.layers=all", "causes<False>", "causes=False",
+        "precision=float32",
     }  # fmt: skip
