@@ -195,6 +195,16 @@ def hash_inputs(wildcards, input):
     return list(LEDGER.hash_files(files).values())
 
 
+def is_fixed(source):
+    """Whether params tell what is in a source, by a commit, a checksum or the contents of its files."""
+    return source.is_pinned or bool(source.local_files())
+
+
+def keep(path):
+    """An output that a failing job, maybe of another study, leaves as it was; for Snakemake's cache it has to go."""
+    return path if workflow.workflow_settings.cache is not None else update(path)
+
+
 def seal(path):
     """Path of the checksum of a result; a rule whose results are cached between workflows names it among them."""
     return str(locate_checksum(Path(path)))

@@ -1,16 +1,6 @@
 # Prompt pairs and word lists from any source, checked and in one common form.
 
 
-def is_fixed(source):
-    """Whether the params of a rule tell what is in a source: by a commit, a checksum or the contents of its files."""
-    return source.is_pinned or bool(source.local_files())
-
-
-def keep(path):
-    """An output that a failing job, maybe of another study, leaves as it was; for Snakemake's cache it has to go."""
-    return path if workflow.workflow_settings.cache is not None else update(path)
-
-
 rule pairs:
     input:
         lambda wildcards: list_local(STUDY.datasets[wildcards.dataset]),

@@ -4,7 +4,7 @@ from itertools import chain, product
 SOURCE = "models"
 CONFIG_SHOWN = STUDY.model_dump(mode="json")
 MAY_BE_PAPERS = any(
-    source.repository and source.repository[0].split("/")[-1] in PAPER["sites"]
+    source.repository and Path(source.repository[0]).name in PAPER["sites"]
     for source in STUDY.models.values()
 )
 BOS = "bos" if STUDY.attribution.bos else "no-bos"

@@ -21,6 +21,7 @@ rule text_check:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("text_check"),
+        inputs=hash_inputs,
         model="{model}",
         dataset="{dataset}",
     script:
