@@ -176,6 +176,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def snakemake(python: Path) -> Run:
     """Run Snakemake on a config in a given folder: `snakemake(folder, config, *arguments, **environment)`."""
+    return make_run(python)
+
+
+def make_run(python: Path) -> Run:
+    """Return what runs Snakemake on a config with this Python."""
 
     def run(folder: Path, config: dict[str, Any], *arguments: str, **environment: str) -> Any:
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -187,7 +187,7 @@ def test_texts_are_text_everywhere(page: "Page", server: Server) -> None:
     ("change", "sentence"),
     [
         ({"prompt": " "}, "the prompt is empty; give a text"),
-        ({"prompt": "of " * 100}, "the prompt has 103 tokens, BOS included, but the model takes 64; shorten it"),
+        ({"prompt": "of " * 100}, "the prompt has 102 tokens, BOS included, but the model takes 64; shorten it"),
         ({"memory": ""}, "the memory is empty; give a text"),
         ({"answer": ""}, "the answer '' has no token that carries text; give it a text that the tokenizer knows"),
         ({"shuffled": ""}, "shuffled memory: the memory is empty; give a text"),

@@ -89,7 +89,8 @@ def test_a_job_refuses_a_damaged_input_and_sets_it_aside(finished: Checkout) -> 
     """As after a change that shows in no status: the job reads what the run's own check took for whole."""
     cells = finished.folder / "results/tiny/cells/llama/mine/1-of-1.parquet"
     target = finished.folder / "results/tiny/injections/llama/mine/curated.layer.parquet"
-    content, before = cells.read_bytes(), target.read_bytes()
+    seal = cells.with_name(f".{cells.name}.xxh3")
+    content, sealed, before = cells.read_bytes(), seal.read_bytes(), target.read_bytes()
     damage(cells)
     done = subprocess.run(
         [sys.executable, "workflow/scripts/injections.py", str(target.relative_to(finished.folder)),
@@ -101,4 +102,5 @@ def test_a_job_refuses_a_damaged_input_and_sets_it_aside(finished: Checkout) -> 
     assert not cells.exists()
     cells.with_name("1-of-1.parquet.damaged").unlink()
     cells.write_bytes(content)
+    seal.write_bytes(sealed)
     assert target.read_bytes() == before

@@ -10,11 +10,12 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import pandas as pd
 import pytest
 from authors_files import write_authors_files
 from config_forms import SCHEMA
-from conftest import PAIRS, WORDS, Run
+from conftest import PAIRS, WORDS, Run, make_run
 from covering_studies import RELATIVE, build_studies
 from hub import COMMIT, make_repos, serve
 from memory_injections.paper.claims import CLAIMS
@@ -40,8 +41,8 @@ def commit_authors_files(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def place(
     tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Path, dict[str, dict[str, Any]], dict[str, str]]]:
-    """A folder with all files of the studies, the studies, and the environment that they run in."""
+) -> Iterator[tuple[Path, dict[str, dict[str, Any]], Run]]:
+    """A folder with all files of the studies, the studies, and what runs them."""
     folder = tmp_path_factory.mktemp("every-key")
     shutil.copytree(tiny_models["gpt2"], folder / "gpt2")
     pd.read_csv(PAIRS).assign(entity="the first president").to_csv(folder / "pairs.csv", index=False)
@@ -64,7 +65,12 @@ def place(
             "gguf_sha256": wheel["sha256"],
         }
         environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
-        yield folder, build_studies(at), environment
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            (folder / "server").mkdir()
+            fork_server.start(folder / "server")
+            yield folder, build_studies(at), make_run(folder / "server" / "python")
 
 
 def read_sweeps(page: str) -> dict[tuple[str, str], dict[str, Any]]:
@@ -74,12 +80,10 @@ def read_sweeps(page: str) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["whole", "hub", "made", "again"])
-def test_a_study_runs_to_its_pages(
-    name: str, place: tuple[Path, dict[str, dict[str, Any]], dict[str, str]], snakemake: Run
-) -> None:
-    folder, studies, environment = place
+def test_a_study_runs_to_its_pages(name: str, place: tuple[Path, dict[str, dict[str, Any]], Run]) -> None:
+    folder, studies, snakemake = place
     study = studies[name]
-    done = snakemake(folder, study, **environment)
+    done = snakemake(folder, study)
     assert done.returncode == 0, done.stderr
     results = folder / "results" / name
     report, explorer = (results / f"{page}.html" for page in ("report", "explorer"))

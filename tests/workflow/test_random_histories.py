@@ -23,6 +23,7 @@ from small_study import COMPUTER, LIBRARY, list_differences, make_study, run_ane
 STEPS = 4
 CODE = {
     COMPUTER: ("logits.log_softmax", "logits.mul(0.5).log_softmax"),
+    f"{LIBRARY}/models/text_check.py": ("SHORT = 2", "SHORT = 3"),
     f"{LIBRARY}/analysis/averages.py": ("DataFrame(changes).median()", "DataFrame(changes).quantile(0.4)"),
     f"{LIBRARY}/pages/templates/report.html.j2": ("<h1>", "<h1 class='large'>"),
 }

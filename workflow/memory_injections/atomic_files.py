@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # What the names of temporary files and folders end in; they begin with a dot.
 ENDING = ".tmp"
+# Seconds: longer than any job between two writes.
+LONGEST_JOB = 7 * 24 * 3600
 
 
 @contextmanager
@@ -70,10 +73,14 @@ def name_writer() -> str:
 def may_be_written(temporary: Path) -> bool:
     """Return whether the process that a temporary file or folder is named after may still write it.
 
-    Of a process of another host nobody can tell from here.
+    Of a process of another host nobody can tell from here: its files are taken for dead after `LONGEST_JOB`.
     """
     writer = re.search(r"\.(\d+)@(.+)\.\w+$", temporary.name.removesuffix(ENDING))
-    return writer is not None and (writer[2] != socket.gethostname() or psutil.pid_exists(int(writer[1])))
+    if writer is None:
+        return False
+    if writer[2] != socket.gethostname():
+        return time.time() - temporary.lstat().st_mtime < LONGEST_JOB
+    return psutil.pid_exists(int(writer[1]))
 
 
 def remove_leftovers(folder: Path) -> None:

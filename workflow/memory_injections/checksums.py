@@ -82,13 +82,16 @@ def read_checksum(path: Path) -> str:
 
 
 def read_origin(path: Path) -> dict[str, Any]:
-    """Return what a file or folder was made of, as written with its checksum; nothing if that is missing or damaged."""
+    """Return what a file or folder was made of, as written with its checksum.
+
+    Nothing if that is missing, damaged, or was written with a file of another name.
+    """
     try:
-        _, _, comment = locate_checksum(path).read_text(encoding="utf-8").partition("\n# ")
+        checksum, _, comment = locate_checksum(path).read_text(encoding="utf-8").partition("\n# ")
         origin = json.loads(comment)
     except (OSError, ValueError):
         return {}
-    return origin if isinstance(origin, dict) else {}
+    return origin if isinstance(origin, dict) and checksum.partition("  ")[2] == path.name else {}
 
 
 def verify_file(path: Path) -> str:

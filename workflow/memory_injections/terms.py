@@ -61,7 +61,8 @@ def _find_path(path: str, info: ValidationInfo) -> str:
         raise ValueError(f"the path {path!r} has braces, which are wildcards to Snakemake; rename the file or folder")
     root, (folder, *rest) = (info.context or {}).get("root"), Path(path).parts or (".",)
     try:
-        if root is not None and rest and not Path(folder).exists() and (Path(root) / path).exists():
+        is_missing = not Path(path).exists()
+        if is_missing and root is not None and rest and not Path(folder).exists() and (Path(root) / path).exists():
             return str(Path(root) / path)
     except OSError as error:
         raise ValueError(f"a path of {len(path):,} characters cannot be read ({error.strerror}); correct it") from None

@@ -183,12 +183,14 @@ def digest_code(script, *others):
 
 
 def hash_inputs(wildcards, input):
-    """Checksums of a job's inputs, folders aside.
+    """Checksums of a job's inputs, without folders and those that it only waits for.
 
     Where results are cached between workflows, they are part of the key: what an input is called, or how it was made,
     does not tell what is in it.
     """
-    files = [Path(file) for file in input if not Path(file).is_dir()]
+    files = [
+        Path(file) for file in input if not file.is_ancient and not Path(file).is_dir()
+    ]
     for file in files:
         if not file.exists():
             raise FileNotFoundError(ENOENT, "not made yet", str(file))

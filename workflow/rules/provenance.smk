@@ -6,6 +6,7 @@ from memory_injections.jobs.provenance import (
     carries_origin,
     compare_origins,
     describe_origin,
+    list_compared_files,
     name_inputs,
 )
 from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
@@ -18,7 +19,7 @@ class OriginChange(ParamsChange):
     """How what results were made of differs from what the study asks for."""
 
     def __str__(self):
-        return "; ".join(sorted(self.only_new))
+        return f"made of something else: {'; '.join(sorted(self.only_new))}"
 
 
 class AnyChecksum(str):
@@ -75,7 +76,7 @@ def is_judged_by_origin(job):
 def compare_job(job, files):
     """How some results of a job differ from what the study asks for, as Snakemake's triggers report it."""
     inputs = name_inputs(job.input._allitems())
-    checksums = LEDGER.hash_files(path for paths in inputs.values() for path in paths)
+    checksums = LEDGER.hash_files(list_compared_files(inputs))
     wanted = describe_origin(dict(job.params.items()), inputs, checksums)
     ancient = {Path(file) for file in job.input if file.is_ancient}
     ignored = {

@@ -4,7 +4,8 @@ from itertools import chain, product
 SOURCE = "models"
 CONFIG_SHOWN = STUDY.model_dump(mode="json")
 MAY_BE_PAPERS = any(
-    source.repository and Path(source.repository[0]).name in PAPER["sites"]
+    source.repository
+    and (not source.is_pinned or source.repository[1] in PAPER["models"].values())
     for source in STUDY.models.values()
 )
 BOS = "bos" if STUDY.attribution.bos else "no-bos"

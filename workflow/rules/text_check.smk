@@ -1,4 +1,4 @@
-# What each model reads of each data set: checked before anything is computed with them, shown in the report.
+# What each model reads of each data set: checked before it reads any prompt, shown in the report.
 
 TEXT_CHECK = f"{SHARED}/text_check/{{model}}/{{dataset}}.parquet"
 

@@ -64,8 +64,9 @@ def find_study(config: Path) -> FinishedStudy:
 
 
 def describe_file(path: Path, rule: str) -> MadeFile:
-    """Describe a result by what is written beside it."""
-    origin = read_origin(path)
+    """Describe a result by what is written beside it; notebooks and models by what is beside their page or manifest."""
+    beside = {"walkthrough.ipynb": "walkthrough.html", "checkpoint": "manifest.json"}
+    origin = read_origin(path.with_name(beside.get(path.name, path.name)))
     inputs = sorted(file for files in origin.get("inputs", {}).values() for file in files)
     return MadeFile(path, rule, tuple(inputs), origin.get("started"), origin.get("ended"))
 

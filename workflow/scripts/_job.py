@@ -30,7 +30,7 @@ from memory_injections.errors import DamagedFileError, StudyError  # noqa: E402
 from memory_injections.jobs.code import STATUS_VARIABLE, check_code  # noqa: E402
 from memory_injections.jobs.disk import is_disk_full  # noqa: E402
 from memory_injections.jobs.logs import start_log  # noqa: E402
-from memory_injections.jobs.provenance import describe_origin, name_inputs  # noqa: E402
+from memory_injections.jobs.provenance import describe_origin, list_compared_files, name_inputs  # noqa: E402
 from memory_injections.jobs.results import verify_inputs, write_checksums  # noqa: E402
 
 DISK_FULL = "no space is left to make %s (%s); free some and run the same command again: what is finished is kept"
@@ -54,7 +54,7 @@ def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
         started = time.time()
         check_code(job.params.code, os.environ.get(STATUS_VARIABLE))
         inputs = name_inputs(job.input._allitems())
-        checksums = verify_inputs(path for paths in inputs.values() for path in paths)
+        checksums = verify_inputs(list_compared_files(inputs))
         yield job
         check_code(job.params.code, os.environ.get(STATUS_VARIABLE))
         origin = describe_origin(dict(job.params.items()), inputs, checksums)

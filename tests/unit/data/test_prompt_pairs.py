@@ -43,7 +43,7 @@ def test_blanks_at_the_ends_are_left_out_and_counted(caplog: pytest.LogCaptureFi
             ("C D", "", "explicit_prompt, memory"), ("C", "e", "explicit_prompt, answer, entity")
         )
     ]  # fmt: skip
-    (said,) = caplog.messages
+    (said,) = (record.message for record in caplog.records if record.levelname == "WARNING")
     assert said.startswith("x: invisible characters at the ends of 5 texts were left out, in prompt pairs 0 and 1;")
     assert strip_pairs(pairs.drop(columns="stripped"), "x")["stripped"].tolist() == ["", ""]
 

@@ -21,6 +21,7 @@ from memory_injections.atomic_files import write_csv
 from memory_injections.data import text_files
 from memory_injections.data.characters import has_text
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, iterate_pairs, normalise_pairs, read_pairs
+from memory_injections.data.records import read_records
 from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 
@@ -218,6 +219,32 @@ def test_a_table_comes_back_as_it_was_or_is_refused_in_a_sentence(
     write_csv(pairs, tmp_path / "job.csv")
     pd.testing.assert_frame_equal(read_pairs(tmp_path / "job.csv"), pairs)
     pd.testing.assert_frame_equal(pd.concat(iterate_pairs(tmp_path / "job.csv", 2), ignore_index=True), pairs)
+
+
+@given(rows=st.lists(st.tuples(FULL, FULL, FULL, FULL, CELLS), min_size=1, max_size=4))
+@example([("in Paris, London, Rome\nor Bern, the", "b", "c", "d", "")])
+@example([("a", "b", "c", "d", "x" * 200_000)])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_a_job_writes_every_later_job_reads(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
+    """Also texts that a user's file could not have: those from Parquet and JSON never were in a CSV file."""
+    pairs = normalise_pairs(pd.DataFrame(rows, columns=[*TEXT_COLUMNS, "context"], dtype=str), "x")
+    pairs.insert(0, "dataset", "mine")
+    write_csv(pairs, tmp_path / "job.csv")
+    pd.testing.assert_frame_equal(read_pairs(tmp_path / "job.csv"), pairs)
+
+
+@pytest.mark.parametrize("cluster", ["stripped", "dataset", "prompt_id"])
+def test_a_column_of_the_studys_own_is_no_cluster(cluster: str) -> None:
+    table = pd.DataFrame([["a", "b", "c", "d", "e"]], columns=[*TEXT_COLUMNS, cluster])
+    with pytest.raises(StudyError, match=f"x: {cluster} is a column of the study's own and cannot be the cluster"):
+        normalise_pairs(table, "x", cluster=cluster)
+
+
+@pytest.mark.parametrize("content", ['["a", "b"]', "[1]", "3\n4\n", '[[{"a": 1}]]'])
+def test_records_that_are_no_objects_are_one_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "records.json").write_text(content, encoding="utf-8")
+    with pytest.raises(StudyError, match="x has records that are no JSON objects"):
+        read_records(tmp_path / "records.json", "x")
 
 
 def test_own_tables_are_read_whole() -> None:

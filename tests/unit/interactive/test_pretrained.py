@@ -129,7 +129,7 @@ def test_a_damaged_model_in_the_cache_is_refused(file: str, tmp_path: Path) -> N
     ("name", "sentence"),
     [
         ("someone/other", "is no folder here and no entry of the default study .*, and Hugging Face .* does not exist"),
-        ("no such thing", "is no folder here .* is not a valid name"),
+        ("no such thing", "is no folder here .* no name of a repository on the hub"),
         ("empty", r"model folder empty has no config.json; save the model there"),
     ],
 )

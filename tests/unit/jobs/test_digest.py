@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from memory_injections.data.sources import FileDataset, UrlDataset
 from memory_injections.jobs import digest
-from memory_injections.jobs.digest import digest_function, digest_modules, digest_object, digest_script
+from memory_injections.jobs.digest import digest_function, digest_modules, digest_script
 
 # The code that the store of cells depends on.
 CELLS_RULE = (ROOT / "workflow" / "rules" / "injections.smk").read_text(encoding="utf-8")
@@ -92,7 +91,7 @@ def main():
         ("figures.style", 'mpl.use("agg")', 'mpl.use("pdf")', True),  # runs as soon as the module is imported
         ("figures.injections", "jitter=0.25", "jitter=0.26", False),  # a function that the script does not call
         ("analysis.averages", "99 // 100", "98 // 100", True),  # through another module
-        ("data.text_tables", 'encoding="utf-8-sig"', 'encoding="utf-8"', True),  # imported inside a function
+        ("data.text_files", 'file, "utf-8-sig"', 'file, "utf-8"', True),  # imported inside a function
     ],
 )
 def test_what_a_script_uses_counts(
@@ -156,16 +155,18 @@ def test_names_are_followed_through_packages(
 
 
 def test_a_class_counts_with_what_it_inherits_and_uses_and_other_classes_do_not(package: Path) -> None:
-    before = digest_object(FileDataset), digest_object(UrlDataset)
+    before = digest_function("data.sources", "FileDataset"), digest_function("data.sources", "UrlDataset")
     edit(package, "data.sources", lambda text: text.replace('f"file {self.path}")', "self.path)"))
-    file, url = digest_object(FileDataset), digest_object(UrlDataset)
+    file, url = digest_function("data.sources", "FileDataset"), digest_function("data.sources", "UrlDataset")
     assert file != before[0]
     assert url == before[1]
     edit(package, "download.http", lambda text: text.replace("timeout=30", "timeout=31"))
-    assert digest_object(FileDataset) == file
-    assert digest_object(UrlDataset) != url
-    edit(package, "data.sources", lambda text: text.replace("name, self.rows)", "name, None)"))
-    assert digest_object(FileDataset) != file
+    assert digest_function("data.sources", "FileDataset") == file
+    assert digest_function("data.sources", "UrlDataset") != url
+    edit(
+        package, "data.sources", lambda text: text.replace("name, self.rows, self.cluster", "name, None, self.cluster")
+    )
+    assert digest_function("data.sources", "FileDataset") != file
 
 
 def test_one_figure_counts_and_its_neighbours_do_not(package: Path) -> None:

@@ -26,6 +26,17 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     verify_file(table)
 
 
+def test_a_record_belongs_to_a_file_of_its_name(tmp_path: Path) -> None:
+    """All results of a job are made of the same; one in the place of another is still another."""
+    table, other = tmp_path / "table.csv", tmp_path / "other.csv"
+    table.write_text("a\n")
+    write_checksum(table, describe())
+    table.rename(other)
+    locate_checksum(table).rename(locate_checksum(other))
+    verify_file(other)
+    assert read_origin(other) == {}
+
+
 @pytest.mark.parametrize("contents", [b"", b"0" * 32, b"\xff", b"{}\n# {\n", b"x\n# 3\n"])
 def test_a_damaged_record_says_nothing(contents: bytes, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"

@@ -113,8 +113,10 @@ def test_every_refused_pair_is_named_in_one_sentence(folder: Path, words: PreTra
     assert list_checks(check_texts(folder, make_pairs(known, known | {"memory": "India quokka"}))) == [[], [UNKNOWN]]
 
 
-def test_a_text_beyond_the_context_is_refused(folder: Path) -> None:
-    change_json(folder / "config.json", n_positions=12)
+@pytest.mark.parametrize("config", [{"n_positions": 12}, {"model_type": "mpt", "max_seq_len": 12}])
+def test_a_text_beyond_the_context_is_refused(config: dict[str, Any], folder: Path) -> None:
+    """Families call it by different names."""
+    change_json(folder / "config.json", **config)
     with pytest.raises(
         StudyError, match=r"^prompt pair 11 cannot be scored because obscure_prompt has 13 tokens, but the m"
     ):

@@ -37,7 +37,7 @@ def test_an_overflow_is_one_sentence(injector: Injector, question: Question, mon
     ("change", "sentence"),
     [
         ({"prompt": " "}, "the prompt is empty; give a text"),
-        ({"prompt": "of " * 100}, "the prompt has 103 tokens, BOS included, but the model takes 64; shorten it"),
+        ({"prompt": "of " * 100}, "the prompt has 102 tokens, BOS included, but the model takes 64; shorten it"),
         ({"memory": ""}, "the memory is empty; give a text"),
         ({"answer": ""}, "the answer '' has no token that carries text"),
         ({"shuffled": "\n"}, "shuffled memory: the memory is empty; give a text"),

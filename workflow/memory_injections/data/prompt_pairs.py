@@ -33,8 +33,6 @@ ENTITY = "entity"
 AUTHORS_FACT = "fact1"
 # The column that says which other one names the clusters, where the config does.
 CLUSTERED_BY = "clustered_by"
-# Columns that the study adds; a data set's own of these names are left out.
-OWN_COLUMNS = ("prompt_id", "dataset", CLUSTERED_BY)
 # What takes the invisible characters off each kind of text where it meets another: off the end of a prompt.
 STRIPPERS: Mapping[str, Callable[[str], str]] = {
     **dict.fromkeys(("explicit_prompt", "obscure_prompt"), strip_end),
@@ -42,6 +40,8 @@ STRIPPERS: Mapping[str, Callable[[str], str]] = {
 }
 # The column that names the texts of a pair that were stripped.
 STRIPPED = "stripped"
+# Columns that the study adds; a data set's own of these names are left out.
+OWN_COLUMNS = ("prompt_id", "dataset", CLUSTERED_BY, STRIPPED)
 
 
 def normalise_pairs(
@@ -54,6 +54,8 @@ def normalise_pairs(
     `cluster`, the name of a column, `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an
     empty cell or an empty table; `source` names the file.
     """
+    if cluster in OWN_COLUMNS:
+        raise StudyError(f"{source}: {cluster} is a column of the study's own and cannot be the cluster; name another")
     table = table.rename(columns={old: new for old, new in AUTHORS_NAMES.items() if new not in table.columns})
     missing = [name for name in (*TEXT_COLUMNS, *([cluster] if cluster else [])) if name not in table.columns]
     if missing:
@@ -128,7 +130,7 @@ def _read_subject(fact: str) -> str:
 
 def read_pairs(path: Path) -> pd.DataFrame:
     """Read a data set's prompt pairs as a job wrote them, with the name of the data set in column `dataset`."""
-    return read_csv(path).astype({"prompt_id": "int64"})
+    return read_csv(path, is_own=True).astype({"prompt_id": "int64"})
 
 
 def index_pairs(tables: Iterable[Path]) -> dict[str, pd.DataFrame]:
@@ -139,7 +141,7 @@ def index_pairs(tables: Iterable[Path]) -> dict[str, pd.DataFrame]:
 
 def iterate_pairs(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     """Read the same table as `read_pairs`, in chunks of `rows` rows."""
-    cells = (cells for _, cells in iterate_rows(path, f"file {path}"))
+    cells = (cells for _, cells in iterate_rows(path, f"file {path}", is_own=True))
     heading = next(cells)
     while chunk := list(islice(cells, rows)):
         yield pd.DataFrame(chunk, columns=heading, dtype=str).astype({"prompt_id": "int64"})

@@ -33,7 +33,11 @@ def read_records(
         if content.startswith(b"PAR1"):
             return pq.read_table(pa.BufferReader(content), columns=fields and list(fields)).to_pylist()
         if content[:100].lstrip().startswith(b"["):
-            return json.loads(content, object_hook=keep_fields)
-        return [json.loads(line, object_hook=keep_fields) for line in content.splitlines() if line.strip()]
+            records = json.loads(content, object_hook=keep_fields)
+        else:
+            records = [json.loads(line, object_hook=keep_fields) for line in content.splitlines() if line.strip()]
     except (ValueError, pa.ArrowException) as error:
         raise StudyError(f"{source} is neither a JSON list nor JSON Lines nor Parquet ({error})") from error
+    if not all(isinstance(record, dict) for record in records):
+        raise StudyError(f"{source} has records that are no JSON objects; name a file with a row of columns each")
+    return records

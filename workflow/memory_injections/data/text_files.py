@@ -18,6 +18,7 @@ from memory_injections.errors import StudyError
 
 # What a table may hold when it is unpacked: the rows of the worst one fit into 4 GB of memory.
 LARGEST_TABLE = 256 * 2**20
+csv.field_size_limit(LARGEST_TABLE)
 # What packed files begin with: neither an address nor a name says for certain what a file is.
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 UNPACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
@@ -92,12 +93,13 @@ class _Bounded(io.RawIOBase):
         return len(chunk)
 
 
-def iterate_rows(path: Path, name: str) -> Generator[tuple[int, list[str]]]:
+def iterate_rows(path: Path, name: str, is_own: bool = False) -> Generator[tuple[int, list[str]]]:
     """Yield the heading and the rows of a CSV file, each with the number of the line that it ends in, from 1.
 
     Cells are as they are written, blanks included; blank lines are left out. Raises `StudyError` for what
     `open_unpacked` refuses, for text that is not UTF-8, for a heading that is missing or given twice, for quotes that
-    do not match, and for a row that is shorter or longer than the heading.
+    do not match, for a row that is shorter or longer than the heading and, unless the file is the study's own, for a
+    cell that looks like rows between stray quotes.
     """
     heading: list[str] = []
     for line, cells in _parse(path, name):
@@ -107,7 +109,10 @@ def iterate_rows(path: Path, name: str) -> Generator[tuple[int, list[str]]]:
             heading = cells
             _check_heading(heading, name)
         else:
-            _check_row(cells, len(heading), f"{name} is not a CSV table: the row that ends in line {line}")
+            where = f"{name} is not a CSV table: the row that ends in line {line}"
+            _check_length(cells, len(heading), where)
+            if not is_own:
+                _check_cells(cells, len(heading), where)
         yield line, cells
     if not heading:
         raise StudyError(f"{name} is empty; give a CSV table with a heading")
@@ -151,13 +156,17 @@ def _check_heading(heading: Sequence[str], name: str) -> None:
             raise StudyError(f"{name} has two columns {column!r}; remove or rename one of them")
 
 
-def _check_row(cells: Sequence[str], n_columns: int, where: str) -> None:
-    """Raise `StudyError` for a row of another length than the heading, and for one that has swallowed others."""
+def _check_length(cells: Sequence[str], n_columns: int, where: str) -> None:
+    """Raise `StudyError` for a row of another length than the heading."""
     if len(cells) != n_columns:
         raise StudyError(
             f"{where} has {len(cells)} cells, and the heading has {n_columns}; repair it (a cell with a comma in it "
             "stands in quotes)"
         )
+
+
+def _check_cells(cells: Sequence[str], n_columns: int, where: str) -> None:
+    """Raise `StudyError` for a row that has swallowed others."""
     for column, cell in enumerate(cells):
         if "\n" in cell or "\r" in cell:
             lines = re.split(r"\r\n|\r|\n", cell)

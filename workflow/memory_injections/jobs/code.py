@@ -31,7 +31,8 @@ def digest_named(name: str, file: Path | None = None) -> str:
 
 def describe_code_status() -> str:
     """Return what changes with every change of a file of the workflow's code: sizes, times and inodes."""
-    files = (file for ending in ("py", "ipynb") for file in WORKFLOW.rglob(f"*.{ending}"))
+    folders = PACKAGE, WORKFLOW / "scripts", WORKFLOW / "notebooks"
+    files = (file for folder in folders for ending in ("py", "ipynb") for file in folder.rglob(f"*.{ending}"))
     return hash_lines(f"{file.relative_to(WORKFLOW)} {read_status(file)}" for file in sorted(files))
 
 

@@ -34,6 +34,7 @@ COUNTED = {
     "scipy": ["scipy"],
     "seaborn": ["seaborn"],
     "statsmodels": ["statsmodels"],
+    "tokenizers": ["tokenizers"],
     "torch": ["torch"],
     "transformer_lens": ["transformer_lens"],
     "transformers": ["transformers", "tokenizers"],
@@ -58,11 +59,6 @@ def digest_modules(*modules: str) -> str:
 def digest_function(module: str, function: str) -> str:
     """Digest a function of this package with everything that it uses, and the versions of libraries."""
     return trace_function(module, function).digest
-
-
-def digest_object(thing: type) -> str:
-    """Digest a class of this package with everything that it uses, and the versions of libraries."""
-    return digest_function(thing.__module__.removeprefix(f"{NAME}."), thing.__name__)
 
 
 def digest_script(script: Path) -> str:
@@ -233,7 +229,7 @@ def _read_unchanged(file: Path, modified: int, size: int) -> str:
 @cache
 def _has_decorators(text: str) -> bool:
     """Return whether a module may have decorators of this package; to parse all others takes long."""
-    return re.search(r"^@(?!dataclass|cache|contextmanager)", text, re.MULTILINE) is not None
+    return re.search(r"^@(?!(?:dataclass|cache|contextmanager)\b)", text, re.MULTILINE) is not None
 
 
 @cache

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,19 +57,22 @@ def _list_processes(folder: Path) -> Iterator[LiveJob]:
         command = process.info["cmdline"] or []
         # Snakemake copies `cells.py` to `tmp1a2b3c.cells.py`. A shell that runs it has it within a word.
         script = next((word.rpartition("/")[2] for word in command if word.startswith(scripts)), None)
-        if script is not None and not any(map(_is_snakemake, process.parents())):
+        if script is not None and not _has_snakemake(process):
             yield LiveJob(f"process {process.pid} ({script.partition('.')[2]})", f"kill {process.pid}")
 
 
-def _is_snakemake(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):
-        return any(word == "snakemake" or word.endswith(SNAKEMAKE) for word in process.cmdline())
-    return False
+def _has_snakemake(process: psutil.Process) -> bool:
+    """Return whether a Snakemake is above a process, or the process has ended meanwhile."""
+    try:
+        words = (word for parent in process.parents() for word in parent.cmdline())
+        return any(word == "snakemake" or word.endswith(SNAKEMAKE) for word in words)
+    except psutil.Error:
+        return not process.is_running()
 
 
 def _list_slurm_jobs(folder: Path) -> Iterator[LiveJob]:
     """List jobs submitted from a folder under the name that Snakemake gives all jobs of a run."""
-    for line in _ask("squeue", "--me", "--noheader", "--format=%i|%j|%Z"):
+    for line in _ask("squeue", "--noheader", "--format=%i|%j|%Z"):
         number, name, submitted_from = line.strip().split("|", 2)
         if Path(submitted_from) == folder and re.search(UUID, name) and number != os.environ.get("SLURM_JOB_ID"):
             yield LiveJob(f"Slurm job {number}", f"scancel {number}")

@@ -28,17 +28,27 @@ def name_inputs(items: Iterable[tuple[str | None, str | Iterable[str]]]) -> dict
 
 
 def describe_origin(params: Mapping[str, Any], inputs: Inputs, checksums: Mapping[Path, str]) -> dict[str, Any]:
-    """Return what results are made of as plain values: `params`, and `inputs` by name, path and checksum.
-
-    A folder counts only if it has a checksum of its own: a manifest, which is an input too, stands for the others.
-    """
+    """Return what results are made of as plain values: `params`, and `inputs` by name, path and checksum."""
     return {
         "params": json.loads(to_json(dict(params), fallback=str)),
         "inputs": {
-            name: {str(path): checksums.get(path) for path in paths if not path.is_dir() or has_checksum(path)}
+            name: {str(path): checksums.get(path) for path in paths if is_compared(path)}
             for name, paths in inputs.items()
         },
     }
+
+
+def list_compared_files(inputs: Inputs) -> list[Path]:
+    """List the inputs whose contents count."""
+    return [path for paths in inputs.values() for path in paths if is_compared(path)]
+
+
+def is_compared(path: Path) -> bool:
+    """Return whether the contents of an input count: a folder's only if it has a checksum of its own.
+
+    A manifest, which is an input too, stands for a folder without one.
+    """
+    return not path.is_dir() or has_checksum(path)
 
 
 def has_checksum(path: Path) -> bool:

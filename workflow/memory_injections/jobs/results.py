@@ -6,15 +6,15 @@ from typing import Any
 
 from memory_injections.atomic_files import remove_leftovers
 from memory_injections.checksums import Ledger, hash_lines, set_aside, verify_file, write_checksum
-from memory_injections.jobs.provenance import carries_origin, has_checksum
+from memory_injections.jobs.provenance import carries_origin
 
 
 def verify_inputs(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the checksums of a job's inputs, of folders only if they have one.
+    """Return the checksums of a job's inputs.
 
     Raises `DamagedFileError` for the first one whose contents are not those that its job wrote.
     """
-    return {path: verify_file(path) for path in paths if path.is_file() or has_checksum(path)}
+    return {path: verify_file(path) for path in paths if path.exists()}
 
 
 def write_checksums(paths: Iterable[Path], origin: Mapping[str, Any] | None = None) -> None:

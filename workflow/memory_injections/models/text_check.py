@@ -16,6 +16,7 @@ from memory_injections.data.entities import identify_entity
 from memory_injections.data.prompt_pairs import STRIPPED, STRIPPERS, name_pairs
 from memory_injections.errors import StudyError
 from memory_injections.models.checkpoints import read_json
+from memory_injections.models.sizes import measure_context
 from memory_injections.models.tokenisation import (
     check_length,
     find_bos,
@@ -46,7 +47,8 @@ def check_texts(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame:
     with bars between them; scored, the token of the answer that is scored; and a column of booleans for each check, by
     its name. Raises `StudyError`, one sentence that names the pairs, for what makes a score meaningless.
     """
-    tokenizer, n_ctx = load_tokenizer(folder), find_context(folder)
+    tokenizer = load_tokenizer(folder)
+    n_ctx = measure_context(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     rows, refused = [], {}
     for pair in pairs.to_dict("records"):
         try:
@@ -61,14 +63,8 @@ def check_texts(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{"BOS differs from the model's config": describe_bos(folder) is not None})
 
 
-def find_context(folder: Path) -> int | None:
-    """Return how many tokens a model takes; None if there is no limit."""
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
-    return getattr(config, "max_position_embeddings", None)
-
-
 def describe_bos(folder: Path) -> str | None:
-    """Say in a sentence that tokenizer and model differ in the BOS token; None if they do not, or one has none."""
+    """Say in a sentence that texts start with another token than the model's BOS; None if they do not."""
     config, tokenizer = read_json(folder / "config.json"), load_tokenizer(folder)
     told = config.get("bos_token_id", (config.get("text_config") or {}).get("bos_token_id"))
     own = find_bos(tokenizer)
