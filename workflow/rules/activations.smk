@@ -23,7 +23,7 @@ rule activations:
         **FOR_ACTIVATIONS,
     params:
         code=digest_code("activations"),
-        inputs=hash_inputs,
+        inputs=hash_inputs("manifest", "pairs"),
         model="{model}",
         dataset="{dataset}",
         bos=lambda wildcards: wildcards.bos == "bos",

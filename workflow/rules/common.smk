@@ -182,19 +182,23 @@ def digest_code(script, *others):
     }
 
 
-def hash_inputs(wildcards, input):
-    """Checksums of a job's inputs, without folders and those that it only waits for.
+def hash_inputs(*names):
+    """A parameter with the checksums of those inputs of a job that it depends on, not only waits for.
 
     Where results are cached between workflows, they are part of the key: what an input is called, or how it was made,
     does not tell what is in it.
     """
-    files = [
-        Path(file) for file in input if not file.is_ancient and not Path(file).is_dir()
-    ]
-    for file in files:
-        if not file.exists():
-            raise FileNotFoundError(ENOENT, "not made yet", str(file))
-    return list(LEDGER.hash_files(files).values())
+
+    def hash_named(wildcards, input):
+        paths = [
+            path for name in names for path in name_inputs([(name, input[name])])[name]
+        ]
+        for path in paths:
+            if not path.exists():
+                raise FileNotFoundError(ENOENT, "not made yet", str(path))
+        return list(LEDGER.hash_files(paths).values())
+
+    return hash_named
 
 
 def is_fixed(source):

@@ -27,7 +27,7 @@ rule cells:
         **FOR_CELLS,
     params:
         code=digest_code("cells"),
-        inputs=hash_inputs,
+        inputs=hash_inputs("manifest", "lens", "pairs", "activations", "words"),
         engine=digest_modules(
             "injection.cell_computer",
             "injection.memory_vectors",

@@ -80,6 +80,6 @@ rule lens:
         **FOR_LENS,
     params:
         code=digest_code("lens"),
-        inputs=hash_inputs,
+        inputs=hash_inputs("manifest"),
     script:
         "../scripts/lens.py"

@@ -21,7 +21,7 @@ rule text_check:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("text_check"),
-        inputs=hash_inputs,
+        inputs=hash_inputs("manifest", "pairs"),
         model="{model}",
         dataset="{dataset}",
     script:
