@@ -19,7 +19,8 @@ PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROO
 
 def source_text(folder: Path) -> str:
     """All code in a folder, with strings that span several lines joined."""
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py")))
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".smk"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
     return re.sub(r'"\s*\n\s*f?"', "", text)
 
 
@@ -30,7 +31,7 @@ def messages() -> list[str]:
 
 
 def test_every_message_is_one_that_can_appear() -> None:
-    code = source_text(ROOT / "workflow" / "memory_injections") + source_text(Path(snakemake.__file__).parent)
+    code = source_text(ROOT / "workflow") + source_text(Path(snakemake.__file__).parent)
     # Placeholders of f-strings and log messages are shown as … on the page.
     code = re.sub(r"\{[^{}]*(\{[^{}]*\}[^{}]*)*\}|%[sd]", "…", code)
     assert len(messages()) > 20
