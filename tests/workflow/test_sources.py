@@ -66,7 +66,7 @@ def test_workflow_fetches_what_the_hub_does_not_refuse(
     assert done.returncode != 0
     refused = done.stderr.index("Hugging Face repository someone/licensed is gated; accept its licence")
     assert refused < done.stderr.index("rule model:")
-    assert refused < done.stderr.index("rule pairs:")
+    assert refused < done.stderr.index("rule unpinned_pairs:")
     assert not (tmp_path / licensed).exists()
     assert "Nothing to be done" in again.stderr
     manifest = json.loads((tmp_path / tiny).read_text())
