@@ -2,13 +2,16 @@
 
 import multiprocessing
 import time
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 import torch
+from memory_injections.errors import StudyError
 from memory_injections.jobs import gpus
 from memory_injections.jobs.gpus import hold_devices, hold_free
+from memory_injections.models.devices import GPU_MEMORY_VARIABLE, limit_gpu_memory
 
 
 def hold(names: list[str], count: int, folder: Path, told: Connection) -> None:
@@ -69,3 +72,30 @@ def test_without_gpus_jobs_compute_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(gpus.torch.cuda, "device_count", lambda: 0)
     with hold_devices(10**12) as held:
         assert held == [torch.device("cpu")]
+
+
+class Gpu:
+    """A GPU with 100 MB."""
+
+    total_memory, uuid, name = 10**8, "made-up", "made-up"
+
+
+@pytest.mark.parametrize(("limit", "n_gpus"), [(None, 1), ("1000", 1), ("100", 1), ("50", 2)])
+def test_a_job_takes_no_more_of_a_gpu_than_it_may(
+    limit: str | None, n_gpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(gpus.torch.cuda, "get_device_properties", lambda index: Gpu)
+    monkeypatch.setattr(gpus.torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(gpus, "hold_free", lambda names, count: nullcontext(list(range(count))))
+    if limit:
+        monkeypatch.setenv(GPU_MEMORY_VARIABLE, limit)
+    with hold_devices(7 * 10**7) as held:
+        assert held == [torch.device("cuda", index) for index in range(n_gpus)]
+
+
+@pytest.mark.parametrize("limit", ["0", "-3", "many", "1.5"])
+def test_a_limit_that_is_no_number_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GPU_MEMORY_VARIABLE, limit)
+    with pytest.raises(StudyError, match=f"{GPU_MEMORY_VARIABLE}={limit} is no number of MB"):
+        limit_gpu_memory(10**9)

@@ -26,6 +26,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
+from memory_injections.models.devices import stack_blocks
 from memory_injections.models.limits import ACTIVATION_TOKENS
 from memory_injections.models.scoring import score_token
 from memory_injections.models.tokenisation import (
@@ -86,7 +87,9 @@ def _record_batch(
     resid_last = next(cache[name] for name in ENDS if name in cache)[:, -1:].float().cpu()
 
     def stack(hook: str, layers: Sequence[int]) -> Float[Tensor, "batch layer ..."]:
-        return torch.stack([cache[f"blocks.{layer}.{hook}"][:, -1] for layer in layers], dim=1).float().cpu()
+        # On the device first: a copy for each block would take longer.
+        last = (cache[f"blocks.{layer}.{hook}"][:, -1] for layer in layers)
+        return stack_blocks(last, tokens.device, dim=1).cpu()
 
     layers = range(bridge.cfg.n_layers)
     p_answer, rank_answer = score_token(logits[:, -1], answers)

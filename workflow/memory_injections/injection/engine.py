@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import Cache
 
+from memory_injections.models.devices import stack_blocks
+
 
 @dataclass(frozen=True)
 class CleanPass:
@@ -34,7 +36,8 @@ class CleanPass:
 
     def stack_last_attn_out(self) -> Float[Tensor, "batch layer d_model"]:
         """Return the attention outputs of all recorded layers at each prompt's last position, in float32."""
-        return torch.stack([select_last(out, self.lengths).float() for out in self.attn_out.values()], dim=1)
+        last = (select_last(out, self.lengths) for out in self.attn_out.values())
+        return stack_blocks(last, self.logits.device, dim=1)
 
 
 class InjectionEngine(Protocol):

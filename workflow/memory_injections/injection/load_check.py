@@ -20,7 +20,8 @@ from transformers import PreTrainedTokenizerBase
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass
 from memory_injections.injection.hooked_engine import HookedEngine
-from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
+from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
+from memory_injections.models.devices import stack_blocks
 from memory_injections.models.lens import Lens, compute_attention_output
 from memory_injections.models.loading import load_bridge, load_causal_lm, translating_failures
 from memory_injections.models.tokenisation import load_tokenizer, pad, tokenise_prompt
@@ -107,7 +108,7 @@ def expect(engine: SkippingEngine, tokenizer: PreTrainedTokenizerBase) -> Expect
 
 def _draw_vectors(clean: CleanPass, layers: Sequence[int], position: int) -> Float[Tensor, "layer d_model"]:
     """Draw a vector for each layer, as long as the residual stream of the last text is there."""
-    streams = torch.stack([clean.resid_pre[layer][-1, position].float() for layer in layers])
+    streams = stack_blocks((clean.resid_pre[layer][-1, position] for layer in layers), clean.logits.device)
     draws = torch.randn(streams.shape, generator=torch.Generator().manual_seed(0)).to(streams.device)
     return draws / draws.norm(dim=1, keepdim=True) * streams.norm(dim=1, keepdim=True)
 
@@ -121,9 +122,7 @@ def _run_alone(
     with ExitStack() as stack:
         if layer is not None and vector is not None:
             added = vector / parts.attn_scale
-            hook = parts.attn_out[layer].register_forward_hook(
-                lambda _, __, output: set_first(output, get_first(output) + added)
-            )
+            hook = parts.attn_out[layer].register_forward_hook(lambda _, __, output: add_to_first(output, added))
             stack.callback(hook.remove)
         logits = engine.model(input_ids=torch.tensor([row], device=engine.device), use_cache=False).logits
     return logits[0, -1].float().log_softmax(dim=0)
@@ -169,7 +168,7 @@ def _compare_heads(architecture: str, bridge: "TransformerBridge", tokens: Int[T
     lens, layers = Lens.of(bridge), range(bridge.cfg.n_layers)
     _, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name.endswith(("attn.hook_z", "hook_attn_out")))
     z, attn_out = (
-        torch.stack([cache[f"blocks.{layer}.{hook}"][0].float() for layer in layers], dim=1)
+        stack_blocks((cache[f"blocks.{layer}.{hook}"][0] for layer in layers), tokens.device, dim=1)
         for hook in ("attn.hook_z", "hook_attn_out")
     )
     missed = (compute_attention_output(lens, z) - attn_out).norm(dim=-1).amax(dim=0)

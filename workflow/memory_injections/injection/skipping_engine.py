@@ -326,6 +326,12 @@ def set_first(output: Any, value: Tensor) -> Any:
     return value if isinstance(output, Tensor) else type(output)([value, *output[1:]])
 
 
+def add_to_first(output: Any, added: Tensor) -> Any:
+    """Return a module's output with something added to `get_first`'s tensor, on whichever device that is."""
+    first = get_first(output)
+    return set_first(output, first + added.to(first))
+
+
 @contextmanager
 def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Give a module another forward within the block.

@@ -40,6 +40,7 @@ from memory_injections.interactive.hooked_model import HookedModel
 from memory_injections.interactive.injectable_model import InjectableModel
 from memory_injections.interactive.pretrained import DEFAULT, Pretrained, find_device
 from memory_injections.interactive.results import Continuation, Grid, Injection
+from memory_injections.models.devices import stack_blocks
 from memory_injections.models.lens import compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
@@ -184,7 +185,7 @@ class Injector:
             tokens = torch.tensor([ids], device=bridge.W_E.device)
             names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
             _, cache = bridge.run_with_cache(tokens, names_filter=names)
-            z = torch.stack([cache[name][0, -1].float() for name in names]).to(lens.W_O.device)
+            z = stack_blocks((cache[name][0, -1] for name in names), lens.W_O.device)
             for layer, results in zip(layers, compute_head_results(lens.select(layers), z), strict=True):
                 logits = read_in_vocabulary(lens, results)
                 top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)

@@ -30,7 +30,7 @@ from memory_injections.checksums import verify_file, write_checksum
 from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.load_check import load_checked_bridge
-from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
+from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
 from memory_injections.injection.validation import Positions
 from memory_injections.models.checkpoints import (
     check_model_folder,
@@ -175,7 +175,7 @@ class Pretrained:
         parts = self.engine.components
 
         def add(_: nn.Module, __: Any, output: Any) -> Any:
-            return set_first(output, get_first(output) + vectors[:, None] / parts.attn_scale)
+            return add_to_first(output, vectors[:, None] / parts.attn_scale)
 
         handle = parts.attn_out[layer].register_forward_hook(add)
         try:

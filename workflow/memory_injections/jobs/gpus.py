@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from memory_injections.errors import StudyError
+from memory_injections.models.devices import limit_gpu_memory
 from memory_injections.models.sizes import count_gpus
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def hold_devices(model_bytes: int) -> Iterator[list[torch.device]]:
     if not gpus:
         yield [torch.device("cpu")]
         return
-    needed = count_gpus(model_bytes, min(gpu.total_memory for gpu in gpus))
+    needed = count_gpus(model_bytes, min(limit_gpu_memory(gpu.total_memory) for gpu in gpus))
     if needed > len(gpus):
         raise StudyError(
             f"the model's {model_bytes / 2**30:.0f} GiB need {needed} GPUs like this one, but there are {len(gpus)}; "

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from memory_injections.errors import UnsupportedArchitectureError
+from memory_injections.models.devices import stack_blocks
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -51,15 +52,16 @@ class Lens:
         # Some blocks multiply what they add to the residual stream.
         scale = getattr(blocks[0], "residual_contribution_scale", 1)
         no_bias = torch.zeros_like(bridge.W_E[0])
-        biases = [getattr(block.attn, "b_O", None) for block in blocks]
-        written = [bridge.W_O * scale, torch.stack([no_bias if b_O is None else b_O for b_O in biases]) * scale]
+        device, biases = no_bias.device, [getattr(block.attn, "b_O", None) for block in blocks]
+        written = [stack_blocks((no_bias if b_O is None else b_O for b_O in biases), device) * scale]
         norms = [block.ln1_post.original_component for block in blocks if "ln1_post" in block.submodules]
         if norms:
             # To a vector of ones, whose mean square is one, such a norm does hardly more than multiply it by the gain.
             eps = torch.tensor(bridge.cfg.eps)
-            written += [torch.stack([norm(no_bias + 1) for norm in norms]) * (1 + eps).sqrt(), eps]
-        matrices = (bridge.W_E, bridge.W_U, bridge.b_U, *written)
-        return cls(*(matrix.detach().float().contiguous() for matrix in matrices))
+            gains = (norm(torch.ones_like(no_bias, device=next(norm.parameters()).device)) for norm in norms)
+            written += [stack_blocks(gains, device) * (1 + eps).sqrt(), eps]
+        matrices = (bridge.W_E, bridge.W_U, bridge.b_U, bridge.W_O * scale, *written)
+        return cls(*(matrix.detach().float().to(device).contiguous() for matrix in matrices))
 
     def select(self, layers: Sequence[int]) -> "Lens":
         """Return a lens for attention outputs of some layers only."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
 
 from memory_injections.errors import StudyError, UnsupportedArchitectureError
@@ -39,9 +39,9 @@ def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Pre
     the whole process); `bfloat16` holds weights and activations in that type. Raises `StudyError` if the folder cannot
     be loaded, and for weights that are missing, unknown, not of the configuration's shape, or not finite.
     """
-    placement = _place_model(devices)
-    device = placement.pop("device", None)
     with refusing_failures(folder):
+        placement = _place_model(folder, devices)
+        device = placement.pop("device", None)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=set_precision(precision),
@@ -126,12 +126,35 @@ def set_precision(precision: Precision) -> torch.dtype:
     return torch.bfloat16 if precision == "bfloat16" else torch.float32
 
 
-def _place_model(devices: Sequence[torch.device]) -> dict[str, Any]:
+def _place_model(folder: Path, devices: Sequence[torch.device]) -> dict[str, Any]:
     """Return transformers' arguments for one device, or for a device map that spreads the blocks over several GPUs."""
     if len(devices) == 1:
         return {"device": devices[0]}
-    memory = {device.index: torch.cuda.mem_get_info(device)[0] for device in devices}
-    return {"device_map": "balanced", "max_memory": memory}
+    model = build_without_weights(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    return {"device_map": {path: devices[n].index for path, n in spread_parts(model, len(devices)).items()}}
+
+
+def spread_parts(model: PreTrainedModel, n_devices: int) -> dict[str, int]:
+    """Return which of several devices each part of a model goes to: whole blocks, about as many weights on each.
+
+    The parts before and behind the blocks go where the last block is, because embedding and unembedding may be one
+    matrix, and weight processing folds the final norm into it. The model may be without weights.
+    """
+    blocks = Components(model).parts.blocks
+    placed, done, share = {}, 0, model.num_parameters() / n_devices
+    for name, block in model.get_submodule(blocks).named_children():
+        placed[f"{blocks}.{name}"] = min(int(done / share), n_devices - 1)
+        done += sum(weights.numel() for weights in block.parameters())
+    placed[f"{blocks}.{name}"] = n_devices - 1
+    return placed | dict.fromkeys(_list_outside(model, blocks), n_devices - 1)
+
+
+def _list_outside(model: nn.Module, blocks: str) -> Iterator[str]:
+    """List the parts of a model that are not blocks and do not hold them, by their paths."""
+    holders = {".".join(blocks.split(".")[:depth]) for depth in range(blocks.count(".") + 2)}
+    for name, _ in [*model.named_modules(), *model.named_parameters()]:
+        if name not in holders and name.rpartition(".")[0] in holders - {blocks}:
+            yield name
 
 
 def fuse_activations(model: PreTrainedModel) -> PreTrainedModel:
@@ -152,7 +175,8 @@ def load_bridge(folder: Path, devices: Sequence[torch.device]) -> "TransformerBr
     """
     from transformer_lens.model_bridge import TransformerBridge
 
-    bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **_place_model(devices))
+    placement = _place_model(folder, devices)
+    bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **placement)
     files = find_storages(bridge)
     bridge.enable_compatibility_mode(disable_warnings=True)
     own_weights(bridge, files)  # the processing replaces most weights

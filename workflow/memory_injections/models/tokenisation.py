@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from memory_injections.data.characters import has_text
 from memory_injections.errors import StudyError
+from memory_injections.models.devices import upload
 from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 
 
@@ -218,8 +219,3 @@ def check_length(row: Sequence[int], what: str, n_ctx: int | None) -> None:
     """Raise `StudyError` if one text is longer than the model's context."""
     if n_ctx is not None and len(row) > n_ctx:
         raise StudyError(f"{what} has {len(row)} tokens, but the model takes {n_ctx}; shorten it")
-
-
-def upload(values: Tensor, device: torch.device) -> Tensor:
-    """Copy a tensor to a device without waiting for the work in progress there."""
-    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
