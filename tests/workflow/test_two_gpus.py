@@ -33,17 +33,17 @@ def run(checkout: Checkout, *arguments: str, limit: int | None = None, **changes
     """Run a study with so many MB of each GPU."""
     checkout.config |= changes
     checkout.environment[GPU_MEMORY_VARIABLE] = "" if limit is None else str(limit)
-    checkout.snakemake("--resources", "gpu=2", *arguments)
+    checkout.snakemake(*arguments, "--resources", "gpu=2")
 
 
 def test_a_study_over_two_gpus(model: Path, tmp_path: Path) -> None:
     parts = {"controls": {}, "causes": {"prompts": 2}}
     whole, spread = (make_study(tmp_path / name, Path(sys.executable), model, **parts) for name in ("whole", "spread"))
-    run(whole, walkthrough={})
+    run(whole, walkthrough=True)
     cache = next((whole.folder / "results").rglob("activations/**/*.safetensors"))
     run(spread, str(cache.relative_to(whole.folder)), limit=PROCESSING_MB)
     run(spread, limit=RUNNING_MB)
-    run(spread, limit=PROCESSING_MB, walkthrough={})
+    run(spread, limit=PROCESSING_MB, walkthrough=True)
     logs = [path for path in (spread.folder / "logs").rglob("*.log") if "computing on GPU" in path.read_text()]
     on_both = {path for path in logs if "GPU 0 (" in path.read_text() and "GPU 1 (" in path.read_text()}
     for rule in HOLDS_A_MODEL:
