@@ -101,4 +101,4 @@ def spread_model(model: PreTrainedModel) -> PreTrainedModel:
     for path, device in placed.items():
         part = model.get_submodule(path)
         put_on([*part.parameters(), *part.buffers()], device)
-    return dispatch_model(model, placed, main_device=DEVICES[-1], skip_keys=model._skip_keys_device_placement)
+    return dispatch_model(model, placed, main_device=DEVICES[0], skip_keys=model._skip_keys_device_placement)

@@ -91,7 +91,7 @@ def both(folder: Path) -> tuple[Parts, Parts]:
     """A model on one device and on two."""
     whole = load_parts(folder, lambda model: model, CPU)
     with SeparateDevices():
-        return whole, load_parts(folder, spread_model, DEVICES[-1])
+        return whole, load_parts(folder, spread_model, DEVICES[0])
 
 
 def compare(both: tuple[Parts, Parts], measure: Callable[[Parts], Any]) -> None:
@@ -114,6 +114,7 @@ def test_the_blocks_are_on_two_devices(both: tuple[Parts, Parts]) -> None:
     with SeparateDevices():
         for model in (engine.model, bridge):
             assert {weights.device for weights in model.parameters()} == set(DEVICES)
+        assert engine.device == DEVICES[0]  # the process's own, where its events are
         mixed = [torch.ones(1, device=device) for device in DEVICES]
         with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
             torch.stack(mixed)

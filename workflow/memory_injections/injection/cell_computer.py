@@ -236,7 +236,7 @@ class _ScoredBatch:
         self.scores = {name: values.to("cpu", non_blocking=True) for name, values in scores.items()}
         self.event = torch.cuda.Event() if scores["kl"].is_cuda else None
         if self.event:
-            self.event.record()
+            self.event.record(torch.cuda.current_stream(scores["kl"].device))
 
     def wait(self) -> dict[str, np.ndarray]:
         """Wait for the scores, and return them."""

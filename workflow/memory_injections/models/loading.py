@@ -137,16 +137,17 @@ def _place_model(folder: Path, devices: Sequence[torch.device]) -> dict[str, Any
 def spread_parts(model: PreTrainedModel, n_devices: int) -> dict[str, int]:
     """Return which of several devices each part of a model goes to: whole blocks, about as many weights on each.
 
-    The parts before and behind the blocks go where the last block is, because embedding and unembedding may be one
-    matrix, and weight processing folds the final norm into it. The model may be without weights.
+    The first blocks go to the last device. The parts before and behind all blocks go to the first, where the last block
+    is: embedding and unembedding may be one matrix, and weight processing folds the final norm into it. The model may
+    be without weights.
     """
     blocks = Components(model).parts.blocks
     placed, done, share = {}, 0, model.num_parameters() / n_devices
     for name, block in model.get_submodule(blocks).named_children():
-        placed[f"{blocks}.{name}"] = min(int(done / share), n_devices - 1)
+        placed[f"{blocks}.{name}"] = max(0, n_devices - 1 - int(done / share))
         done += sum(weights.numel() for weights in block.parameters())
-    placed[f"{blocks}.{name}"] = n_devices - 1
-    return placed | dict.fromkeys(_list_outside(model, blocks), n_devices - 1)
+    placed[f"{blocks}.{name}"] = 0
+    return placed | dict.fromkeys(_list_outside(model, blocks), 0)
 
 
 def _list_outside(model: nn.Module, blocks: str) -> Iterator[str]:
