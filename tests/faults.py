@@ -100,7 +100,7 @@ def finish_study(folder: Path) -> Iterator[Checkout]:
 
     save_models(folder / "models")
     with serve(make_repos(folder / "hub", folder / "models" / "llama")) as hub:
-        os.environ |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+        os.environ |= hub.describe_client(folder / "home")
         (folder / "server").mkdir()
         fork_server.start(folder / "server")
         checkout = Checkout(folder, STUDY, folder / "server" / "python")

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,11 @@ sys.exit(int(answer or 1))
 """
 
 
-def start(folder: Path) -> None:
+def start(folder: Path, variables: Mapping[str, str] | None = None) -> None:
     """Start a server that lives as long as the test run, and make the stand-in for Python, `folder / "python"`.
 
-    The folder may be renamed later. Where forking is not safe, there is no server and the stand-in just runs Python.
+    It is for programs with this process's environment and `variables`. The folder may be renamed later. Where forking
+    is not safe, there is no server and the stand-in just runs Python.
     """
     stand_in = folder / "python"
     if sys.platform != "linux" or Path("/dev/nvidia0").exists():
@@ -65,7 +67,7 @@ def start(folder: Path) -> None:
         return
     stand_in.write_text(STAND_IN.format(python=sys.executable), encoding="utf-8")
     stand_in.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | dict(variables or {})
     # All pytest-xdist processes share the server, so it lives as long as their parent.
     lives_with = os.getppid() if "PYTEST_XDIST_WORKER" in environment else os.getpid()
     server = subprocess.Popen(

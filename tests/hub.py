@@ -52,8 +52,12 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self, repos: dict[str, Path], files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.commits = {name: {COMMIT: folder} for name, folder in repos.items()}
-        self.files = files
+        self.repos, self.files = repos, files
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: one commit of every repository, no faults, and no requests so far."""
+        self.commits = {name: {COMMIT: folder} for name, folder in self.repos.items()}
         self.gated: set[str] = set()
         self.faults: list[Fault] = []
         self.altered: dict[str, int] = {}
@@ -69,6 +73,10 @@ class Hub(ThreadingHTTPServer):
     def cdn(self) -> str:
         """The server's address under another host name, which must not see tokens."""
         return f"http://localhost:{self.server_port}"
+
+    def describe_client(self, home: Path) -> dict[str, str]:
+        """Return the environment variables of a client of this hub without a token, and with its cache in `home`."""
+        return {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
 
     def fault(self, request: str) -> Fault | None:
         """The failure for this request, if any."""
@@ -193,6 +201,16 @@ def _entry(path: Path, folder: Path) -> dict[str, Any]:
     return entry
 
 
+@dataclass(frozen=True)
+class HubUser:
+    """A hub, the folder with a user's cache of it, and the user's Python with the environment that it expects."""
+
+    hub: Hub
+    home: Path
+    python: Path
+    environment: dict[str, str]
+
+
 @contextmanager
 def serve(repos: dict[str, Path] | None = None, files: dict[str, bytes] | None = None) -> Iterator[Hub]:
     """Run a hub for the duration of the `with` block."""
@@ -215,6 +233,16 @@ def make_repos(folder: Path, model: Path) -> dict[str, Path]:
     split = pd.read_csv(PAIRS).rename(columns={"memory": "entity_name"})
     split.tail(5).to_parquet(folder / "data" / "test.parquet", index=False)
     return {MODEL: folder / "model", DATA: folder / "data"}
+
+
+def describe_folder(folder: Path) -> dict[str, Any]:
+    """Describe all that is below a folder: modes, sizes, times of modification, links and contents."""
+    found: dict[str, Any] = {}
+    for path in (folder, *folder.rglob("*")):
+        status = path.lstat()
+        content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[str(path)] = (status.st_mode, status.st_size, status.st_mtime_ns, content)
+    return found
 
 
 def assert_same_model(folder: Path, origin: Path) -> None:

@@ -16,6 +16,7 @@ from memory_injections.checksums import (
     hold_unchanged,
     locate_checked,
     locate_checksum,
+    remove_dead_links,
     set_aside,
     verify_file,
     write_checksum,
@@ -64,6 +65,42 @@ def test_a_damaged_file_is_set_aside_in_the_cache_that_a_link_leads_to(file: Pat
     assert set_aside(link) == file.with_name("table.csv.damaged")
     assert not link.is_symlink()
     assert set_aside(file) == file.with_name("table.csv.damaged")  # as another job may have done already
+
+
+def test_a_folder_of_the_same_job_is_set_aside_there_too(tmp_path: Path) -> None:
+    """Snakemake would move the new folder into the old one. What belongs to other jobs, or to nobody's cache, stays."""
+    job, other = 64 * "a", 64 * "b"
+    for name in (f"{job}_checkpoint", f"{job}_checkpoint.damaged", f"{other}_checkpoint", "model_checkpoint"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+    for name in (f"{job}_manifest.json", "model_manifest.json"):
+        (tmp_path / name).write_text("{}")
+        (tmp_path / "link").symlink_to(tmp_path / name)
+        assert set_aside(tmp_path / "link") == tmp_path / f"{name}.damaged"
+    folders = {path.name: (path / "weights").read_text() for path in tmp_path.iterdir() if path.is_dir()}
+    assert folders == {
+        f"{job}_checkpoint.damaged": f"{job}_checkpoint",
+        f"{other}_checkpoint": f"{other}_checkpoint",
+        "model_checkpoint": "model_checkpoint",
+    }
+
+
+def test_links_to_what_a_cache_has_lost_are_removed_and_no_others(tmp_path: Path) -> None:
+    cache, results = tmp_path / "cache", tmp_path / "results"
+    folder = cache / f"{64 * 'a'}_checkpoint"
+    folder.mkdir(parents=True)
+    (folder / "weights").touch()
+    results.mkdir()
+    targets = {
+        "whole": folder / "weights",
+        "lost": cache / f"{64 * 'b'}.csv",
+        "lost_with_its_folder": cache / f"{64 * 'b'}_checkpoint" / "weights",
+        "of_a_local_model": tmp_path / "not_mounted" / "weights",
+    }
+    for name, target in targets.items():
+        (results / name).symlink_to(target)
+    remove_dead_links(tmp_path)
+    assert {path.name for path in results.iterdir()} == {"whole", "of_a_local_model"}
 
 
 def test_the_ledger_reads_a_file_again_only_if_its_status_changed(

@@ -1,13 +1,14 @@
-"""A finished study, with everything that the workflow makes."""
+"""A finished study, with everything that the workflow makes, and a user of the hub."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import fork_server
 import pytest
 from checkout import Checkout, copy_project
 from conftest import PAIRS, WORDS
-from hub import serve
+from hub import HubUser, make_repos, serve
 from memory_injections.atomic_files import hash_file
 
 GRIDS = [
@@ -53,3 +54,24 @@ def edited(finished: Checkout) -> Iterator[Checkout]:
     """The finished study; edits are undone after the test."""
     yield finished
     finished.put_back()
+
+
+@pytest.fixture(scope="module")
+def hub_user_of_file(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubUser]:
+    """A hub and its user, for all tests of a file: to start a Python takes longer than many a test."""
+    folder = tmp_path_factory.mktemp("hub")
+    (folder / "server").mkdir()
+    with serve(make_repos(folder, tiny_models["gpt2"])) as hub:
+        environment = hub.describe_client(folder / "home")
+        fork_server.start(folder / "server", environment)
+        yield HubUser(hub, folder / "home", folder / "server" / "python", environment)
+
+
+@pytest.fixture
+def hub_user(hub_user_of_file: HubUser, monkeypatch: pytest.MonkeyPatch) -> HubUser:
+    """A hub as it was at first, and a user whose cache of it is empty."""
+    hub_user_of_file.hub.reset()
+    shutil.rmtree(hub_user_of_file.home, ignore_errors=True)
+    for name, value in hub_user_of_file.environment.items():
+        monkeypatch.setenv(name, value)
+    return hub_user_of_file

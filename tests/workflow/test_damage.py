@@ -104,3 +104,20 @@ def test_a_job_refuses_a_damaged_input_and_sets_it_aside(finished: Checkout) -> 
     cells.write_bytes(content)
     seal.write_bytes(sealed)
     assert target.read_bytes() == before
+
+
+def test_a_ledger_that_cannot_be_written_stops_no_run(finished: Checkout) -> None:
+    """As on a full disk, in every process of the run: here, a folder is in its place."""
+    table, ledger = finished.folder / "results/tiny/tables/table1.csv", finished.folder / "results/shared/ledger.json"
+    content = table.read_bytes()
+    table.unlink()
+    ledger.unlink()
+    ledger.mkdir()
+    said = finished.snakemake()
+    assert "results/shared/ledger.json cannot be written (" in said
+    assert "Traceback" not in said
+    assert table.read_bytes() == content
+    assert not list(ledger.parent.glob(".ledger.json.*.tmp"))
+    ledger.rmdir()
+    assert "Nothing to be done" in finished.snakemake()
+    assert ledger.is_file()

@@ -64,7 +64,7 @@ def place(
             "git_commit": commit_authors_files(folder / "theirs").strip(),
             "gguf_sha256": wheel["sha256"],
         }
-        environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+        environment |= hub.describe_client(folder / "home")
         with pytest.MonkeyPatch.context() as patch:
             for name, value in environment.items():
                 patch.setenv(name, value)

@@ -58,7 +58,7 @@ def test_workflow_fetches_what_the_hub_does_not_refuse(
     tiny, licensed = f"{models}/tiny/manifest.json", f"{models}/licensed/manifest.json"
     with serve({**repos, "models/someone/licensed": repos[MODEL]}) as hub:
         hub.gated = {"models/someone/licensed"}
-        environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": ""}
+        environment = hub.describe_client(tmp_path / "home")
         done = snakemake(tmp_path, study, "--keep-going", tiny, licensed, table, **environment)
         asked = len(hub.requests)
         again = snakemake(tmp_path, study, tiny, table, **environment)

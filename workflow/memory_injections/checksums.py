@@ -8,6 +8,7 @@ no signature: who can change a file can change its checksum.
 import hashlib
 import json
 import logging
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ from memory_injections.errors import ChangedFileError, DamagedFileError, StudyEr
 logger = logging.getLogger(__name__)
 ENDING = ".xxh3"
 ASIDE = ".damaged"
+# How Snakemake names an output in a cache of results.
+CACHED = re.compile(r"(?P<job>[0-9a-f]{64})[_.].+")
 # A file that changed so recently may change once more within the resolution of its times.
 SETTLED_SECONDS = 2.0
 
@@ -141,17 +144,37 @@ def _describe_change(file: Path) -> StudyError:
 def set_aside(path: Path) -> Path:
     """Rename a file or folder to `name.damaged`, remove its checksum, and return the new path.
 
-    Of a link, which leads to a cache of results, the target is renamed and the link removed.
+    Of a link, which leads to a cache of results, the target is renamed and the link removed. Folders of the same job go
+    aside there, too: the cache would move a new one into an old one, not into its place.
     """
     target = path.resolve()
-    aside = target.with_name(target.name + ASIDE)
-    if aside.is_dir():
-        shutil.rmtree(aside)
-    with suppress(FileNotFoundError):  # another job may have been faster
-        target.rename(aside)
+    aside = _rename_aside(target)
+    if path.is_symlink() and (cached := CACHED.match(target.name)):
+        for output in list(target.parent.glob(f"{cached['job']}_*")):
+            if output.is_dir() and output.suffix != ASIDE:
+                _rename_aside(output)
     path.unlink(missing_ok=True)
     locate_checksum(path).unlink(missing_ok=True)
     return aside
+
+
+def _rename_aside(path: Path) -> Path:
+    aside = path.with_name(path.name + ASIDE)
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    with suppress(FileNotFoundError):  # another job may have been faster
+        path.rename(aside)
+    return aside
+
+
+def remove_dead_links(folder: Path) -> None:
+    """Remove the links below a folder to results that are no longer in the cache where they were.
+
+    Somebody has removed the cache, or another checkout has set them aside there. Snakemake stops at such a link.
+    """
+    for link in list(folder.rglob("*")):
+        if link.is_symlink() and not link.exists() and any(map(CACHED.match, link.readlink().parts[-2:])):
+            link.unlink(missing_ok=True)
 
 
 class Ledger:

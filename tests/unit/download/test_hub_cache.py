@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import ALWAYS, COMMIT, MODEL, Hub, assert_same_model
+from hub import ALWAYS, COMMIT, MODEL, Hub, assert_same_model, describe_folder
 from huggingface_hub import _tree_cache, constants
 from memory_injections.data.hub_tables import read_hub_csv
 from memory_injections.download.hub import download_config
@@ -38,16 +38,6 @@ def cache(
     return tmp_path / "copied"
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Describe all that is below a folder: modes, sizes, times of modification, links and contents."""
-    found: dict[str, Any] = {}
-    for path in (folder, *folder.rglob("*")):
-        status = path.lstat()
-        content = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
-        found[str(path)] = (status.st_mode, status.st_size, status.st_mtime_ns, content)
-    return found
-
-
 def locate(cache: Path, file: str) -> Path:
     """Find a file in the cache, as the hub's client names it."""
     (found,) = cache.glob(f"*/snapshots/{COMMIT}/{file}")
@@ -58,7 +48,7 @@ def damage(cache: Path, file: str) -> dict[str, Any]:
     """Damage a file in the cache, and describe the cache."""
     path = locate(cache, file)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    return describe(cache)
+    return describe_folder(cache)
 
 
 def forget_listings(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +64,7 @@ def test_a_cache_of_any_kind_is_used_and_not_changed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", is_offline)
-    before, asked = describe(cache), len(hub.requests)
+    before, asked = describe_folder(cache), len(hub.requests)
     folder = fetch("main")
     assert_same_model(folder, repos[MODEL])
     assert read_data() == {"007"}
@@ -82,7 +72,7 @@ def test_a_cache_of_any_kind_is_used_and_not_changed(
     for file in folder.iterdir():  # as Snakemake does with what it keeps in its own cache
         file.chmod(0o666)
         file.write_bytes(b"")
-    assert describe(cache) == before
+    assert describe_folder(cache) == before
     assert not [request for request in hub.requests[asked:] if "resolve" in request or "cdn" in request]
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
@@ -95,7 +85,7 @@ def test_an_intact_file_is_fetched_past_a_damaged_one(
     folder = fetch("main")
     assert_same_model(folder, repos[MODEL])
     assert not [path for path in folder.iterdir() if path.is_dir()]
-    assert describe(cache) == before
+    assert describe_folder(cache) == before
     assert f"the cache holds other bytes than the hub says in {locate(cache, file)};" in caplog.text
     assert f"`hf cache rm hf://models/someone/tiny/{file}`" in caplog.text
 
@@ -103,7 +93,7 @@ def test_an_intact_file_is_fetched_past_a_damaged_one(
 def test_intact_data_are_fetched_past_damaged_ones(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     before = damage(cache, "pairs.csv")
     assert read_data() == {"007"}
-    assert describe(cache) == before
+    assert describe_folder(cache) == before
     assert f"the cache holds other bytes than the hub says in {locate(cache, 'pairs.csv')};" in caplog.text
     assert "`hf cache rm hf://datasets/someone/pairs/pairs.csv`" in caplog.text
 
@@ -119,7 +109,7 @@ def test_offline_a_damaged_file_is_named_and_left_alone(
     )
     with pytest.raises(StudyError, match=sentence):
         read_data() if file == "pairs.csv" else fetch("main")
-    assert describe(cache) == before
+    assert describe_folder(cache) == before
 
 
 @pytest.mark.parametrize("cache", ["links"], indirect=True)
@@ -146,10 +136,10 @@ def test_offline_a_name_is_no_checksum(
 ) -> None:
     forget_listings(cache, monkeypatch)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    before = describe(cache)
+    before = describe_folder(cache)
     assert_same_model(fetch("main"), repos[MODEL])
     assert read_data() == {"007"}
-    assert describe(cache) == before
+    assert describe_folder(cache) == before
     assert "someone/tiny: nothing here says what config.json," in caplog.text
     assert "someone/pairs: nothing here says what pairs.csv should be" in caplog.text
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from memory_injections.atomic_files import remove_leftovers
-from memory_injections.checksums import Ledger, hash_lines, set_aside, verify_file, write_checksum
+from memory_injections.checksums import Ledger, hash_lines, remove_dead_links, set_aside, verify_file, write_checksum
 from memory_injections.jobs.provenance import carries_origin
 
 
@@ -36,6 +36,7 @@ def clean_results(folders: Iterable[Path], ledger: Ledger, is_in_use: Callable[[
             break
         if not is_dry:
             remove_leftovers(folder)
+            remove_dead_links(folder)
         found += ledger.find_damaged(folder)
     if not is_dry and not is_in_use():
         for file in found:
