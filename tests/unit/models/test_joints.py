@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from memory_injections import Injector
 from memory_injections.data.characters import has_text, is_visible, strip_end, strip_ends
 from memory_injections.data.prompt_pairs import STRIPPED, strip_pairs
 from memory_injections.errors import StudyError
-from memory_injections.models.tokenisation import tokenise_memory, tokenise_pairs
+from memory_injections.models.tokenisation import pad, tokenise_memory, tokenise_pairs, tokenise_prompt
 from transformers import PreTrainedTokenizerBase
 
 PROMPT, MEMORY, ANSWER = (
@@ -104,3 +105,9 @@ def test_the_readmes_first_example_with_a_blank(default_model: Path) -> None:
         assert found is not None
         assert found["p_obscure"] == pytest.approx(0.0195, abs=5e-5)
         assert found["rank_obscure"] == 5
+    # What docs/method.md says of the blank as a token of its own.
+    model, tokenizer = injector.model, injector.model.tokenizer
+    (answer,) = tokenizer(f" {ANSWER}", add_special_tokens=False)["input_ids"]
+    tokens = tokenise_prompt(tokenizer, f"{PROMPT} ")
+    clean = model.engine.clean(*pad([tokens], torch.device("cpu")), [])
+    assert clean.logits.softmax(dim=1)[0, answer].item() == pytest.approx(4.6e-07, rel=0.02)
