@@ -30,6 +30,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects, parse_ratelimit_headers
 from huggingface_hub.utils.sha import git_hash
@@ -93,6 +94,17 @@ def download_model(repo: str, revision: str, folder: Path) -> str:
 def download_data(repo: str, revision: str, patterns: Iterable[str], folder: Path) -> str:
     """Fill a folder with the files of a data set repository whose names match patterns, and return their commit."""
     return _fetch_files(_Files(repo, revision, tuple(patterns), "dataset"), folder)
+
+
+def list_data_files(repo: str, commit: str) -> list[str]:
+    """List all files of a commit of a data set repository, some of which `download_data` has downloaded.
+
+    The hub's client has kept the listing. Where an older one has not, those are listed that are in its cache.
+    """
+    store = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="dataset")
+    kept, snapshot = read_tree_cache(str(store), commit), store / "snapshots" / commit
+    found = (path.relative_to(snapshot).as_posix() for path in sorted(snapshot.rglob("*")) if path.is_file())
+    return list(found if kept is None else kept)
 
 
 def _require_file(repo: str, folder: Path, file: str, remedy: str) -> Path:
