@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 PAUSE, LONGEST_WAIT = 5, 300
 BUSY = (408, 429, 500, 502, 503, 504)
 CONFIG = "config.json"
-MODEL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors")
 Kind = Literal["model", "dataset"]
 
 
@@ -80,13 +79,12 @@ def download_config(repo: str, revision: str, folder: Path) -> Path:
     return _require_file(repo, folder, CONFIG, "name a repository with a model")
 
 
-def download_model(repo: str, revision: str, folder: Path) -> str:
-    """Fill an empty folder with the files of a model repository, and return their commit.
+def download_model(repo: str, revision: str, folder: Path, patterns: Iterable[str]) -> str:
+    """Fill an empty folder with the files of a model repository whose names match patterns, and return their commit.
 
-    Only weights in safetensors are taken: PyTorch's own format is a pickle, which may run any code. Raises `StudyError`
-    if a file cannot be had as the hub describes it.
+    Raises `StudyError` if a file cannot be had as the hub describes it.
     """
-    commit = _fetch_files(_Files(repo, revision, MODEL_FILES), folder)
+    commit = _fetch_files(_Files(repo, revision, tuple(patterns)), folder)
     _require_file(repo, folder, CONFIG, "name a repository with a model")
     return commit
 
