@@ -1,5 +1,6 @@
 """The workflow and the library reproduce the authors' own numbers."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -20,36 +21,51 @@ from memory_injections.models.tokenisation import (
     pad,
     tokenise_memory,
 )
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOLERANCE = 1e-4
 CPU = torch.device("cpu")
+HANDWRITTEN = SHARED / "data" / "handwritten_obscure_explicit_data.csv"
+ENCODINGS = ["unembed", "embed", "layer"]
+# Handwritten rows that end in a blank: of 39 the memory, of 103 the obscure prompt.
+BLANK = {39: "explicit_entity", 103: "obscure_sentence"}
 
 
 @pytest.fixture(scope="session")
 def golden_results(golden: Path, snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of the workflow on the golden model and the first 24 handwritten rows."""
+    """Results of the workflow on the golden model, for the first 24 handwritten rows and for those with blanks."""
     folder = tmp_path_factory.mktemp("golden")
+    pd.DataFrame(read_blank_rows()).to_csv(folder / "blank.csv", index=False)
+    blank = {"source": "file", "path": "blank.csv"}
     study: dict[str, Any] = {
         "study": "golden",
         "models": {"tiny-gpt2": {"source": "local", "path": str(golden)}},
         "datasets": {
-            "hand": {
-                "source": "file",
-                "path": str(SHARED / "data" / "handwritten_obscure_explicit_data.csv"),
-                "rows": 24,
-            }
+            "hand": {"source": "file", "path": str(HANDWRITTEN), "rows": 24},
+            "kept": {**blank, "blanks": "keep"},
+            "stripped": blank,
         },
-        "injection": {"encodings": ["unembed", "embed", "layer"], "magnitudes": [1, 4, 10]},
+        "injection": {"encodings": ENCODINGS, "magnitudes": [1, 4, 10]},
         "attribution": {"top_k": 30, "bos": False},
     }
     results = "results/golden"
-    targets = [f"{results}/injections/tiny-gpt2/hand/curated.{e}.parquet" for e in ("unembed", "embed", "layer")]
+    targets = [
+        f"{results}/injections/tiny-gpt2/{name}/curated.{e}.parquet" for name in study["datasets"] for e in ENCODINGS
+    ]
     done = snakemake(folder, study, *targets, f"{results}/attribution/tiny-gpt2/hand.parquet")
     assert done.returncode == 0, done.stderr
     return folder / "results"
 
 
-@pytest.mark.parametrize("encoding", ["unembed", "embed", "layer"])
+def read_blank_rows() -> list[dict[str, str]]:
+    """The handwritten rows that end in a blank, exactly as they are written."""
+    with HANDWRITTEN.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(rows[row][column].endswith(" ") for row, column in BLANK.items())
+    return [rows[row] for row in BLANK]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_sweep(golden: Path, golden_results: Path, encoding: str) -> None:
     ours = pd.read_parquet(golden_results / f"golden/injections/tiny-gpt2/hand/curated.{encoding}.parquet")
     theirs = pd.read_csv(golden / f"sweep_hand_{encoding}.csv").rename(
@@ -114,3 +130,99 @@ def test_random_words(golden: Path, golden_results: Path) -> None:
         )
         np.testing.assert_allclose(score_token(logits, answers)[0], group["answer_prob_edit"], rtol=TOLERANCE)
     assert len(cells)
+
+
+class Bare:
+    """The golden model in Hugging Face's own code alone: texts as they are written, one pass a cell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def tokenise(self, text: str) -> list[int]:
+        """The tokens of a text, without BOS."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    @torch.no_grad()
+    def run(self, text: str, layer: int, vector: torch.Tensor | float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """The probabilities behind a text, and the attention output at its end, to which the vector is added."""
+        seen = []
+
+        def add(_: Any, __: Any, output: Any) -> Any:
+            seen.append(output[0][0, -1])
+            return (output[0] + vector, *output[1:])
+
+        handle = self.model.transformer.h[layer].attn.register_forward_hook(add)
+        logits = self.model(torch.tensor([[self.tokenizer.bos_token_id, *self.tokenise(text)]])).logits
+        handle.remove()
+        return logits[0, -1].softmax(-1), seen[0]
+
+    @torch.no_grad()
+    def encode(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
+        """A memory's vector, from weights with the final norm's gain in W_U, and W_U and W_E centred."""
+        if encoding == "layer":
+            return self.run(memory, layer)[1]
+        weights, norm = self.model.get_input_embeddings().weight, self.model.transformer.ln_f
+        if encoding == "unembed":
+            weights = self.model.get_output_embeddings().weight * norm.weight
+            weights = weights - weights.mean(dim=0)
+        weights = weights - weights.mean(dim=1, keepdim=True)
+        return weights[sorted(set(self.tokenise(memory)))].sum(dim=0)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_rows_that_end_in_a_blank(golden: Path, golden_results: Path, encoding: str) -> None:
+    """With `blanks: keep` they are scored as written, which is what the authors did, and otherwise without the blank.
+
+    The authors' values do not cover these rows, so plain passes do, which the authors' values of other rows confirm.
+    """
+    bare = Bare(golden)
+
+    def check(prompt: str, memory: str, answer: str, cell: dict[str, Any]) -> None:
+        token, layer = bare.tokenise(f" {answer.strip()}")[0], cell["layer"]
+        vector = cell["magnitude"] * bare.encode(encoding, memory, layer)
+        expected = [bare.run(prompt, layer, added)[0][token].item() for added in (0.0, vector)]
+        np.testing.assert_allclose([cell["p_obscure"], cell["p_injected"]], expected, rtol=TOLERANCE)
+
+    theirs = pd.read_csv(golden / f"sweep_hand_{encoding}.csv").rename(
+        columns={"tweak": "magnitude", "answer_prob_obs": "p_obscure", "answer_prob_edit": "p_injected"}
+    )
+    tokens = {row["row"]: row for row in json.loads((golden / "sweep_hand_tokens.json").read_text())}
+    for cell in theirs.iloc[::50].to_dict("records"):
+        of_row = tokens[cell["row"]]
+        check(of_row["prompt"], of_row["memory"], of_row["answer"], cell)
+
+    cells = {
+        name: pd.read_parquet(golden_results / f"golden/injections/tiny-gpt2/{name}/curated.{encoding}.parquet")
+        for name in ("kept", "stripped")
+    }
+    for name, of_rows in cells.items():
+        assert len(of_rows) == 2 * 4 * 3
+        for cell in of_rows.query("layer == 2").to_dict("records"):
+            row = read_blank_rows()[cell["prompt_id"]]
+            if name == "stripped":
+                row = {column: text.strip() for column, text in row.items()}
+            check(row["obscure_sentence"], row["explicit_entity"], row["answer"], cell)
+    # The blank decides, so that the two could not be taken for each other.
+    kept, stripped = (of_rows.set_index(["prompt_id", "layer", "magnitude"]) for of_rows in cells.values())
+    assert (np.abs(np.log(kept["p_injected"] / stripped["p_injected"])) > 10 * TOLERANCE).all()
+
+
+def test_blanks_are_kept_in_texts_and_tokens(golden: Path, golden_results: Path) -> None:
+    texts = {
+        name: pd.read_csv(golden_results / f"shared/datasets/{name}.csv", keep_default_na=False)
+        for name in ("kept", "stripped")
+    }
+    columns = ["explicit_sentence", "obscure_sentence", "explicit_entity", "answer"]
+    rows = [[row[column] for column in columns] for row in read_blank_rows()]
+    written = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
+    assert texts["kept"][written].to_numpy().tolist() == rows
+    assert texts["stripped"][written].to_numpy().tolist() == [[text.strip() for text in row] for row in rows]
+    assert texts["stripped"]["stripped"].tolist() == ["memory", "obscure_prompt"]
+    bare = Bare(golden)
+    for name, table in texts.items():
+        read = pd.read_parquet(golden_results / f"shared/text_check/tiny-gpt2/{name}.parquet")
+        tokens = [[str(bare.tokenizer.decode([token])) for token in bare.tokenise(text)] for text in table["memory"]]
+        assert read["memory"].tolist() == list(map("|".join, tokens))
+        assert [text.endswith("in| ") for text in read["obscure_prompt"]] == [False, name == "kept"]
+        assert (read["invisible characters kept"] == (name == "kept")).all()

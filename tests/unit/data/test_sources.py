@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from conftest import PAIRS, ROOT
 from hub import COMMIT, Hub, serve
+from huggingface_hub import constants
 from memory_injections.config.study import parse_study
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
 from memory_injections.data.sources import Dataset
@@ -63,6 +64,27 @@ def test_a_split_of_json_files_keeps_texts_that_look_like_numbers(
 ) -> None:
     found = read(**{**SPLIT, "repo": "someone/json", "config": None, "split": split})
     assert found["answer"].tolist() == answers
+
+
+def test_only_the_files_of_the_split_are_fetched(pairs_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository may hold terabytes of other splits and configurations."""
+
+    def list_fetched() -> set[str]:
+        return {request.rpartition("/")[2] for request in pairs_hub.requests if "/resolve/" in request}
+
+    found = read(**SPLIT)
+    assert list_fetched() == {"README.md", "test.parquet"}
+    read(**{**SPLIT, "repo": "someone/json", "config": None, "split": "train"})
+    assert list_fetched() == {"README.md", "test.parquet", "train.jsonl"}
+    assert len(read(**{**SPLIT, "config": "halves"})) == 7
+    assert list_fetched() == {"README.md", "test.parquet", "train.jsonl", "train.parquet"}
+
+    del pairs_hub.requests[:]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    pd.testing.assert_frame_equal(read(**SPLIT), found)
+    with pytest.raises(StudyError, match=r"^Hugging Face repository someone/json cannot be reached and is not in"):
+        read(**{**SPLIT, "repo": "someone/json", "config": None, "split": "test"})
+    assert not pairs_hub.requests
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hub import Hub, make_repos, serve
 from huggingface_hub import constants
-from memory_injections.download.hub import download_model
+from memory_injections.models.sources import HuggingFaceModel
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def fetch(tmp_path: Path) -> Callable[[str], Path]:
         (tmp_path / "fetched").mkdir(exist_ok=True)
         folder = Path(tempfile.mkdtemp(dir=tmp_path / "fetched")) / "model"
         folder.mkdir()
-        return folder.rename(folder.parent / download_model("someone/tiny", revision, folder))
+        source = HuggingFaceModel(source="huggingface", repo="someone/tiny", revision=revision)
+        return folder.rename(folder.parent / source.fill(folder))
 
     return fetch

@@ -10,8 +10,9 @@ import pytest
 from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, assert_same_model
 from huggingface_hub import constants
 from memory_injections.data.hub_tables import read_hub_csv
-from memory_injections.download.hub import PAUSE, download_config, download_model
+from memory_injections.download.hub import PAUSE, download_config
 from memory_injections.errors import StudyError
+from memory_injections.models.checkpoints import check_model_folder
 
 Fetch = Callable[[str], Path]
 
@@ -30,6 +31,19 @@ def test_pickled_weights_are_not_even_downloaded(hub: Hub, repos: dict[str, Path
     (repos[MODEL] / "model.safetensors").unlink()
     assert not list(fetch("main").glob("*.bin"))
     assert not [request for request in hub.requests if "pytorch" in request and "GET" in request]
+
+
+def test_only_what_makes_a_model_or_refuses_it_is_downloaded(hub: Hub, repos: dict[str, Path], fetch: Fetch) -> None:
+    for name in ("trainer_state.json", "notes.txt", "consolidated.safetensors", "tokenizer.tiktoken", "merges.txt"):
+        (repos[MODEL] / name).write_bytes(b"{}")
+    before = {path.name for path in fetch("main").iterdir()}
+    assert before >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer.tiktoken", "merges.txt"}
+    assert not before & {"trainer_state.json", "notes.txt", "consolidated.safetensors"}
+    for commit, name in (("ada" + 37 * "0", "adapter_config.json"), ("bad" + 37 * "0", "hf_quant_config.json")):
+        hub.commits[MODEL][commit] = shutil.copytree(repos[MODEL], repos[MODEL].parent / commit)
+        (hub.commits[MODEL][commit] / name).write_bytes(b"{}")
+        with pytest.raises(StudyError, match=f"has the file {name}: "):
+            check_model_folder(fetch(commit))
 
 
 def test_a_model_that_does_not_fit_on_the_disk_is_not_begun(
@@ -134,9 +148,9 @@ def test_gated_model(
         download_config("someone/tiny", "main", tmp_path)
         assert_same_model(fetch("main"), repos[MODEL])
         return
-    for download in (download_config, download_model):
+    for download in (fetch, lambda revision: download_config("someone/tiny", revision, tmp_path)):
         with pytest.raises(StudyError, match=r"^Hugging Face repository someone/tiny is gated; accept its licence "):
-            download("someone/tiny", "main", tmp_path)
+            download("main")
     assert not [request for request in hub.requests if "cdn" in request]
 
 

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from bench import CPU
 from memory_injections.checksums import write_checksum
 from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.jobs.checks import check_inputs
-from memory_injections.models.checkpoints import fetch_model, hold_model
+from memory_injections.models.checkpoints import READ, check_model_folder, fetch_model, hold_model
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.sources import LocalModel
 from safetensors.torch import load_file, save_file
@@ -168,6 +169,12 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     "shards without an index": (
         move("model.safetensors", "model-00001-of-00001.safetensors"), "00001.safetensors but no model.safetensors.in"
     ),
+    "config elsewhere": (
+        set_key("configuration_files", ["config.4.0.0.json"]), "names other files to be read (configuration_files in c"
+    ),
+    "weights elsewhere": (
+        set_key("transformers_weights", "other/model.safetensors"), "files to be read (transformers_weights in config"
+    ),
     "kernels of the hub": (
         set_key("attn_implementation", "some/kernel"),
         "asks for kernels from the hub (attn_implementation in config.json), which are code and never run; remove that",
@@ -219,28 +226,88 @@ def test_a_whole_model_and_masks_of_old_versions_are_accepted(tiny_models: dict[
     folder = shutil.copytree(tiny_models["gpt-neo"], tmp_path / "model")
     mask = {"transformer.h.0.attn.attention.masked_bias": torch.tensor(-1e9)}
     change_weights(lambda weights: weights | mask)(folder)
+    set_key("transformers_weights", "model.safetensors")(folder)
     load(folder, tmp_path / "copy")
 
 
-HARMLESS = (
-    "README.md", "LICENSE", "notes.xlsx", "picture.png", "pytorch_model.bin", "tf_model.h5", "training_args.bin",
-    "trainer_state.json", "preprocessor_config.json", ".gitattributes", ".git/config", ".cache/huggingface/x.lock",
-    "onnx/model.onnx", "odd {name}.txt",
-)  # fmt: skip
+# What becomes of a file of a model's folder: it is read, left alone, or refused with a reason.
+FATES = {
+    "read": (
+        "added_tokens.json", "chat_template.jinja", "emoji.json", "generation_config.json", "merges.txt",
+        "sentencepiece.bpe.model", "special_tokens_map.json", "tekken.json", "tokenizer.4.0.0.json", "tokenizer.model",
+        "qwen.tiktoken", "vocab.txt",
+    ),
+    "left alone": (
+        "README.md", "LICENSE", "LICENSE.txt", "custom.txt", "notes.xlsx", "picture.png", "odd {name}.txt",
+        "modeling_other.py", "zero_to_fp32.py", "recipe.yaml", "params.json", "preprocessor_config.json",
+        "pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json", "tf_model.h5",
+        "flax_model.msgpack", "other.mlmodel", "model.ckpt.index", "model.ckpt.data-00000-of-00001", "model.onnx",
+        "model-Q4_K.gguf", "ggml-model.bin", "64.tflite", "consolidated.00.pth", "openvino_model.bin",
+        "training_args.bin", "trainer_state.json", "optimizer.pt", "optimizer_1.bin", "scheduler.pt", "scaler.pt",
+        "rng_state_0.pth", "random_states_0.pkl", "tokenizer.model.v3", ".gitattributes", ".adapter_config.json",
+        ".git/config", ".cache/huggingface/x.lock", "onnx/model.onnx", "original/consolidated.00.pth",
+    ),
+    "an adapter, which is not applied; merge it into the weights": (
+        "adapter_config.json", "adapter_model.safetensors.index.json",
+    ),
+    "its weights are quantised": ("quant_config.json", "quantize_config.json", "hf_quant_config.json"),
+    "weights that would be ignored; move it elsewhere if": (
+        "adapter_model.bin", "pytorch_lora_weights.bin", "delta.bin", "medusa_lm_head.pt", "v_head.pth", "epoch=3.ckpt",
+        "weights.h5", "other.msgpack", "weights.npz", "head.pkl",
+    ),
+    "has more than one set of weights (": (
+        "adapter_model.safetensors", "consolidated.safetensors", "model.fp16.safetensors", "lora.safetensors",
+    ),
+}  # fmt: skip
 
 
-def test_files_that_make_no_model_stay_where_they_are(tiny_models: dict[str, Path], tmp_path: Path) -> None:
-    """A clone of a repository has many of them; none is read, whatever it holds, and none makes anything run again."""
+@pytest.mark.parametrize("fate", FATES)
+def test_every_file_of_a_folder_is_accounted_for(fate: str, tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    """A clone of a repository has many files; whatever those hold that are left alone, nothing runs again for them."""
     folder = shutil.copytree(tiny_models["llama"], tmp_path / "model")
     source = LocalModel(source="local", path=str(folder))
-    files = source.local_files()
-    for name in HARMLESS:
+    without = source.local_files()
+    for name in FATES[fate]:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = path.read_bytes() if path.is_file() else None
+        path.write_bytes(b"\xff" if kept is None else kept)
+        if fate in ("read", "left alone"):
+            check_model_folder(folder)
+            assert (str(path) in source.local_files()) == (fate == "read"), name
+        else:
+            with pytest.raises(StudyError) as error:
+                check_model_folder(folder)
+            assert str(error.value).startswith(f"model folder {folder} has ")
+            assert fate in str(error.value), name
+            assert name in str(error.value)
+        if kept is None:
+            path.unlink()
+    assert source.local_files() == without
+
+
+def test_what_is_left_alone_is_not_loaded(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_models["llama"], tmp_path / "model")
+    files = {Path(file).name for file in LocalModel(source="local", path=str(folder)).local_files()}
+    for name in FATES["left alone"]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"\xff")
     load(folder, tmp_path / "copy")
-    assert source.local_files() == files
     linked = {path.name for path in (tmp_path / "copy").iterdir()}
-    assert linked == {Path(file).name for file in files} >= {"config.json", "model.safetensors", "tokenizer.json"}
+    assert linked == files >= {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_all_that_a_tokenizer_consists_of_is_read() -> None:
+    """The files of the tokenizers of all causal models in transformers, other than halves of encoder-decoders."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES, tokenizer_class_from_name
+
+    encoders = {"marian", "prophetnet", "roc_bert", "whisper"}
+    names = {TOKENIZER_MAPPING_NAMES.get(kind) for kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if kind not in encoders}
+    classes = [tokenizer_class_from_name(name) for name in names if name]
+    files = {file for found in classes for file in getattr(found, "vocab_files_names", {}).values()}
+    assert {"vocab.json", "merges.txt", "emoji.json", "tokenizer.model"} < files
+    assert not {file for file in files if not any(fnmatchcase(file, pattern) for pattern in READ)}
 
 
 def test_shards_are_one_set_of_weights(tiny_models: dict[str, Path], tmp_path: Path) -> None:

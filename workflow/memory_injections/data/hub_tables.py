@@ -3,6 +3,7 @@
 import glob
 import logging
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,12 +13,12 @@ import pandas as pd
 from memory_injections.data.records import read_records
 from memory_injections.data.text_tables import read_csv
 from memory_injections.download.http import first_line
-from memory_injections.download.hub import download_data
+from memory_injections.download.hub import download_data, list_data_files
 from memory_injections.errors import StudyError
 
 logger = logging.getLogger(__name__)
-# Records, and the page that names configurations and their files.
-SPLIT_FILES = ("*.parquet", "*.json", "*.jsonl", "README.md")
+# Where a repository names its configurations and their files, and what the files of records are called.
+PAGES, RECORDS = ("README.md", "dataset_infos.json"), ("*.parquet", "*.json", "*.jsonl")
 
 
 def read_hub_csv(repo: str, revision: str, file: str) -> pd.DataFrame:
@@ -33,17 +34,18 @@ def read_hub_csv(repo: str, revision: str, file: str) -> pd.DataFrame:
 def read_hub_split(repo: str, revision: str, config: str | None, split: str) -> pd.DataFrame:
     """Read a split of a repository's Parquet or JSON files as text, with empty strings for missing values.
 
-    Columns that hold anything but text and whole numbers are left out, and named in the log. Raises `StudyError` if the
-    files cannot be had or read, and if there is no such split or configuration.
+    Only the files of that split are downloaded. Columns that hold anything but text and whole numbers are left out, and
+    named in the log. Raises `StudyError` if the files cannot be had or read, and if there is no such split or
+    configuration.
     """
     name = f"split {split} of {repo}"
-    with TemporaryDirectory() as folder:
-        download_data(repo, revision, SPLIT_FILES, Path(folder))
-        records = [
-            record
-            for file in _list_files(Path(folder), name, config, split)
-            for record in read_records(Path(file), f"{Path(file).name} of {repo}")
-        ]
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch).resolve()
+        commit = download_data(repo, revision, PAGES, folder)
+        _outline(list_data_files(repo, commit), folder)
+        files = [Path(file) for file in _list_files(folder, name, config, split)]
+        download_data(repo, commit, [glob.escape(file.relative_to(folder).as_posix()) for file in files], folder)
+        records = [record for file in files for record in read_records(file, f"{file.name} of {repo}")]
     columns = dict.fromkeys(column for record in records for column in record)
     values = {column: [record.get(column) for record in records] for column in columns}
     texts = {column: own for column, own in values.items() if all(map(_is_text, own))}
@@ -57,6 +59,14 @@ def _is_text(value: Any) -> bool:
 
 def _write(value: str | int | None) -> str:
     return "" if value is None else str(value)
+
+
+def _outline(names: Sequence[str], folder: Path) -> None:
+    """Put an empty file in the place of each of a repository's files of records: names are all that is looked at."""
+    for name in names:
+        if any(fnmatch(name, pattern) for pattern in RECORDS):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
 
 
 def _list_files(folder: Path, name: str, config: str | None, split: str) -> Sequence[str]:

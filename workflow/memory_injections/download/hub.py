@@ -30,6 +30,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects, parse_ratelimit_headers
 from huggingface_hub.utils.sha import git_hash
@@ -44,7 +45,6 @@ logger = logging.getLogger(__name__)
 PAUSE, LONGEST_WAIT = 5, 300
 BUSY = (408, 429, 500, 502, 503, 504)
 CONFIG = "config.json"
-MODEL_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors")
 Kind = Literal["model", "dataset"]
 
 
@@ -79,13 +79,12 @@ def download_config(repo: str, revision: str, folder: Path) -> Path:
     return _require_file(repo, folder, CONFIG, "name a repository with a model")
 
 
-def download_model(repo: str, revision: str, folder: Path) -> str:
-    """Fill an empty folder with the files of a model repository, and return their commit.
+def download_model(repo: str, revision: str, folder: Path, patterns: Iterable[str]) -> str:
+    """Fill an empty folder with the files of a model repository whose names match patterns, and return their commit.
 
-    Only weights in safetensors are taken: PyTorch's own format is a pickle, which may run any code. Raises `StudyError`
-    if a file cannot be had as the hub describes it.
+    Raises `StudyError` if a file cannot be had as the hub describes it.
     """
-    commit = _fetch_files(_Files(repo, revision, MODEL_FILES), folder)
+    commit = _fetch_files(_Files(repo, revision, tuple(patterns)), folder)
     _require_file(repo, folder, CONFIG, "name a repository with a model")
     return commit
 
@@ -93,6 +92,17 @@ def download_model(repo: str, revision: str, folder: Path) -> str:
 def download_data(repo: str, revision: str, patterns: Iterable[str], folder: Path) -> str:
     """Fill a folder with the files of a data set repository whose names match patterns, and return their commit."""
     return _fetch_files(_Files(repo, revision, tuple(patterns), "dataset"), folder)
+
+
+def list_data_files(repo: str, commit: str) -> list[str]:
+    """List all files of a commit of a data set repository, some of which `download_data` has downloaded.
+
+    The hub's client has kept the listing. Where an older one has not, those are listed that are in its cache.
+    """
+    store = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="dataset")
+    kept, snapshot = read_tree_cache(str(store), commit), store / "snapshots" / commit
+    found = (path.relative_to(snapshot).as_posix() for path in sorted(snapshot.rglob("*")) if path.is_file())
+    return list(found if kept is None else kept)
 
 
 def _require_file(repo: str, folder: Path, file: str, remedy: str) -> Path:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -22,33 +22,61 @@ logger = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
 WEIGHTS = "model*.safetensors"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-# The files of a folder that make a model.
-READ = (
-    "config.json", "generation_config.json", INDEX, WEIGHTS, "tokenizer*.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken", "chat_template*",
+# What becomes of a file of a model's folder, by its name. Those that make a model are read.
+VOCABULARIES = (
+    "tokenizer.json", "tekken.json", "*.model", "*.tiktoken", "vocab.json", "vocab.txt", "emoji.json",
 )  # fmt: skip
-# Files that would change a model if they were used as they are meant.
+READ = (
+    "config.json", "generation_config.json", INDEX, WEIGHTS, *VOCABULARIES, "tokenizer*.json", "merges.txt",
+    "special_tokens_map.json", "added_tokens.json", "chat_template*",
+)  # fmt: skip
+# Left alone: the same weights for other programs, and the state of a training.
+LEFT_ALONE = (
+    "pytorch_model*.bin", "tf_model*.h5", "flax_model*.msgpack", "openvino_*.bin", "ggml*.bin", "consolidated*.pth",
+    "training_args.bin", "optimizer*", "scheduler*", "scaler*", "rng_state*.pth", "random_states_*.pkl",
+)  # fmt: skip
+# Refused: what would change a model if it were used as it is meant, which includes weights of unknown purpose.
+UNKNOWN_WEIGHTS = "weights that would be ignored; move it elsewhere if the model is whole without it"
 REFUSED_FILES = {
-    "adapter_*": "an adapter, which is not applied; merge it into the weights and save the model again",
+    "adapter_*.json": "an adapter, which is not applied; merge it into the weights and save the model again",
     "*quant*.json": "its weights are quantised, and not read as they are meant; save the model in float32 or float16",
+    **{f"*.{kind}": UNKNOWN_WEIGHTS for kind in ("bin", "pt", "pth", "ckpt", "h5", "msgpack", "npz", "pkl", "pickle")},
 }
+# Of a repository, what is read is fetched, and what tells that the model should be refused.
+FETCHED = (*READ, *(pattern for pattern in REFUSED_FILES if pattern.endswith(".json")))
 # Keys of a configuration that say the same, and that ask for other code than transformers' own.
 QUANTISED = ("quantization_config", "compression_config")
 KERNELS = ("use_kernels", "kernel_config")
+# Keys of a configuration that name the files to read, with the names that are read anyway.
+REDIRECTIONS: Mapping[str, Sequence[str]] = {"configuration_files": (), "transformers_weights": (WHOLE, INDEX)}
 # safetensors' names of types that hold weights as they are.
 FLOATS = ("F64", "F32", "F16", "BF16")
 REMEDY = "fetch or save the model again"
 LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers")
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def list_read_files(folder: Path) -> list[Path]:
     """List the files of a model folder that make the model; all others stay where they are and are never read."""
-    return sorted(path for path in folder.iterdir() if path.is_file() and _matches(path, READ))
+    return [path for path in _list_files(folder) if _matches(path.name, READ)]
 
 
-def _matches(path: Path, patterns: Iterable[str]) -> bool:
-    return not path.name.startswith(".") and any(fnmatchcase(path.name, pattern) for pattern in patterns)
+def _list_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def find_fault(name: str) -> str | None:
+    """Say why a file of this name must not be in a model's folder; None if it may be there.
+
+    Names of no list change no model: documents, pictures, settings and formats of other programs, and code, which
+    transformers runs only where a configuration names it (`auto_map`, which is refused).
+    """
+    if _matches(name, (*READ, *LEFT_ALONE)):
+        return None
+    return next((reason for pattern, reason in REFUSED_FILES.items() if fnmatchcase(name, pattern)), None)
 
 
 def check_model_folder(folder: Path, name: str | None = None) -> None:
@@ -57,22 +85,23 @@ def check_model_folder(folder: Path, name: str | None = None) -> None:
     Messages call it by `name`, where the user does not know the folder.
 
     A model is config, weights and tokenizer. What would change it, if it were read as it is meant: code, adapters, a
-    second set of weights, quantisation, and kernels from the hub. Any other file is not read (`list_read_files`).
+    second set of weights, quantisation, other files in place of these, and kernels from the hub. Any other file is not
+    read (`list_read_files`).
     """
     name = name or f"model folder {folder}"
     if not folder.is_dir():
         raise StudyError(f"{name} does not exist; give the path of a folder in Hugging Face format")
-    if not (folder / "config.json").is_file():
+    files = [path.name for path in _list_files(folder)]
+    for file in files:
+        if fault := find_fault(file):
+            raise StudyError(f"{name} has the file {file}: {fault}")
+    if "config.json" not in files:
         raise StudyError(f"{name} has no config.json; save the model there with `save_pretrained`")
     _check_sets_of_weights(folder, name)
-    if not any((folder / file).is_file() for file in TOKENIZERS):
+    if not any(_matches(file, VOCABULARIES) for file in files):
         raise StudyError(f"{name} has no tokenizer; save it there with `tokenizer.save_pretrained`")
-    for path in sorted(folder.iterdir()):
-        for pattern, reason in REFUSED_FILES.items():
-            if _matches(path, [pattern]):
-                raise StudyError(f"{name} has the file {path.name}: {reason}")
     for file in ("config.json", "tokenizer_config.json"):
-        if (folder / file).is_file():
+        if file in files:
             _check_settings(folder / file, name)
 
 
@@ -124,6 +153,11 @@ def _check_settings(file: Path, name: str) -> None:
             raise StudyError(
                 f"{name} has quantised weights ({key} in {file.name}), which are not read as they are meant; "
                 "save the model in float32, float16 or bfloat16"
+            )
+        if value and key in REDIRECTIONS and value not in REDIRECTIONS[key]:
+            raise StudyError(
+                f"{name} names other files to be read ({key} in {file.name}) than config.json and {WHOLE}; "
+                "give them these names, and remove that key"
             )
         if (key in KERNELS and value) or (key.endswith("_implementation") and "/" in str(value)):
             raise StudyError(

@@ -97,8 +97,9 @@ class HuggingFaceModel(ModelSource):
 
     def fill(self, folder: Path) -> str:
         from memory_injections.download.hub import download_model
+        from memory_injections.models.checkpoints import FETCHED
 
-        return download_model(self.repo, self.revision, folder)
+        return download_model(self.repo, self.revision, folder, FETCHED)
 
 
 class LocalModel(ModelSource):
