@@ -60,7 +60,7 @@ bench: .venv/study-installed ## measure the engine's speed against a plain loop 
 	$(BIN)/python -m memory_injections.planning.benchmark --pairs resources/prompt_pairs.csv --config config/config.yaml $(BENCH)
 
 bench-study: .venv/study-installed ## run a study from nothing in a temporary folder and show where its wall time goes: make bench-study CONFIG=…
-	$(BIN)/python tests/bench_study.py --config $(CONFIG)
+	$(BIN)/python tools/bench_study.py --config $(CONFIG)
 
 plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
 	$(BIN)/python -m memory_injections.planning.command --config $(CONFIG) --gpu $(GPU) --shared results/shared
@@ -69,7 +69,7 @@ schema: .venv/study-installed ## regenerate the config's schema and key table af
 	$(BIN)/python -m memory_injections.config.reference --schema workflow/schemas/config.schema.json --readme config/README.md
 
 architectures: .venv/dev-installed ## write the table of docs/architectures.md anew, from a study of a tiny model of every family (half an hour)
-	PYTHONPATH=tests $(BIN)/python -m architecture_table docs/architectures.md
+	PYTHONPATH=tests:tests/support $(BIN)/python -m architecture_table docs/architectures.md
 
 lock: ## update constraints.txt to the newest versions that pyproject.toml allows, from a temporary environment
 	set -e; venv=$$(mktemp -d); trap 'rm -rf "$$venv"' EXIT; \

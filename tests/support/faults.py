@@ -1,6 +1,6 @@
 """Random damage to the files of a finished study, and what the same command makes of it.
 
-    PYTHONPATH=workflow:tests python tests/faults.py 40 5
+    PYTHONPATH=workflow:tests:tests/support python tests/support/faults.py 40 5
 
 flips a byte of each of five random files under `results/`, or cuts the file, runs the study's command again, and
 compares all of its results with those from before; 40 times. It prints how every run ended, and how often the results
