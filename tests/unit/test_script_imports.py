@@ -6,13 +6,13 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 LIGHT = (
-    "causes", "claims", "controls", "coverage", "evidence", "explorer", "figures", "headline", "injections", "report",
-    "scorecard", "table1", "table2", "table3", "text_check_tables",
+    "coverage", "explorer", "figures", "injections", "report", "tables", "word_files",
 )  # fmt: skip
 CODE = """
 import runpy, sys
-for name in sys.argv[1:]:
-    runpy.run_path(f"{name}.py")
+from memory_injections.tables.registry import list_table_jobs, load_table_job
+for name in [*sys.argv[1:], *list_table_jobs()]:
+    load_table_job(name) if name in list_table_jobs() else runpy.run_path(f"{name}.py")
     heavy = {"torch", "transformers", "transformer_lens"} & sys.modules.keys()
     if heavy:
         sys.exit(f"{name} imports {heavy}")

@@ -23,6 +23,7 @@ from memory_injections.jobs import digest
 from memory_injections.jobs.digest import Trace, trace_function, trace_script
 from memory_injections.models import sources as model_sources
 from memory_injections.paper import published_sources
+from memory_injections.tables.registry import list_table_jobs
 
 # They look after files, logs and errors, and no number is of their making.
 KEEPERS = {"jobs", "atomic_files", "checksums", "errors"}
@@ -80,6 +81,7 @@ def list_traces(workflow: Path) -> dict[str, Callable[[], Trace]]:
     scripts = [*(workflow / "scripts").glob("[!_]*.py"), *(workflow / "notebooks").glob("*.ipynb")]
     traces: dict[str, Callable[[], Trace]] = {script.name: partial(trace_script, script) for script in scripts}
     places = [(f"figures.{figure.module}", name) for name, figure in list_figures().items()]
+    places += [(f"tables.{job.module}", name) for name, job in list_table_jobs().items()]
     for module in (data_sources, model_sources, published_sources):
         places += [
             (thing.__module__.removeprefix("memory_injections."), name)
@@ -137,6 +139,7 @@ def test_every_script_and_figure_is_run(runs: Mapping[str, Runs]) -> None:
     scripts = {path.name for path in (runs["own"].workflow / "scripts").glob("[!_]*.py")}
     assert {Path(script).stem for script in scripts - ran} == ASK_A_SERVER
     assert {f"figures.{figure.module}.{name}" for name, figure in list_figures().items()} <= ran
+    assert {f"tables.{job.module}.{name}" for name, job in list_table_jobs().items()} <= ran
 
 
 def is_covered(call: tuple[str, str, str], trace: Trace) -> bool:

@@ -7,6 +7,7 @@ from textwrap import dedent
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from checkout import Checkout, copy_project
 from conftest import PAIRS, ROOT, tiny_study
@@ -33,7 +34,7 @@ def insert_before(path: Path, mark: str, code: str) -> None:
     path.write_text(text.replace(mark, f"{code}{mark}"), encoding="utf-8")
 
 
-def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
+def test_a_metric_a_figure_a_table_and_a_source_of_prompts_are_in_the_study(
     tiny_models: dict[str, Path], tmp_path: Path, python: Path
 ) -> None:
     copy_project(tmp_path)
@@ -41,6 +42,9 @@ def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
         file.write(f"\n\n{read_code('A figure', 'python')}")
     caption = read_code("A figure", "rst")
     (tmp_path / "workflow/report/figures/rank.rst").write_text(caption, encoding="utf-8")
+    with (tmp_path / LIBRARY / "tables" / "sites.py").open("a", encoding="utf-8") as file:
+        file.write(f"\n\n{read_code('A table', 'python')}")
+    (tmp_path / "workflow/report/hits_by_layer.rst").write_text(read_code("A table", "rst"), encoding="utf-8")
     column, score = list_code("A metric of a cell", "python")
     insert_before(tmp_path / LIBRARY / "sweeps/cells.py", '    "top_token_id": pa.int32(),\n', column)
     insert_before(
@@ -62,6 +66,9 @@ def test_a_metric_a_figure_and_a_source_of_prompts_are_in_the_study(
     assert "Median rank of the answer after the injection, over layer and magnitude." in page
     assert figure.name in page
     cells = pd.read_parquet(tmp_path / "results/tiny/injections/tiny/lines/curated.unembed.parquet")
+    hits = pd.read_csv(tmp_path / "results/tiny/tables/hits_by_layer.csv")
+    expected = cells.groupby("layer")["rank_injected"].agg(lambda ranks: (ranks == 0).mean())
+    assert dict(zip(hits["layer"], hits["hits"], strict=True)) == pytest.approx(expected.to_dict())
     # The vocabulary has 50,257 tokens, and a randomly initialised model prefers few of them.
     assert cells["entropy"].between(1, np.log(50_257)).all()
     first = json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0])

@@ -10,9 +10,9 @@
 #   list_pairs(wildcards)         paths of the prompt pairs of all data sets
 #   SOURCE, CONFIG_SHOWN          where the cells come from, and the part of the config that they depend on
 #   MAY_BE_PAPERS                 whether a model may be one of the paper's, as far as the config tells
-#   CONTROL_TABLES                the tables of controls by name, if there are any
-#   CAUSE_TABLES                  the tables of causes by name, if there are any
-#   TABLES_OF_SOURCE, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
+#   PARTS                         the parts of a study that it has, among those that tables depend on
+#   READ_OF_SOURCE                what tables read of these parts, by name
+#   PUBLISHED_TABLES, COVERAGE, PAGES_OF_SOURCE, MANIFESTS    files for the report and rule `all`
 #   list_parts(wildcards)         what tables, figures and pages are made of, besides the sweeps
 import re
 import sys
@@ -224,11 +224,6 @@ def locate_cells(sweep):
 def list_cells(wildcards):
     """Paths of the cells of every sweep of the study."""
     return [locate_cells(sweep) for sweep in list_sweeps(wildcards)]
-
-
-def list_control_tables(name):
-    """Path of a table of controls, in a list; an empty one in a study without controls."""
-    return [CONTROL_TABLES[name]] if name in CONTROL_TABLES else []
 
 
 def share_cores(beside=1):

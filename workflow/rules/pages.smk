@@ -1,13 +1,5 @@
 # The report and the explorer of a study. Both are self-contained HTML pages.
-TABLES = [
-    *rules.table1.output,
-    *rules.table3.output,
-    *rules.evidence.output,
-    *rules.claims.output,
-    *rules.headline.output,
-    *rules.scorecard.output,
-    *TABLES_OF_SOURCE,
-]
+TABLES = [*STUDY_TABLES.values(), *PUBLISHED_TABLES]
 
 
 rule report:
@@ -54,9 +46,9 @@ rule explorer:
         texts=lambda wildcards: [
             CONTROLLED["texts"].format(model=model, dataset=dataset)
             for model, dataset in list_heads(wildcards)
-            if CONTROL_TABLES
+            if "controls" in PARTS
         ],
-        tables=[*rules.evidence.output[:2], *list_control_tables("control_contrasts")],
+        tables=list_tables_named("evidence", "contrasts", "control_contrasts"),
         paper=rules.paper.output[0],
         template=locate_template("explorer.html.j2"),
         style=locate_template("explorer.css"),
@@ -77,6 +69,6 @@ rule explorer:
         code=digest_code("explorer"),
         source=SOURCE,
         study=STUDY.study,
-        known_ranks=STUDY.controls.known_ranks if CONTROL_TABLES else [],
+        known_ranks=TAKEN["known_ranks"],
     script:
         "../scripts/explorer.py"

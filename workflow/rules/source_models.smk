@@ -82,20 +82,37 @@ if STUDY.published is not None:
     include: "published.smk"
 
 
-CONTROL_TABLES, CAUSE_TABLES = {}, {}
+def list_everywhere(path):
+    """A file of every model on every data set."""
+    return expand(path, model=STUDY.models, dataset=STUDY.datasets)
+
+
+# The parts that table jobs depend on, and what they read of them.
+PARTS = {"models"}
+READ_OF_SOURCE = {
+    "text_checks": list_everywhere(TEXT_CHECK),
+    **{name: list_everywhere(path) for name, path in HEADS.items()},
+}
 
 if STUDY.has_controls:
 
     include: "controls.smk"
 
-    CONTROL_TABLES = {Path(table).stem: table for table in rules.controls.output}
+    PARTS.add("controls")
+    READ_OF_SOURCE |= {
+        f"control_{part}": list_everywhere(path)
+        for part, path in CONTROLLED.items()
+    }
 
 
 if STUDY.has_causes:
 
     include: "causes.smk"
 
-    CAUSE_TABLES = {Path(table).stem: table for table in rules.causes.output}
+    PARTS.add("causes")
+    READ_OF_SOURCE |= {
+        part: list_everywhere(path) for part, path in MEASURED.items()
+    }
 
 
 def list_published_sweeps(wildcards):
@@ -108,16 +125,8 @@ def list_published_sweeps(wildcards):
 
 
 def list_scored_prompts(wildcards):
-    return expand(ACTIVATIONS, model=STUDY.models, dataset=STUDY.datasets)
+    return list_everywhere(ACTIVATIONS)
 
-
-TABLES_OF_SOURCE = [
-    *rules.text_check_tables.output,
-    *rules.table2.output,
-    *CONTROL_TABLES.values(),
-    *CAUSE_TABLES.values(),
-    *PUBLISHED_TABLES,
-]
 
 if STUDY.has_walkthrough:
 
@@ -125,16 +134,11 @@ if STUDY.has_walkthrough:
 
 
 def list_parts(wildcards):
-    parts = [*HEADS.values()]
-    if STUDY.has_controls:
-        parts += CONTROLLED.values()
-    if STUDY.has_causes:
-        parts += MEASURED.values()
     shards = [
         list_shards({"model": model, "dataset": dataset})
         for model, dataset in list_heads(wildcards)
     ]
-    return [*expand(parts, model=STUDY.models, dataset=STUDY.datasets), *chain(*shards)]
+    return [*chain(*READ_OF_SOURCE.values()), *chain(*shards)]
 
 
 PAGES_OF_SOURCE = rules.walkthrough.output if STUDY.has_walkthrough else []

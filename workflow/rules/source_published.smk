@@ -9,10 +9,9 @@ PUBLISHED_CELLS = CELLS
 include: "published.smk"
 
 
-TABLES_OF_SOURCE = PUBLISHED_TABLES
 # What is known of the cells: sweeps with a flag do not count for the claims.
 COVERAGE = rules.coverage.output
-CONTROL_TABLES, CAUSE_TABLES = {}, {}
+PARTS, READ_OF_SOURCE = set(), {}
 
 
 def locate_pairs(dataset):

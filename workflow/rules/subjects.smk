@@ -3,9 +3,6 @@ from functools import partial
 
 from memory_injections.figures.registry import list_figures
 
-# The tables of the whole study that figures may be drawn of, by name.
-STUDY_TABLES = {**CONTROL_TABLES, **CAUSE_TABLES}
-
 
 def list_swept(wildcards):
     """Each sweep by itself."""
@@ -41,13 +38,12 @@ def list_read_heads(wildcards):
 
 def list_headline(wildcards):
     """The history of the paper's numbers, if the study may have a model of the paper: its manifest says what it is."""
-    return {"study": {"tables": rules.headline.output[:1]}} if MAY_BE_PAPERS else {}
+    return {"study": {"tables": list_tables_named("headline")}} if MAY_BE_PAPERS else {}
 
 
 def list_whole(wildcards):
-    """The whole study, if it has a table that figures are drawn of."""
-    tables = {name: [path] for name, path in STUDY_TABLES.items()}
-    return {"study": tables} if tables else {}
+    """The whole study, and all of its tables."""
+    return {"study": {name: [path] for name, path in STUDY_TABLES.items()}}
 
 
 # Of each kind of subject, the names, and the tables of each by name.

@@ -1,4 +1,4 @@
-# The paper's tables, one file each for the whole study, and the evidence.
+# The tables of the whole study.
 
 
 # Which numbers of the paper this study is compared with: those for its own models and data sets.
@@ -25,143 +25,83 @@ rule paper:
         "../scripts/paper.py"
 
 
-rule table1:
-    input:
-        list_scored_prompts,
-    output:
-        report(
-            f"{RESULTS}/tables/table1.csv",
-            category="Tables",
-            labels={"table": "1: data sets"},
-            caption="../report/table1.rst",
-        ),
-    log:
-        f"{LOGS}/tables/table1.log",
-    benchmark:
-        f"{BENCHMARKS}/tables/table1.tsv"
-    localrule: True
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=digest_code("table1"),
-        source=SOURCE,
-    script:
-        "../scripts/table1.py"
+# The tables of the library's registry. A job makes those that come from the same calculation.
+from memory_injections.paper.reported import PAPER_ENCODING
+from memory_injections.tables.registry import list_table_jobs
+
+TABLE_JOBS = {
+    name: made
+    for name, made in list_table_jobs().items()
+    if made.part is None or made.part in PARTS
+}
+STUDY_TABLES = {
+    table: f"{RESULTS}/tables/{table}.csv"
+    for made in TABLE_JOBS.values()
+    for table in made.tables
+}
 
 
-rule table3:
-    input:
-        list_cells,
-    output:
-        report(
-            f"{RESULTS}/tables/table3.csv",
-            category="Tables",
-            labels={"table": "3: best sites"},
-            caption="../report/table3.rst",
-        ),
-    log:
-        f"{LOGS}/tables/table3.log",
-    benchmark:
-        f"{BENCHMARKS}/tables/table3.tsv"
-    localrule: True
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=digest_code("table3"),
-    script:
-        "../scripts/table3.py"
+def list_tables_named(*names):
+    """Paths of those of some tables that the study has."""
+    return [STUDY_TABLES[name] for name in names if name in STUDY_TABLES]
 
 
-rule evidence:
-    input:
-        cells=list_cells,
-        pairs=list_pairs,
-        paper=rules.paper.output[0],
-    output:
-        report(
-            f"{RESULTS}/tables/evidence.csv",
-            category="Tables",
-            labels={"table": "evidence"},
-            caption="../report/evidence.rst",
-        ),
-        report(
-            f"{RESULTS}/tables/contrasts.csv",
-            category="Tables",
-            labels={"table": "curated against random, tested"},
-            caption="../report/contrasts.rst",
-        ),
-        report(
-            f"{RESULTS}/tables/last_hops.csv",
-            category="Tables",
-            labels={"table": "effects by last hop"},
-            caption="../report/last_hops.rst",
-        ),
-        report(
-            f"{RESULTS}/tables/sites.csv",
-            category="Tables",
-            labels={"table": "every site"},
-            caption="../report/sites.rst",
-        ),
-        f"{RESULTS}/tables/explicit_prompts.csv",
-    log:
-        f"{LOGS}/tables/evidence.log",
-    benchmark:
-        f"{BENCHMARKS}/tables/evidence.tsv"
-    # The longest of the tables, and claims and pages wait for it.
-    priority: 1
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=digest_code("evidence"),
-        seed=STUDY.seed,
-    script:
-        "../scripts/evidence.py"
+# What table jobs read, by the names in the registry.
+READ = {
+    "cells": list_cells,
+    "pairs": list_pairs,
+    "paper": [rules.paper.output[0]],
+    "scored_prompts": list_scored_prompts,
+    "judged": list_tables_named(*TABLE_JOBS["evidence"].tables, "control_contrasts"),
+    "coverage": COVERAGE,
+    "paper_encoding_cells": lambda wildcards: [
+        locate_cells(sweep)
+        for sweep in list_sweeps(wildcards)
+        if (sweep.memories, sweep.encoding) == (CURATED, PAPER_ENCODING)
+    ],
+    "own_cells": list_own_sweeps,
+    "authors_cells": list_published_sweeps,
+    **READ_OF_SOURCE,
+}
+# The settings that they take.
+TAKEN = {
+    "seed": STUDY.seed,
+    "source": SOURCE,
+    "kinds": STUDY.controls.kinds if "controls" in PARTS else [],
+    "known_ranks": STUDY.controls.known_ranks if "controls" in PARTS else [],
+}
 
+for made in TABLE_JOBS.values():
 
-rule claims:
-    input:
-        tables=[*rules.evidence.output, *list_control_tables("control_contrasts")],
-        coverage=COVERAGE,
-        paper=rules.paper.output[0],
-    output:
-        report(
-            f"{RESULTS}/tables/claims.csv",
-            category="Tables",
-            labels={"table": "claims of the paper"},
-            caption="../report/claims.rst",
-        ),
-    log:
-        f"{LOGS}/tables/claims.log",
-    benchmark:
-        f"{BENCHMARKS}/tables/claims.tsv"
-    localrule: True
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=digest_code("claims"),
-    script:
-        "../scripts/claims.py"
-
-
-rule scorecard:
-    input:
-        ours=list_own_sweeps,
-        authors=list_published_sweeps,
-        paper=rules.paper.output[0],
-    output:
-        report(
-            f"{RESULTS}/tables/scorecard.csv",
-            category="Tables",
-            labels={"table": "scorecard"},
-            caption="../report/scorecard.rst",
-        ),
-    log:
-        f"{LOGS}/tables/scorecard.log",
-    benchmark:
-        f"{BENCHMARKS}/tables/scorecard.tsv"
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=digest_code("scorecard"),
-    script:
-        "../scripts/scorecard.py"
+    rule:
+        name:
+            made.name
+        input:
+            **{name: READ[name] for name in made.reads},
+        output:
+            [
+                (
+                    report(
+                        STUDY_TABLES[table],
+                        category="Tables",
+                        labels={"table": label},
+                        caption=f"../report/{table}.rst",
+                    )
+                    if label
+                    else STUDY_TABLES[table]
+                )
+                for table, label in made.tables.items()
+            ],
+        log:
+            f"{LOGS}/tables/{made.name}.log",
+        benchmark:
+            f"{BENCHMARKS}/tables/{made.name}.tsv"
+        priority: made.priority
+        localrule: made.is_quick
+        conda:
+            "../envs/memory-injections.yaml"
+        params:
+            **{name: TAKEN[name] for name in made.takes},
+            code=digest_code("tables", f"tables.{made.module}.{made.name}"),
+        script:
+            "../scripts/tables.py"

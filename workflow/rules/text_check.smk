@@ -26,32 +26,3 @@ rule text_check:
         dataset="{dataset}",
     script:
         "../scripts/text_check.py"
-
-
-rule text_check_tables:
-    input:
-        expand(TEXT_CHECK, model=STUDY.models, dataset=STUDY.datasets),
-    output:
-        report(
-            f"{RESULTS}/tables/text_check.csv",
-            category="Tables",
-            labels={"table": "text check"},
-            caption="../report/text_check.rst",
-        ),
-        report(
-            f"{RESULTS}/tables/text_check_pairs.csv",
-            category="Tables",
-            labels={"table": "text check, every pair"},
-            caption="../report/text_check_pairs.rst",
-        ),
-    log:
-        f"{LOGS}/tables/text_check.log",
-    benchmark:
-        f"{BENCHMARKS}/tables/text_check.tsv"
-    localrule: True
-    conda:
-        "../envs/memory-injections.yaml"
-    params:
-        code=digest_code("text_check_tables"),
-    script:
-        "../scripts/text_check_tables.py"

@@ -21,6 +21,7 @@ TEXTS = (*ID_COLUMNS, *TEXT_COLUMNS, "says_explicit", "says_obscure", "last_hop"
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table of results as CSV, with an apostrophe before a text that a spreadsheet would run."""
+    table = table.astype(dict.fromkeys(table.select_dtypes("category"), object))
     write_csv(_map_texts(table, lambda text: f"'{text}" if FORMULA.match(text) else text), path)
 
 

@@ -1,0 +1,40 @@
+"""Tables of the controls of a study."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from memory_injections.controls.tables import ControlResults, tabulate_controls
+from memory_injections.data.prompt_pairs import index_pairs
+from memory_injections.tables.registry import register
+
+
+@register(
+    {
+        "controls": "controls",
+        "control_contrasts": "controls, at sites chosen on other prompts",
+        "both_hops": "failures with both hops known",
+        "positions": "positions",
+        "doses": "doses",
+    },
+    reads=("control_cells", "control_sites", "control_texts", "pairs"),
+    takes=("kinds", "known_ranks", "seed"),
+    part="controls",
+    is_quick=False,
+)
+def controls(
+    control_cells: Sequence[Path],
+    control_sites: Sequence[Path],
+    control_texts: Sequence[Path],
+    pairs: Sequence[Path],
+    kinds: Sequence[str],
+    known_ranks: Sequence[int],
+    seed: int,
+) -> Mapping[str, pd.DataFrame]:
+    """What controls do beside the memories, by site, position and dose, and where both hops are known."""
+    pairs_of, every = index_pairs(pairs), []
+    for paths in zip(control_cells, control_sites, control_texts, strict=True):
+        cells, sites, texts = map(pd.read_parquet, paths)
+        every.append(ControlResults(cells, sites, texts, pairs_of[sites["dataset"].iloc[0]], kinds, seed))
+    return tabulate_controls(every, known_ranks)

@@ -1,0 +1,42 @@
+"""Tables of the sites of all sweeps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from memory_injections.analysis.evidence import assess_sweeps
+from memory_injections.analysis.tables import build_table3
+from memory_injections.data.prompt_pairs import index_pairs
+from memory_injections.paper.reported import find_reported_site, read_numbers
+from memory_injections.sweeps.cells import index_sweeps
+from memory_injections.tables.registry import register
+
+
+@register({"table3": "3: best sites"}, reads=("cells",))
+def table3(cells: Sequence[Path]) -> pd.DataFrame:
+    """Table 3: the best sites of curated memories, with random memories at the same sites."""
+    return build_table3(index_sweeps(cells))
+
+
+# The longest of the tables, and claims and pages wait for it.
+@register(
+    {
+        "evidence": "evidence",
+        "contrasts": "curated against random, tested",
+        "last_hops": "effects by last hop",
+        "sites": "every site",
+        "explicit_prompts": None,
+    },
+    reads=("cells", "pairs", "paper"),
+    takes=("seed",),
+    is_quick=False,
+    priority=1,
+)
+def evidence(
+    cells: Sequence[Path], pairs: Sequence[Path], paper: Sequence[Path], seed: int
+) -> Mapping[str, pd.DataFrame]:
+    """Effects at sites chosen on other prompts, with intervals and tests, and contrasts with random words."""
+    sweeps, numbers = index_sweeps(cells), read_numbers(paper[0])
+    reported = {sweep: find_reported_site(sweep, numbers) for sweep in sweeps}
+    return assess_sweeps(sweeps, index_pairs(pairs), reported, seed)

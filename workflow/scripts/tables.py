@@ -1,0 +1,17 @@
+"""The tables of one registered job."""
+
+from pathlib import Path
+
+import pandas as pd
+from _job import start_job
+from memory_injections.analysis.table_files import write_table
+from memory_injections.tables.registry import list_table_jobs, load_table_job
+
+if __name__ == "__main__":
+    with start_job(globals()) as job:
+        registered = list_table_jobs()[job.rule]
+        inputs = {name: list(map(Path, job.input[name])) for name in registered.reads}
+        made = load_table_job(job.rule)(**inputs, **{name: job.params[name] for name in registered.takes})
+        tables = {registered.name: made} if isinstance(made, pd.DataFrame) else made
+        for path in map(Path, job.output):
+            write_table(tables[path.stem], path)
