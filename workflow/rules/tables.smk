@@ -1,4 +1,6 @@
 # The tables of the whole study.
+from memory_injections.paper.reported import PAPER_ENCODING
+from memory_injections.tables.registry import list_table_jobs
 
 
 # Which numbers of the paper this study is compared with: those for its own models and data sets.
@@ -26,9 +28,6 @@ rule paper:
 
 
 # The tables of the library's registry. A job makes those that come from the same calculation.
-from memory_injections.paper.reported import PAPER_ENCODING
-from memory_injections.tables.registry import list_table_jobs
-
 TABLE_JOBS = {
     name: made
     for name, made in list_table_jobs().items()

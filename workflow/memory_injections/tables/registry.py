@@ -27,7 +27,7 @@ class TableJob:
     """A job that makes tables: its name, which is the function's, and the module of the function.
 
     - `tables`: the label of each table in Snakemake's own report, by name; None for one that it does not show
-    - `reads`: names of its inputs, which the workflow knows; a table that another job makes is one, too
+    - `reads`: names of its inputs, whose paths the workflow knows
     - `takes`: names of settings
     - `part`: the part of a study without which there are no such tables; None if every study has them
     - `is_quick`: whether it takes about a second, and runs where Snakemake runs
