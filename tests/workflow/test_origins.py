@@ -110,6 +110,18 @@ def test_old_results_never_pass_for_those_of_a_new_config(
     assert list_differences(read_results(copy.folder), run_anew(copy, tmp_path / "fresh")) == []
 
 
+def test_a_change_behind_another_that_only_ancient_files_connect(copy: Checkout, tmp_path: Path) -> None:
+    """Activations wait for the text check, and are not made of it; Snakemake looks at no job behind one that runs."""
+    copy.replace(f"{LIBRARY}/models/text_check.py", "SHORT = 2", "SHORT = 3")
+    copy.replace(COMPUTER, "logits.log_softmax", "logits.mul(0.5).log_softmax")
+    planned = copy.plan()
+    assert {"text_check", "cells", "evidence"} <= planned.keys()
+    assert "activations" not in planned
+    copy.snakemake()
+    assert list_differences(read_results(copy.folder), run_anew(copy, tmp_path / "fresh")) == []
+    assert DONE in copy.snakemake()
+
+
 def test_without_snakemakes_records_a_finished_study_stays_finished(copy: Checkout) -> None:
     lose_records(copy)
     assert DONE in copy.snakemake()

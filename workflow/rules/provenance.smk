@@ -9,6 +9,7 @@ from memory_injections.jobs.provenance import (
     list_compared_files,
     name_inputs,
 )
+from snakemake.dag import DAG
 from snakemake.persistence import NO_PARAMS_CHANGE, ParamsChange
 from snakemake.settings.types import RerunTrigger
 
@@ -94,6 +95,37 @@ def compare_job(job, files):
         return NO_PARAMS_CHANGE
     return OriginChange(only_new=set().union(*changed.values()), files=set(changed))
 
+
+class Triggered(dict):
+    """The jobs that run because a job does: those that take more of it than ancient files."""
+
+    def __init__(self, depending):
+        self.depending = depending
+
+    def __missing__(self, job):
+        return {
+            other: files
+            for other, files in self.depending[job].items()
+            if not all(file.is_ancient for file in files)
+        }
+
+
+class CompleteDAG(DAG):
+    """Snakemake's graph of jobs, in which a job is judged although one runs that it takes ancient files of.
+
+    Snakemake looks at no job behind one that will run, because that one triggers it. By ancient files it does not: what
+    else has changed for the job would go unnoticed.
+    """
+
+    def bfs(self, direction, *jobs, **options):
+        # All that is behind a job is left out with it (`--omit-from`).
+        if direction is self.depending and not any(map(self.in_omitfrom, jobs)):
+            direction = Triggered(direction)
+        return super().bfs(direction, *jobs, **options)
+
+
+if not issubclass(snakemake.workflow.DAG, CompleteDAG):
+    snakemake.workflow.DAG = CompleteDAG
 
 for name in ("FilePersistence", "DbPersistence"):
     records = getattr(snakemake.workflow, name)
