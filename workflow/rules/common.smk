@@ -226,6 +226,11 @@ def list_cells(wildcards):
     return [locate_cells(sweep) for sweep in list_sweeps(wildcards)]
 
 
+def list_tables_named(*names):
+    """Paths of those of some tables that the study has."""
+    return [STUDY_TABLES[name] for name in names if name in STUDY_TABLES]
+
+
 def share_cores(beside=1):
     """Cores for a job with a model: all of them divided by the number of GPUs, or all if there is no GPU.
 

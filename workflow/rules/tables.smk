@@ -40,11 +40,6 @@ STUDY_TABLES = {
 }
 
 
-def list_tables_named(*names):
-    """Paths of those of some tables that the study has."""
-    return [STUDY_TABLES[name] for name in names if name in STUDY_TABLES]
-
-
 # What table jobs read, by the names in the registry.
 READ = {
     "cells": list_cells,
