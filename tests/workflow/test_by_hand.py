@@ -31,7 +31,7 @@ def test_an_edit_shows_at_once(edited: Checkout) -> None:
     edited.replace(
         "workflow/memory_injections/analysis/tables.py", 'BEST_BY = (PAPER_AVERAGE, "effect")', 'BEST_BY = ("effect",)'
     )
-    done = call(edited, "table3", file, "--configfile", "study.yaml")
+    done = call(edited, "tables", file, "--configfile", "study.yaml")
     assert done.returncode == 0, done.stderr
     by_effect = before[before["best_by"] == "effect"].reset_index(drop=True)
     pd.testing.assert_frame_equal(pd.read_csv(edited.folder / file), by_effect)

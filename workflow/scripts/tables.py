@@ -9,9 +9,11 @@ from memory_injections.tables.registry import list_table_jobs, load_table_job
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        registered = list_table_jobs()[job.rule]
+        # Not the rule's name: a workflow that has this one as a module may rename its rules.
+        _, function = job.params.code
+        registered = list_table_jobs()[function.rpartition(".")[2]]
         inputs = {name: list(map(Path, job.input[name])) for name in registered.reads}
-        made = load_table_job(job.rule)(**inputs, **{name: job.params[name] for name in registered.takes})
+        made = load_table_job(registered.name)(**inputs, **{name: job.params[name] for name in registered.takes})
         tables = {registered.name: made} if isinstance(made, pd.DataFrame) else made
         for path in map(Path, job.output):
             write_table(tables[path.stem], path)
