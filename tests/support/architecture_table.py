@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import fork_server
 import torch
 from architecture_study import run_families
 from architectures import FAMILIES, Family
@@ -120,7 +121,8 @@ def describe_rest(config: PreTrainedConfig) -> list[str]:
 def write_table(page: Path) -> None:
     """Replace the table of a page; raise `SystemExit` for a family whose study ends otherwise than its row says."""
     with tempfile.TemporaryDirectory() as folder:
-        refusals = run_families(Path(folder), FAMILIES, Path(sys.executable))
+        fork_server.start(Path(folder))
+        refusals = run_families(Path(folder), FAMILIES, Path(folder) / "python")
     rows = []
     for name in sorted(FAMILIES, key=str.lower):
         rows.append(describe_family(name, FAMILIES[name]))

@@ -36,13 +36,13 @@ CONFIGS: dict[str, PreTrainedConfig] = {
 }  # fmt: skip
 
 
-def train_tokenizer() -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer of 400 tokens on the project's own prompts."""
+def train_tokenizer(size: int = 400) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE tokenizer of `size` tokens on the project's own prompts."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<|bos|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        vocab_size=size, special_tokens=["<|bos|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
     bpe.train([str(PAIRS)], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<|bos|>", eos_token="<|bos|>")

@@ -1,11 +1,15 @@
 """The table of docs/architectures.md says what happens with a tiny model of every family."""
 
 import re
+from pathlib import Path
 
 import pytest
+from architecture_study import N_TOKENS
 from architecture_table import describe_family
 from architectures import FAMILIES, OTHERS, QUICK, REFUSED, Family
 from conftest import ROOT
+from memory_injections.models.tokenisation import load_tokenizer
+from tiny_models import train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 # One that is exact, and one for each thing that refuses a model.
@@ -31,3 +35,14 @@ def test_a_row_is_what_the_code_says(name: str, family: Family) -> None:
 def test_every_family_has_a_row() -> None:
     assert set(read_rows()) - {"family", "---"} == set(FAMILIES)
     assert len({family.model_type for family in (QUICK | OTHERS).values()}) >= 40
+
+
+@pytest.mark.slow
+def test_the_studys_tokenizer_fits_into_every_model(tmp_path: Path) -> None:
+    """transformers may read it as the tokenizer of the model's family, which adds tokens of its own."""
+    tokenizer = train_tokenizer(N_TOKENS)
+    for name, family in FAMILIES.items():
+        config = family.configure()
+        config.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+        assert max(load_tokenizer(tmp_path / name).get_vocab().values()) < config.get_text_config().vocab_size, name

@@ -74,6 +74,7 @@ def load_parts(folder: Path, place: Callable[[PreTrainedModel], PreTrainedModel]
     """Load a model's two forms, and put their blocks where `place` does."""
     engine = SkippingEngine(place(load_causal_lm(folder, [CPU])))
     bridge = TransformerBridge.boot_transformers(str(folder), hf_model=place(load_causal_lm(folder, [CPU])))
+    bridge.cfg.device = str(device)  # which is a GPU, wherever there is one
     bridge.enable_compatibility_mode(disable_warnings=True)
     lens = Lens.of(bridge)
     tensors = {field.name: getattr(lens, field.name) for field in fields(lens)}

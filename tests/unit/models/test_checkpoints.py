@@ -15,7 +15,7 @@ from bench import CPU
 from memory_injections.checksums import write_checksum
 from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.jobs.checks import check_inputs
-from memory_injections.models.checkpoints import READ, check_model_folder, fetch_model, hold_model
+from memory_injections.models.checkpoints import READ, check_model_folder, check_weights, fetch_model, hold_model
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.sources import LocalModel
 from safetensors.torch import load_file, save_file
@@ -151,6 +151,9 @@ HOSTILE: dict[str, tuple[Edit, str]] = {
     "weights in int8": (
         with_other(QUERY, lambda value: (value * 100).to(torch.int8)), f"have {QUERY} in I8, whose scale is not known"
     ),
+    "weights in int64": (
+        with_other(QUERY, lambda value: (value * 100).to(torch.int64)), f"have {QUERY} in I64, whose scale is not known"
+    ),
     "weights in fp8": (
         with_other(QUERY, lambda value: value.to(torch.float8_e4m3fn)), f"{QUERY} in F8_E4M3, whose scale is not known"
     ),
@@ -228,6 +231,13 @@ def test_a_whole_model_and_masks_of_old_versions_are_accepted(tiny_models: dict[
     change_weights(lambda weights: weights | mask)(folder)
     set_key("transformers_weights", "model.safetensors")(folder)
     load(folder, tmp_path / "copy")
+
+
+def test_a_table_of_indices_is_no_weight(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_models["llama"], tmp_path / "model")
+    tables = {"model.layers.0.mlp.experts_of_tokens": torch.arange(4), "model.layers.0.mask": torch.ones(2) > 0}
+    change_weights(lambda weights: weights | tables)(folder)
+    check_weights(folder)
 
 
 # What becomes of a file of a model's folder: it is read, left alone, or refused with a reason.

@@ -49,8 +49,8 @@ QUANTISED = ("quantization_config", "compression_config")
 KERNELS = ("use_kernels", "kernel_config")
 # Keys of a configuration that name the files to read, with the names that are read anyway.
 REDIRECTIONS: Mapping[str, Sequence[str]] = {"configuration_files": (), "transformers_weights": (WHOLE, INDEX)}
-# safetensors' names of types that hold weights as they are.
-FLOATS = ("F64", "F32", "F16", "BF16")
+# safetensors' names of types that hold weights as they are, and that hold tables of indices and masks.
+FLOATS, TABLES = ("F64", "F32", "F16", "BF16"), ("I64", "BOOL")
 REMEDY = "fetch or save the model again"
 LAYER_COUNTS = ("num_hidden_layers", "n_layer", "num_layers")
 
@@ -233,7 +233,8 @@ def _parsing_once() -> Iterator[None]:
 def check_weights(folder: Path) -> None:
     """Raise `StudyError` unless every safetensors file is whole, of floating-point numbers, and no shard is missing.
 
-    Integers and 8-bit floats are multiples of scales that only the library knows which made them.
+    Integers and 8-bit floats are multiples of scales that only the library knows which made them. A tensor of whole
+    numbers that is called neither weight nor bias is a table, such as the experts of each token in DeepSeek-V4.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -248,7 +249,8 @@ def check_weights(folder: Path) -> None:
             raise StudyError(f"weights {path.resolve()} are damaged ({error}); {REMEDY}") from error
         n_tensors += len(types)
         for name, dtype in types.items():
-            if dtype not in FLOATS and not COMPUTED.search(name):
+            is_table = dtype in TABLES and not name.endswith((".weight", ".bias"))
+            if dtype not in FLOATS and not is_table and not COMPUTED.search(name):
                 raise StudyError(
                     f"weights {path.resolve()} have {name} in {dtype}, whose scale is not known; save the model in "
                     "float32, float16 or bfloat16"
