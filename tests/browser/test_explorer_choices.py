@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
-from explorer_page import choose, number
+from explorer_page import choose, choose_sweep, number
 from explorer_tables import N_PROMPTS, OURS, RANDOM, THEIRS
 from memory_injections.analysis.averages import average_sites, measure_effect, select_site
 
@@ -30,7 +30,7 @@ def cells_here(tables: dict[str, Any]) -> pd.DataFrame:
 def test_the_evidence_stands_beside_the_headline(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(address)
     for name, row in zip((THEIRS, RANDOM, OURS), tables["tables"]["evidence"].itertuples(), strict=True):
-        choose(page, **name.columns)
+        choose_sweep(page, name)
         text = page.locator("#evidence-text", has_text=f"{row.effect:+.2f} nats").inner_text()
         assert f"[{row.low:+.2f}, {row.high:+.2f}]" in text
         for part in (

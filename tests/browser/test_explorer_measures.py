@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from explorer_page import choose, labels, number
+from explorer_page import choose_sweep, labels, number
 from explorer_tables import N_PROMPTS, OURS, RANDOM, THEIRS
 from matplotlib.colors import Normalize
 from memory_injections.analysis.averages import AVERAGES, average_sites
@@ -64,7 +64,7 @@ def measured(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[str, Any]) -> None:
     page.goto(address)
     for name in (OURS, RANDOM, THEIRS):
-        choose(page, **name.columns)
+        choose_sweep(page, name)
         sites = average_sites(pd.read_parquet(tables["sweeps"][name]))
         good, texts = measured(tables["sweeps"][name])
         radios = page.get_by_role("radio")
@@ -90,7 +90,7 @@ def test_numbers_follow_every_control(page: "Page", address: str, tables: dict[s
             assert page.locator("#sites .current").first.inner_text() == texts.loc[best, key]
             assert labels(page, "#map") == texts[key].to_dict()
     assert "reported" not in page.locator("#sites").inner_text()
-    choose(page, **RANDOM.columns)
+    choose_sweep(page, RANDOM)
     assert "layer 6 (the paper's layer 7), magnitude 3, not in this grid" in page.locator("#sites").inner_text()
 
 

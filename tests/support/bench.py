@@ -35,9 +35,11 @@ def read_own_pairs(rows: int) -> pd.DataFrame:
     return normalise_pairs(read_csv(PAIRS), "own", rows=rows)
 
 
-def sweep(memories: str = "curated", encoding: str = "unembed", magnitudes: list[float] = MAGNITUDES) -> Sweep:
+def sweep(
+    memories: str = "curated", encoding: str = "unembed", magnitudes: list[float] = MAGNITUDES, relative: bool = False
+) -> Sweep:
     """Return a sweep over all layers of a tiny model."""
-    return Sweep(memories, encoding, LAYERS, magnitudes)
+    return Sweep(memories, encoding, LAYERS, magnitudes, relative)
 
 
 def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
@@ -74,8 +76,10 @@ class Bench:
         experiment = Experiment(
             NAMES["model"], NAMES["dataset"], sweeps, WORDS, seed, self.pairs, activations, self.tokenizer, words
         )
-        encoder = MemoryEncoder(self.engine, self.tokenizer, self.lens, measure_residual_norms(activations))
+        norms = measure_residual_norms(activations) if sweeps[0].relative else []
+        encoder = MemoryEncoder(self.engine, self.tokenizer, self.lens, norms)
         computer = CellComputer(self.engine, encoder, yield_seconds=0)
-        with CellStore(self.folder / store, about or {"precision": "float32"}, flush_seconds=0) as cells:
+        context = (about or {"precision": "float32"}) | ({"residual_norms": norms} if norms else {})
+        with CellStore(self.folder / store, context, flush_seconds=0) as cells:
             table = pd.concat(experiment.run(computer, cells), ignore_index=True)
         return table, experiment.n_known, experiment.n_computed

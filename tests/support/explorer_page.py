@@ -3,6 +3,8 @@
 import re
 from typing import TYPE_CHECKING
 
+from memory_injections.sweeps.identity import SweepId
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -19,6 +21,10 @@ def labels(page: "Page", part: str) -> dict[tuple[int, float], str]:
     texts = page.locator(f"{part} td[data-site]").evaluate_all("cells => cells.map(cell => cell.ariaLabel)")
     found = [re.fullmatch(r"layer (\d+), magnitude ([\d.]+): ([^,]*(?:,\d{3})*[^,]*)(?:, .*)?", text) for text in texts]
     return {(int(match[1]), float(match[2])): match[3] for match in found if match}
+
+
+def choose_sweep(page: "Page", sweep: SweepId) -> None:
+    choose(page, model=sweep.model, dataset=sweep.dataset, memories=sweep.memories, encoding=sweep.coding)
 
 
 def choose(page: "Page", **parts: str) -> None:

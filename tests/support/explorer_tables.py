@@ -124,7 +124,7 @@ def tables_in(folder: Path) -> dict[str, Any]:
     theirs[["rank_obscure", "rank_injected"]] = np.nan
     sweeps = {}
     for name, cells in {THEIRS: theirs, RANDOM: nouns, OURS: ours}.items():
-        sweeps[name] = folder / f"{'-'.join(name.columns.values())}.parquet"
+        sweeps[name] = folder / f"{name.file_stem}.parquet"
         cells.assign(**name.columns).to_parquet(sweeps[name])
     paths = (folder / "top.parquet", folder / "targets.parquet")
     for path, table in zip(paths, readings(N_PROMPTS), strict=True):

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.engine import InjectionEngine
-from memory_injections.injection.memory_vectors import TOKEN_ENCODINGS, MemoryEncoder
+from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm
@@ -42,8 +42,11 @@ class Model:
 
     def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
         """The vector of a memory in an encoding, at a layer."""
-        if encoding != "layer":
-            return TOKEN_ENCODINGS[encoding](self.lens, tokenise_memory(self.tokenizer, memory))
+        tokens = sorted(set(tokenise_memory(self.tokenizer, memory)))
+        if encoding == "unembed":
+            return self.lens.W_U[:, tokens].sum(dim=1)
+        if encoding == "embed":
+            return self.lens.W_E[tokens].sum(dim=0)
         with torch.inference_mode():
             _, cache = self.bridge.run_with_cache(torch.tensor([tokenise_prompt(self.tokenizer, memory)]))
         return cache[f"blocks.{layer}.hook_attn_out"][0, -1]

@@ -19,7 +19,7 @@ from conftest import PAIRS, WORDS, Run, make_run
 from covering_studies import RELATIVE, build_studies
 from hub import COMMIT, make_repos, serve
 from memory_injections.paper.claims import CLAIMS
-from memory_injections.paper.reported import PAPER_ENCODING
+from memory_injections.terms import PAPER_ENCODING
 from tiny_gguf import write_wheel
 from two_wiki_files import write_records
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -9,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from checkout import Checkout, copy_project
+from checkout import Checkout, copy_project, make_checkout
 from conftest import PAIRS, ROOT, tiny_study
 
 LIBRARY = Path("workflow/memory_injections")
@@ -34,29 +36,40 @@ def insert_before(path: Path, mark: str, code: str) -> None:
     path.write_text(text.replace(mark, f"{code}{mark}"), encoding="utf-8")
 
 
-def test_a_metric_a_figure_a_table_and_a_source_of_prompts_are_in_the_study(
+def append(path: Path, section: str) -> None:
+    """Append the code of a section to a file."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"\n\n{read_code(section, 'python')}")
+
+
+def read_controls(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "results/tiny/tables/controls.csv")
+
+
+def test_everything_that_can_be_added_is_in_the_study(
     tiny_models: dict[str, Path], tmp_path: Path, python: Path
 ) -> None:
     copy_project(tmp_path)
-    with (tmp_path / LIBRARY / "figures" / "injections.py").open("a", encoding="utf-8") as file:
-        file.write(f"\n\n{read_code('A figure', 'python')}")
+    append(tmp_path / LIBRARY / "figures" / "injections.py", "A figure")
     caption = read_code("A figure", "rst")
     (tmp_path / "workflow/report/figures/rank.rst").write_text(caption, encoding="utf-8")
-    with (tmp_path / LIBRARY / "tables" / "sites.py").open("a", encoding="utf-8") as file:
-        file.write(f"\n\n{read_code('A table', 'python')}")
+    append(tmp_path / LIBRARY / "tables" / "sites.py", "A table")
     (tmp_path / "workflow/report/hits_by_layer.rst").write_text(read_code("A table", "rst"), encoding="utf-8")
     column, score = list_code("A metric of a cell", "python")
     insert_before(tmp_path / LIBRARY / "sweeps/cells.py", '    "top_token_id": pa.int32(),\n', column)
     insert_before(
         tmp_path / LIBRARY / "injection/cell_computer.py", '            "top_token_id": log_probs.argmax', score
     )
+    append(tmp_path / LIBRARY / "injection/encodings.py", "An encoding")
+    append(tmp_path / LIBRARY / "controls/kinds.py", "A control")
     code = read_code("A source of prompts", "python")
     insert_before(tmp_path / LIBRARY / "data" / "sources.py", "def list_data_sources", f"{code}\n\n")
 
     pd.read_csv(PAIRS).head(3).to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
     datasets = yaml.safe_load(read_code("A source of prompts", "yaml"))["datasets"]
-    study = tiny_study(tiny_models["gpt2"], datasets=datasets, injection={"magnitudes": [1, 4]})
-    Checkout(tmp_path, study, python).snakemake("results/tiny/report.html")
+    grid = {"encodings": ["unembed", "mean"], "magnitudes": [1, 4]}
+    study = tiny_study(tiny_models["gpt2"], datasets=datasets, injection=grid, controls={})
+    Checkout(tmp_path, study, python).snakemake("results/tiny/report.html", "results/tiny/explorer.html")
 
     figure = tmp_path / "results/tiny/figures/rank.tiny.lines.curated.unembed.pdf"
     assert figure.is_file()
@@ -71,5 +84,52 @@ def test_a_metric_a_figure_a_table_and_a_source_of_prompts_are_in_the_study(
     assert dict(zip(hits["layer"], hits["hits"], strict=True)) == pytest.approx(expected.to_dict())
     # The vocabulary has 50,257 tokens, and a randomly initialised model prefers few of them.
     assert cells["entropy"].between(1, np.log(50_257)).all()
+    # Half of the memory's vector is the vector at half of the magnitude.
+    controls = read_controls(tmp_path)
+    assert controls.query("control == 'half'")["effect"].notna().all()
+    assert "the memory at half its length" in (tmp_path / "results/tiny/explorer.html").read_text(encoding="utf-8")
+    mean = pd.read_parquet(tmp_path / "results/tiny/injections/tiny/lines/curated.mean.parquet")
+    of_one_token = mean["p_injected"].eq(cells["p_injected"])
+    assert 0 <= of_one_token.sum() < len(mean)
     first = json.loads((tmp_path / "pairs.jsonl").read_text().splitlines()[0])
     assert first["obscure_prompt"] in page
+
+
+def test_an_installed_package_adds_an_encoding_and_a_control(
+    tiny_models: dict[str, Path], tmp_path: Path, python: Path
+) -> None:
+    section = "From a package of your own"
+    package, site = tmp_path / "package", tmp_path / "site"
+    package.mkdir()
+    (package / "pyproject.toml").write_text(read_code(section, "toml"), encoding="utf-8")
+    module = package / "spelled_memories.py"
+    module.write_text(read_code(section, "python"), encoding="utf-8")
+    command = ["pip", "install", "--quiet", "--no-index", "--no-build-isolation", "--no-deps", "--target", str(site)]
+    subprocess.run([sys.executable, "-m", *command, str(package)], check=True)
+    encodings, controls = ["unembed", "spelled"], {"kinds": ["shuffled", "rolled"]}
+    grid = {"encodings": encodings, "magnitudes": [1, 4]}
+    checkout = make_checkout(tmp_path / "study", tiny_models["gpt2"], python, injection=grid, controls=controls)
+    without = checkout.call("--dry-run")
+    assert without.returncode != 0
+    assert (
+        "config key injection.encodings.1 is 'spelled'; allowed: 'unembed', 'embed' or 'layer'"
+        in without.stdout + without.stderr
+    )
+
+    checkout.environment["PYTHONPATH"] = str(site)
+    checkout.snakemake()
+    found = read_controls(checkout.folder)
+    assert set(found["encoding"]) == {"unembed", "spelled"}
+    assert found.query("control == 'rolled'")["contrast"].notna().all()
+    page = (checkout.folder / "results/tiny/explorer.html").read_text(encoding="utf-8")
+    assert "numbers in another order" in page
+    cells = [
+        pd.read_parquet(checkout.folder / f"results/tiny/injections/tiny/pairs/curated.{encoding}.parquet")
+        for encoding in encodings
+    ]
+    assert not cells[0]["p_injected"].equals(cells[1]["p_injected"])
+
+    assert checkout.plan() == {}
+    installed = site / "spelled_memories.py"
+    installed.write_text(installed.read_text().replace("1, dims=1", "2, dims=1"), encoding="utf-8")
+    assert {"cells", "control_cells"} <= checkout.plan().keys()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SHARED, Run
-from memory_injections.injection.memory_vectors import sum_unembedding_columns
+from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
@@ -19,7 +19,6 @@ from memory_injections.models.tokenisation import (
     Prompt,
     load_tokenizer,
     pad,
-    tokenise_memory,
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -115,15 +114,14 @@ def test_random_words(golden: Path, golden_results: Path) -> None:
     texts = pd.read_csv(golden_results / "shared/datasets/hand.csv")
     tokenizer, engine = load_tokenizer(golden), SkippingEngine(load_causal_lm(golden, [CPU]))
     lens = Lens.load(golden_results / "shared/models/tiny-gpt2/lens.safetensors", CPU)
+    encoder = MemoryEncoder(engine, tokenizer, lens)
     for (layer, magnitude), group in cells.groupby(["layer", "tweak"]):
         prompts = [
             Prompt.tokenise(tokenizer, texts["obscure_prompt"][row], texts["answer"][row]) for row in group["row"]
         ]
         tokens, lengths = pad([prompt.tokens for prompt in prompts], CPU)
         answers = torch.tensor([prompt.answer for prompt in prompts])
-        vectors = torch.stack(
-            [sum_unembedding_columns(lens, tokenise_memory(tokenizer, word)) for word in group["word"]]
-        )
+        vectors = encoder.encode([("unembed", word) for word in group["word"]], []).vectors
         clean = engine.clean(tokens, lengths)
         logits = engine.injected(
             clean, [int(layer)] * len(prompts), torch.arange(len(prompts)), float(magnitude) * vectors

@@ -3,15 +3,13 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
 Precision = Literal["float32", "tf32", "bfloat16"]
-Encoding = Literal["unembed", "embed", "layer"]
-# What the encoding of a sweep ends in whose magnitudes are doses relative to the residual stream.
-RELATIVE = "_relative"
-ENCODINGS = (*get_args(Encoding), *(encoding + RELATIVE for encoding in get_args(Encoding)))
+# The encoding of the paper's injections, whose magnitudes are factors.
+PAPER_ENCODING = "unembed"
 # The memory that belongs to the prompt. Every other kind of memory is a column of the word list.
 CURATED = "curated"
 PROMPT_KINDS = ("explicit", "obscure")

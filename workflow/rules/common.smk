@@ -37,7 +37,9 @@ from memory_injections.checksums import Ledger, locate_checksum
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.errors import StudyError
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.jobs.checks import check_inputs, check_known_models
 from memory_injections.jobs.code import (
     STATUS_VARIABLE,
@@ -48,7 +50,7 @@ from memory_injections.jobs.code import (
 from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.earlier_runs import check_no_live_jobs
 from memory_injections.jobs.results import clean_results, describe_contents
-from memory_injections.sweeps.identity import SweepId
+from memory_injections.sweeps.identity import RELATIVE, SweepId
 from memory_injections.terms import CURATED
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -122,7 +124,7 @@ CONTROLLED = {
 
 
 wildcard_constraints:
-    encoding="(?:unembed|embed|layer)(?:_relative)?",
+    coding=f"(?:{'|'.join(ENCODINGS)})(?:{RELATIVE})?",
     bos="bos|no-bos",
     shard=r"\d+",
     shards=r"\d+",
@@ -180,6 +182,12 @@ def digest_code(script, *others):
         name: digest_named(name, Path(locate_source(name)) if "/" in name else None)
         for name in names
     }
+
+
+def list_labels():
+    """What reports call controls and encodings: digests of code leave it out, so pages have it as a parameter."""
+    registries = CONTROLS, ENCODINGS
+    return [{name: known.label for name, known in one.items()} for one in registries]
 
 
 def hash_inputs(*names):

@@ -28,7 +28,7 @@ rule control_cells:
             "injection.cell_computer",
             "injection.skipping_engine",
             "models.loading",
-            "controls.vectors",
+            "controls.recipes",
         ),
         model="{model}",
         dataset="{dataset}",

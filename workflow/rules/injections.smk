@@ -49,11 +49,11 @@ rule injections:
     input:
         list_shards,
     output:
-        f"{CELLS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
+        f"{CELLS}/{{model}}/{{dataset}}/{{memories}}.{{coding}}.parquet",
     log:
-        f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
+        f"{LOGS}/injections/{{model}}/{{dataset}}/{{memories}}.{{coding}}.log",
     benchmark:
-        f"{BENCHMARKS}/injections/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
+        f"{BENCHMARKS}/injections/{{model}}/{{dataset}}/{{memories}}.{{coding}}.tsv"
     priority: 3  # the longest jobs wait for it
     conda:
         "../envs/memory-injections.yaml"

@@ -37,7 +37,7 @@ def locate_published_cells(sweep):
 
 def list_files_of_sweep(wildcards):
     """The authors' files of a sweep."""
-    return list_published()[SweepId(**wildcards)]
+    return list_published()[SweepId.parse(**wildcards)]
 
 
 def list_file_of_pairs(wildcards):

@@ -23,6 +23,7 @@ rule report:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("report"),
+        labels=list_labels(),
         source=SOURCE,
         config=CONFIG_SHOWN,
         walkthrough=STUDY.has_walkthrough,
@@ -67,6 +68,7 @@ rule explorer:
         "../envs/memory-injections.yaml"
     params:
         code=digest_code("explorer"),
+        labels=list_labels(),
         source=SOURCE,
         study=STUDY.study,
         known_ranks=TAKEN["known_ranks"],

@@ -55,11 +55,11 @@ rule published_cells:
     input:
         list_files_of_sweep,
     output:
-        f"{PUBLISHED_CELLS}/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.parquet",
+        f"{PUBLISHED_CELLS}/{{model}}/{{dataset}}/{{memories}}.{{coding}}.parquet",
     log:
-        f"{LOGS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.log",
+        f"{LOGS}/published/{{model}}/{{dataset}}/{{memories}}.{{coding}}.log",
     benchmark:
-        f"{BENCHMARKS}/published/{{model}}/{{dataset}}/{{memories}}.{{encoding}}.tsv"
+        f"{BENCHMARKS}/published/{{model}}/{{dataset}}/{{memories}}.{{coding}}.tsv"
     # Any names of the authors: a study need not have their models and data sets.
     wildcard_constraints:
         model="[^/]+",

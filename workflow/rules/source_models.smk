@@ -14,7 +14,7 @@ BOS = "bos" if STUDY.attribution.bos else "no-bos"
 wildcard_constraints:
     model=match_names(STUDY.models),
     dataset=match_names(STUDY.datasets),
-    memories=match_names(memories for memories, _ in STUDY.list_kinds()),
+    memories=match_names(kind[0] for kind in STUDY.list_kinds()),
 
 
 def require_access(wildcards):
@@ -37,8 +37,8 @@ def list_shards(wildcards):
 def list_curated(part):
     """The cells of the sweeps of curated memories, of a model on a data set, that a part of the study looks at."""
     return lambda wildcards: [
-        locate_cells(SweepId(wildcards.model, wildcards.dataset, CURATED, encoding))
-        for encoding in STUDY.list_curated(part)
+        locate_cells(SweepId(wildcards.model, wildcards.dataset, CURATED, *kind))
+        for kind in STUDY.list_curated(part)
     ]
 
 

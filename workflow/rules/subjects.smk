@@ -16,7 +16,7 @@ def list_compared(wildcards):
     """The sweeps of each model, data set and encoding that has curated and random memories, curated first."""
     sweeps = list_sweeps(wildcards)
     return {
-        f"{sweep.model}.{sweep.dataset}.{sweep.encoding}": {
+        f"{sweep.model}.{sweep.dataset}.{sweep.coding}": {
             "tables": [
                 locate_cells(one) for one in (sweep, *sweep.other_memories(sweeps))
             ]

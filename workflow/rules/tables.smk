@@ -1,6 +1,6 @@
 # The tables of the whole study.
-from memory_injections.paper.reported import PAPER_ENCODING
 from memory_injections.tables.registry import list_table_jobs
+from memory_injections.terms import PAPER_ENCODING
 
 
 # Which numbers of the paper this study is compared with: those for its own models and data sets.
@@ -51,7 +51,7 @@ READ = {
     "paper_encoding_cells": lambda wildcards: [
         locate_cells(sweep)
         for sweep in list_sweeps(wildcards)
-        if (sweep.memories, sweep.encoding) == (CURATED, PAPER_ENCODING)
+        if (sweep.memories, sweep.coding) == (CURATED, PAPER_ENCODING)
     ],
     "own_cells": list_own_sweeps,
     "authors_cells": list_published_sweeps,

@@ -9,14 +9,12 @@ import pandas as pd
 import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, SweepEffects
 from memory_injections.atomic_files import replace_file
 from memory_injections.causes.running import Injections, choose_site, list_effects
 from memory_injections.causes.settings import Causes
 from memory_injections.data.prompt_pairs import read_pairs
-from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.jobs.pieces import Pieces
@@ -36,10 +34,8 @@ def load_injections(inputs: Any, params: Any, devices: Sequence[torch.device]) -
         model = load_causal_lm(checkpoint, devices, params.precision)
         engine = SkippingEngine(model, ModelParts.from_manifest(read_manifest(inputs.manifest)))
         tokenizer = load_tokenizer(checkpoint)
-    lens = Lens.load(inputs.lens, engine.device)
-    encoder = MemoryEncoder(engine, tokenizer, lens, measure_residual_norms(cache))
-    settings = Causes.model_validate(params.causes)
-    return Injections(engine, encoder, tokenizer, lens, cache, read_pairs(Path(inputs.pairs)), settings, params.seed)
+    lens, settings = Lens.load(inputs.lens, engine.device), Causes.model_validate(params.causes)
+    return Injections(engine, tokenizer, lens, cache, read_pairs(Path(inputs.pairs)), settings, params.seed)
 
 
 def measure_causes(
@@ -51,15 +47,15 @@ def measure_causes(
     groups = cluster_prompts(injections.pairs)
     for sweep, path in index_sweeps(curated).items():
         effects = SweepEffects.of_cells(pd.read_parquet(path, columns=COLUMNS), groups, injections.seed)
-        site = choose_site(effects, sweep.encoding)
+        site = choose_site(effects, sweep.encoding, sweep.relative)
         measures = {
-            "direct_effects": partial(injections.split_effects, list_effects(effects, site)),
+            "direct_effects": partial(injections.split_effects, site, list_effects(effects, site)),
             "logit_lens": partial(injections.read_later_blocks, site),
             "side_effects": partial(injections.find_side_effects, site),
             "texts": partial(injections.read_text, site, text),
         }
         for name, measure in measures.items():
-            yield name, pieces.keep(f"{name}.{sweep.encoding}", measure)
+            yield name, pieces.keep(f"{name}.{sweep.coding}", measure)
 
 
 if __name__ == "__main__":

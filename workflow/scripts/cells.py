@@ -57,7 +57,7 @@ def write_cells(
     with replace_file(output) as path, pq.ParquetWriter(path, schema) as writer:
         for own in split_by_dose(sweeps):
             # A relative dose depends on all prompts of the data set, other cells do not: they have stores of their own.
-            norms = measure_residual_norms(cache) if own[0].is_relative else []
+            norms = measure_residual_norms(cache) if own[0].relative else []
             computer = CellComputer(engine, MemoryEncoder(engine, tokenizer, lens, norms))
             with CellStore(Path(params.store), context | ({"residual_norms": norms} if norms else {})) as store:
                 for cells in replace(experiment, sweeps=own).run(computer, store):

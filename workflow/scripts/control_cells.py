@@ -14,11 +14,11 @@ from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS
 from memory_injections.atomic_files import replace_file
-from memory_injections.controls.kinds import Controls
 from memory_injections.controls.plan import PlannedPrompts, list_recipes, plan_controls
+from memory_injections.controls.recipes import ControlEncoder
 from memory_injections.controls.running import SCHEMA, list_texts, run_controls, score_texts
+from memory_injections.controls.settings import Controls
 from memory_injections.controls.sites import choose_control_sites
-from memory_injections.controls.vectors import ControlEncoder
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.data.word_lists import read_column
 from memory_injections.errors import ControlLayerError
@@ -35,7 +35,6 @@ from memory_injections.paper.reported import find_reported_site, identify_as_pap
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.sweeps.running import describe_context
 from memory_injections.sweeps.store import CellStore
-from memory_injections.terms import RELATIVE
 
 
 def choose_sites(inputs: Any, params: Any, controls: Controls, pairs: pd.DataFrame, n_layers: int) -> pd.DataFrame:
@@ -50,7 +49,7 @@ def choose_sites(inputs: Any, params: Any, controls: Controls, pairs: pd.DataFra
     for sweep, path in index_sweeps(map(Path, inputs.curated)).items():
         cells, reported = pd.read_parquet(path, columns=COLUMNS), find_reported_site(sweep, numbers)
         sites = choose_control_sites(cells, groups, params.seed, reported, controls.sites)
-        tables.append(sites.assign(encoding=sweep.encoding))
+        tables.append(sites.assign(encoding=sweep.encoding, relative=sweep.relative))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -70,8 +69,8 @@ def write_controls(inputs: Any, params: Any, output: Any, devices: Sequence[torc
     context = describe_context(read_manifest(inputs.manifest), params.precision, engine.device.type, params.engine)
     of = {"model": params.model, "dataset": params.dataset}
     with replace_file(Path(output.cells)) as path, pq.ParquetWriter(path, SCHEMA) as writer:
-        for is_relative, part in cells.groupby(cells["encoding"].str.endswith(RELATIVE)):
-            norms = measure_residual_norms(ActivationCache(inputs.activations)) if is_relative else []
+        for relative, part in cells.groupby("relative"):
+            norms = measure_residual_norms(ActivationCache(inputs.activations)) if relative else []
             computer = CellComputer(engine, ControlEncoder(MemoryEncoder(*encoder_parts, norms)))
             with CellStore(Path(params.store), context | ({"residual_norms": norms} if norms else {})) as store:
                 for scored in run_controls(part, planned, computer, store):

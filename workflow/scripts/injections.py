@@ -8,4 +8,4 @@ from memory_injections.sweeps.identity import SweepId
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        gather_sweep(list(map(Path, job.input)), SweepId(**job.wildcards), Path(job.output[0]))
+        gather_sweep(list(map(Path, job.input)), SweepId.parse(**job.wildcards), Path(job.output[0]))

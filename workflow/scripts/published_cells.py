@@ -22,4 +22,4 @@ def write_published(sweep: SweepId, files: Iterable[Path], output: Path) -> None
 
 if __name__ == "__main__":
     with start_job(globals()) as job, hold_unchanged(job.params.checksums):
-        write_published(SweepId(**job.wildcards), map(Path, job.input), Path(job.output[0]))
+        write_published(SweepId.parse(**job.wildcards), map(Path, job.input), Path(job.output[0]))

@@ -18,7 +18,6 @@ from memory_injections.causes.running import Injections, draw_others, draw_promp
 from memory_injections.causes.settings import OTHER, OWN, Causes, Site
 from memory_injections.causes.side_effects import WINDOW, cut_windows
 from memory_injections.errors import StudyError
-from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.models.tokenisation import tokenise_pairs
 from slow_path import Model
 from torch import Tensor
@@ -38,14 +37,13 @@ class Slow:
         model = self.model
         with ActivationCacheWriter(path, len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
             writer.write(record_activations(model.bridge, model.tokenizer, self.pairs, bos=True))
-        encoder = MemoryEncoder(model.engine, model.tokenizer, model.lens)
         self.injections = Injections(
-            model.engine, encoder, model.tokenizer, model.lens, ActivationCache(path), self.pairs, SETTINGS, SEED
+            model.engine, model.tokenizer, model.lens, ActivationCache(path), self.pairs, SETTINGS, SEED
         )
         self.prompts = tokenise_pairs(model.tokenizer, self.pairs)
         # Long enough to change something, and not to swamp everything else.
         scale = model.slow_vector("unembed", self.pairs["memory"].iloc[0], 0).norm().item()
-        self.site = Site("unembed", 1, 2 / scale)
+        self.site = Site("unembed", False, 1, 2 / scale)
 
     def run(self, kind: str, row: int, *hooks: Hook) -> Tensor:
         """Log-probabilities behind a prompt."""
@@ -111,7 +109,7 @@ def test_a_direct_effect_passes_the_norm_as_it_was(slow: Slow) -> None:
     cells = slow.pairs[["prompt_id"]].merge(pd.DataFrame({"layer": [0, 2]}), how="cross")
     for encoding in ("unembed", "layer"):
         wanted = cells.assign(encoding=encoding, magnitude=slow.site.magnitude)
-        found = slow.injections.split_effects(wanted)
+        found = slow.injections.split_effects(slow.site, wanted)
         for cell in found.sample(6, random_state=0).to_dict("records"):
             row = slow.find_row(cell["prompt_id"])
             vector = slow.model.slow_vector(encoding, slow.pairs["memory"][row], cell["layer"])
@@ -202,11 +200,11 @@ def test_a_text_is_read_in_windows_that_the_model_takes(slow: Slow) -> None:
 
 def test_a_memory_that_the_model_has_no_room_for_is_one_sentence(slow: Slow) -> None:
     long = " ".join(["George Washington"] * 40)
-    assert slow.injections.encoder.encode([("unembed", long)], [1]).vectors.shape == (1, 32)
+    assert slow.injections.encoders[False].encode([("unembed", long)], [1]).vectors.shape == (1, 32)
     with pytest.raises(
         StudyError, match=r"the memory 'George .*' has \d+ tokens, BOS included, but the model takes 64; s"
     ):
-        slow.injections.encoder.encode([("layer", "London"), ("layer", long)], [1])
+        slow.injections.encoders[False].encode([("layer", "London"), ("layer", long)], [1])
 
 
 def test_a_text_is_read_under_memories_and_directions(slow: Slow) -> None:

@@ -12,7 +12,7 @@ from memory_injections.causes.tables import (
 )
 
 OF = {"model": "tiny", "dataset": "own"}
-SITE = {"encoding": "unembed", "layer": 1, "magnitude": 2.0}
+SITE = {"encoding": "unembed", "relative": False, "layer": 1, "magnitude": 2.0}
 CLUSTERS = {"own": pd.Series(list("aabbccdd"), index=range(8))}
 
 

@@ -18,7 +18,7 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
 
 def test_defaults() -> None:
     study = parse_study(MINIMAL)
-    assert study.list_kinds() == [("curated", "unembed")]
+    assert study.list_kinds() == [("curated", "unembed", False)]
     assert study.injection[0].magnitudes == tuple(range(1, 16))
     assert (study.attribution.top_k, study.attribution.bos) == (30, True)
 
@@ -35,10 +35,10 @@ def test_one_grid_and_a_list_of_grids() -> None:
     words = {"source": "file", "path": "words.csv"}
     one = parse_study(MINIMAL | {"words": words, "injection": {"memories": ["curated", "nouns"]}})
     two = parse_study(MINIMAL | {"words": words, "injection": [{}, {"memories": ["nouns"], "layers": {"step": 2}}]})
-    assert one.list_kinds() == two.list_kinds() == [("curated", "unembed"), ("nouns", "unembed")]
+    assert one.list_kinds() == two.list_kinds() == [("curated", "unembed", False), ("nouns", "unembed", False)]
     assert one.list_random_memories() == two.list_random_memories() == ["nouns"]
     nouns = two.injection[1]
-    assert nouns.list_kinds() == [("nouns", "unembed")]
+    assert nouns.list_kinds() == [("nouns", "unembed", False)]
     assert nouns.layers == LayerStep(step=2)
     assert nouns.list_layers(5) == [0, 2, 4]
 

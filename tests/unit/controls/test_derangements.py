@@ -1,10 +1,12 @@
 """Memories are exchanged between prompts so that none keeps its own."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import pytest
 from memory_injections.controls.derangements import derange_memories
-from memory_injections.controls.plan import list_sources
+from memory_injections.controls.kinds import CONTROLS, Draw
 from memory_injections.data.entities import identify_entity
 
 
@@ -32,19 +34,26 @@ PAIRS = pd.DataFrame(
 ).assign(prompt_id=range(100, 110), explicit_prompt="x", clustered_by="relation")
 
 
+def choose(control: str, draw: int, words: Sequence[str] = ()) -> pd.Series:
+    """The texts that a control takes in place of the memories."""
+    choose = CONTROLS[control].choose
+    assert choose is not None
+    return choose(PAIRS, Draw(control, draw, 0, words))
+
+
 @pytest.mark.parametrize("control", ["shuffled", "matched_words", "other_entity"])
 def test_no_control_is_the_own_entity_in_other_letters(control: str) -> None:
     """Where only blanks were put aside, `shuffled` was in one of nine draws."""
     own = PAIRS.set_index("prompt_id")["memory"].map(identify_entity)
     for draw in range(100):
-        taken = list_sources(PAIRS, control, draw, ["bob", "Zoe\u0308", "JOSÉ", "the"], 0)
+        taken = choose(control, draw, ["bob", "Zoe\u0308", "JOSÉ", "the"])
         assert not (taken.fillna("").map(identify_entity) == own).any()
         expected = {"shuffled": own.index, "matched_words": own.index, "other_entity": [100, 104, 106, 109]}
         assert list(taken.dropna().index) == list(expected[control])
 
 
 def test_memories_stay_in_the_cluster_that_the_config_names() -> None:
-    taken = list_sources(PAIRS, "shuffled", 0, [], 0)
+    taken = choose("shuffled", 0)
     for relation in "rs":
         own = (PAIRS["relation"] == relation).to_numpy()
         assert sorted(taken[own]) == sorted(PAIRS["memory"][own])

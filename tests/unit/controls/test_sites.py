@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from memory_injections.analysis.evidence import SweepEffects
-from memory_injections.controls.kinds import Site
+from memory_injections.controls.settings import Site
 from memory_injections.controls.sites import BEST, CHOSEN, CONFIGURED, REPORTED, choose_control_sites
 
 SITES = [(0, 1.0), (0, 2.0), (3, 1.0), (3, 2.0)]

@@ -18,7 +18,7 @@ def make_cell(prompt_id: int, effect: float, **columns: Any) -> dict[str, Any]:
     jitter = 0.01 * (prompt_id % 3 - 1)
     after = BEFORE + effect + jitter
     ranks = {"rank_obscure": 0 if prompt_id < 3 else 20, "rank_injected": 0 if effect > 0.4 else 20}
-    defaults = {"encoding": "unembed", "layer": 1, "positions": "all", "part": "sites", "draw": 0}
+    defaults = {"encoding": "unembed", "relative": False, "layer": 1, "positions": "all", "part": "sites", "draw": 0}
     logp = {"logp_obscure": BEFORE, "logp_injected": after}
     return {**OF, **defaults, "prompt_id": prompt_id, **logp, **ranks, **columns}
 
@@ -34,7 +34,7 @@ def tables() -> dict[str, pd.DataFrame]:
                     for draw, effect in enumerate(draws):
                         cells.append(make_cell(prompt_id, effect, magnitude=magnitude, control=control, draw=draw))
         for part, place in (("positions", {"magnitude": 1.0, "positions": "last"}),
-                            ("doses", {"magnitude": 0.1, "encoding": "unembed_relative"})):  # fmt: skip
+                            ("doses", {"magnitude": 0.1, "relative": True})):  # fmt: skip
             for control, effect in (("curated", 0.2), ("shuffled", 0.3)):
                 cells.append(make_cell(prompt_id, effect, part=part, control=control, **place))
         is_odd = prompt_id % 2
@@ -49,7 +49,7 @@ def tables() -> dict[str, pd.DataFrame]:
     pairs = pd.DataFrame({"prompt_id": PROMPTS, "memory": memories, "explicit_prompt": prompts})
     results = ControlResults(
         pd.DataFrame(cells),
-        pd.DataFrame(sites).assign(encoding="unembed", layer=1, **OF),
+        pd.DataFrame(sites).assign(encoding="unembed", relative=False, layer=1, **OF),
         pd.DataFrame(texts).assign(**OF),
         pairs,
         ("shuffled", "in_context", "opposite"),
@@ -88,7 +88,8 @@ def test_positions_and_doses_compare_curated_with_shuffled(tables: dict[str, pd.
     assert positions["last"].to_dict() == pytest.approx({"curated": 0.2, "shuffled": 0.3, DIFFERENCE: -0.1})
     assert positions["all"].to_dict() == pytest.approx({"curated": 0.5, "shuffled": 0.2, DIFFERENCE: 0.3})
     doses = tables["doses"]
-    assert doses[["encoding", "layer", "dose"]].drop_duplicates().to_numpy().tolist() == [["unembed_relative", 1, 0.1]]
+    places = doses[["encoding", "relative", "layer", "dose"]].drop_duplicates()
+    assert places.to_numpy().tolist() == [["unembed", True, 1, 0.1]]
     assert doses["effect"].tolist() == pytest.approx([0.2, 0.3, -0.1])
 
 

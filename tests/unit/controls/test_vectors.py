@@ -5,19 +5,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from memory_injections.controls.kinds import AT_DOSES, Controls
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts, list_recipes, plan_controls
+from memory_injections.controls.recipes import ControlEncoder, Recipe
 from memory_injections.controls.running import run_controls
+from memory_injections.controls.settings import AT_DOSES, Controls
 from memory_injections.controls.sites import CHOSEN
-from memory_injections.controls.vectors import BUILDERS, ControlEncoder, Recipe
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.sweeps.store import CellStore
-from memory_injections.terms import RELATIVE
 from slow_path import Model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["river", "stone"]
-CONTROLS = Controls(doses=(0.3,))
+ASKED = Controls(doses=(0.3,))
 NORMS = [2.0, 3.0, 5.0, 7.0]
 
 
@@ -37,12 +37,13 @@ def cells(model: Model, planned: PlannedPrompts, tmp_path_factory: pytest.TempPa
     """All cells of the controls at one site for each of two encodings, with doses and positions."""
     scale = 2 / model.slow_vector("unembed", planned.pairs["memory"].iloc[0], 0).norm().item()
     sites = pd.DataFrame({"prompt_id": planned.pairs["prompt_id"], "name": CHOSEN}).merge(
-        pd.DataFrame({"encoding": ["unembed", "layer"], "layer": [1, 0], "magnitude": [scale, 0.5]}), how="cross"
+        pd.DataFrame({"encoding": ["unembed", "layer"], "relative": False, "layer": [1, 0], "magnitude": [scale, 0.5]}),
+        how="cross",
     )
-    plan = plan_controls(sites, planned, list_recipes(planned, CONTROLS, WORDS, 0), CONTROLS, model.tokenizer)
+    plan = plan_controls(sites, planned, list_recipes(planned, ASKED, WORDS, 0), ASKED, model.tokenizer)
     found: list[pd.DataFrame] = []
-    for is_relative, part in plan.groupby(plan["encoding"].str.endswith(RELATIVE)):
-        encoder = MemoryEncoder(model.engine, model.tokenizer, model.lens, NORMS if is_relative else [])
+    for relative, part in plan.groupby("relative"):
+        encoder = MemoryEncoder(model.engine, model.tokenizer, model.lens, NORMS if relative else [])
         computer = model.build_computer(model.engine)
         computer.encoder = ControlEncoder(encoder)
         with CellStore(tmp_path_factory.mktemp("store"), {}) as store:
@@ -54,8 +55,8 @@ def build_vector(model: Model, planned: PlannedPrompts, cell: pd.Series, recipe:
     """The vector of a control, by its definition, in the coordinates of the processed weights."""
 
     def encode(text: str) -> torch.Tensor:
-        vector = model.slow_vector(cell["encoding"].removesuffix(RELATIVE), text, cell["layer"])
-        return vector * NORMS[cell["layer"]] / vector.norm() if cell["encoding"].endswith(RELATIVE) else vector
+        vector = model.slow_vector(cell["encoding"], text, cell["layer"])
+        return vector * NORMS[cell["layer"]] / vector.norm() if cell["relative"] else vector
 
     own = planned.pairs.set_index("prompt_id").loc[cell["prompt_id"]]
     memory = encode(own["memory"])
@@ -90,11 +91,11 @@ def build_vector(model: Model, planned: PlannedPrompts, cell: pd.Series, recipe:
 def test_every_control_equals_full_passes_one_by_one(
     model: Model, planned: PlannedPrompts, cells: pd.DataFrame
 ) -> None:
-    assert set(cells["control"]) == set(BUILDERS)
+    assert set(cells["control"]) == {"curated", *(name for name, control in CONTROLS.items() if control.build)}
     # As planned, but for the one prompt whose description has no entity, at two sites.
-    assert len(cells) == 4 * 2 * CONTROLS.count_cells(n_sites=1) - 2
+    assert len(cells) == 4 * 2 * ASKED.count_cells(n_sites=1) - 2
     assert not cells["logp_injected"].isna().any()
-    sample = cells.groupby(["encoding", "control", "positions", "part"]).sample(1, random_state=0)
+    sample = cells.groupby(["encoding", "relative", "control", "positions", "part"]).sample(1, random_state=0)
     moved = 0
     for _, cell in sample.iterrows():
         prompt = planned.prompts[cell["prompt_id"]]

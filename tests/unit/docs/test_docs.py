@@ -3,7 +3,6 @@
 import io
 import re
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 import pytest
@@ -13,10 +12,10 @@ from conftest import ROOT
 from memory_injections.analysis.effects import PRACTICALLY_ZERO
 from memory_injections.analysis.tables import TELLING
 from memory_injections.config.study import parse_study
-from memory_injections.controls.kinds import LABELS
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.figures.style import COLUMN, MARK
-from memory_injections.terms import Encoding
+from memory_injections.injection.encodings import ENCODINGS
 from PIL import Image
 
 PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -111,8 +110,8 @@ def test_prompts_and_config_of_the_tutorial_are_a_study() -> None:
 def test_the_glossary_has_every_control_encoding_and_margin() -> None:
     text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
-    assert LABELS.items() <= rows.items()
-    assert all(f"`{encoding}`" in text for encoding in get_args(Encoding))
+    assert {name: control.label for name, control in CONTROLS.items()}.items() <= rows.items()
+    assert all(encoding.label in rows[name] for name, encoding in ENCODINGS.items())
     assert f"within {PRACTICALLY_ZERO:g} nats of zero" in text
     assert f"has a rank below {TELLING}" in text
 

@@ -16,14 +16,15 @@ from architectures import OTHERS, QUICK, Family
 from memory_injections import Injector
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
-from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.causes.residuals import read_out, trace_injections
 from memory_injections.causes.running import Injections
 from memory_injections.causes.settings import Causes, Site
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
+from memory_injections.controls.recipes import ControlEncoder, Recipe
 from memory_injections.controls.running import list_texts, score_texts
-from memory_injections.controls.vectors import BUILDERS, ControlEncoder, Recipe
 from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.load_check import check_bridge, expect
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
@@ -35,7 +36,6 @@ from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.tokenisation import load_tokenizer, pad
 from memory_injections.playground.questions import Question
 from memory_injections.playground.sites import sweep_layers
-from memory_injections.terms import ENCODINGS
 from separate_devices import CPU, DEVICES, SeparateDevices, spread_model
 from slow_path import list_cells, tokenise_pairs
 from tiny_models import CONFIGS
@@ -48,7 +48,7 @@ each_family = pytest.mark.parametrize(
     "family", [*QUICK.values(), *(pytest.param(family, marks=pytest.mark.slow) for family in OTHERS.values())],
     ids=[*QUICK, *OTHERS],
 )  # fmt: skip
-SITE = Site("layer", 1, 0.5)
+SITE = Site("layer", False, 1, 0.5)
 PROMPT = "The author of Das Kapital is buried in the great city of"
 
 
@@ -126,9 +126,11 @@ def test_cells(both: tuple[Parts, Parts], pairs: pd.DataFrame) -> None:
 
     def measure(parts: Parts) -> dict[str, pd.DataFrame]:
         prompts, layers = tokenise_pairs(pairs, parts.tokenizer), list(range(parts.engine.n_layers))
-        encoder = MemoryEncoder(parts.engine, parts.tokenizer, parts.lens, [1.0 for _ in layers])
+        encoder = MemoryEncoder(parts.engine, parts.tokenizer, parts.lens)
+        relative = MemoryEncoder(parts.engine, parts.tokenizer, parts.lens, [1.0 for _ in layers])
         own = list_cells(pairs, layers, [0.1, 0.2], list(ENCODINGS))
-        controls = pd.concat(own.head(40).assign(control=control) for control in BUILDERS)
+        kinds = ["curated", *(name for name, control in CONTROLS.items() if control.build)]
+        controls = pd.concat(own.head(40).assign(control=control) for control in kinds)
         controls["memory"] = [
             Recipe(control, memory, 0, 3, source="tree", answer=7, seed=1).key
             for control, memory in zip(controls["control"], controls["memory"], strict=True)
@@ -137,6 +139,7 @@ def test_cells(both: tuple[Parts, Parts], pairs: pd.DataFrame) -> None:
         texts = list_texts(PlannedPrompts.of_pairs(pairs, parts.tokenizer))
         return {
             "own": pd.concat(CellComputer(parts.engine, encoder).compute(own, prompts)),
+            "relative": pd.concat(CellComputer(parts.engine, relative).compute(own, prompts)),
             "controls": pd.concat(CellComputer(parts.engine, ControlEncoder(encoder)).compute(controls, prompts)),
             "texts": score_texts(texts, parts.engine, parts.tokenizer),
         }
@@ -153,14 +156,13 @@ def test_activations_and_mechanisms(both: tuple[Parts, Parts], pairs: pd.DataFra
         with ActivationCacheWriter(tmp_path / "cache", len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
             writer.write(recorded)
         cache = ActivationCache(tmp_path / "cache")
-        encoder = MemoryEncoder(parts.engine, parts.tokenizer, parts.lens, measure_residual_norms(cache))
         settings = Causes(prompts=1, others=1, texts=2, factors=(1.0,))
-        made = Injections(parts.engine, encoder, parts.tokenizer, parts.lens, cache, pairs, settings, 0)
+        made = Injections(parts.engine, parts.tokenizer, parts.lens, cache, pairs, settings, 0)
         cells = pairs[["prompt_id"]].assign(encoding=SITE.encoding, layer=SITE.layer, magnitude=SITE.magnitude)
         return {
             **recorded,
             "patching": made.patch_heads(0),
-            "direct": made.split_effects(cells),
+            "direct": made.split_effects(SITE, cells),
             "lens": made.read_later_blocks(SITE),
             "side effects": made.find_side_effects(SITE),
             "text": made.read_text(SITE, " ".join(pairs["explicit_prompt"])),

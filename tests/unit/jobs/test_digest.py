@@ -44,7 +44,8 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
     [
         ("models.limits", "MIN_ROWS = 32", "MIN_ROWS = 33"),
         ("injection.skipping_engine", "self.min_rows /", "1 + self.min_rows /"),
-        ("injection.memory_vectors", ".sum(dim=1)", ".mean(dim=1)"),
+        ("injection.encodings", ".sum(dim=1)", ".mean(dim=1)"),
+        ("injection.memory_vectors", "seen.norm(dim=1)", "seen.norm(dim=0)"),
         ("models.scoring", "count_nonzero(log_probs > own", "count_nonzero(log_probs >= own"),
         ("models.tokenisation", "[find_bos(tokenizer), *ids]", "[*ids]"),
         ("models.tokenisation", 'f"{text} {answer}"', 'f"{text}{answer}"'),
@@ -178,11 +179,11 @@ def test_one_figure_counts_and_its_neighbours_do_not(package: Path) -> None:
 
 def test_what_a_control_injects_counts(package: Path) -> None:
     script = ROOT / "workflow" / "scripts" / "control_cells.py"
-    before = digest_script(script), digest_modules("controls.vectors")
+    before = digest_script(script), digest_modules("controls.recipes")
     doubled = "return 2 * match_length(parts.noise[None]"
-    edit(package, "controls.vectors", lambda text: text.replace("return match_length(parts.noise[None]", doubled))
+    edit(package, "controls.kinds", lambda text: text.replace("return match_length(parts.noise[None]", doubled))
     assert digest_script(script) != before[0]
-    assert digest_modules("controls.vectors") != before[1]
+    assert digest_modules("controls.recipes") != before[1]
 
 
 # A registry with the decorator that fills it, and how the decorator is written.

@@ -5,7 +5,7 @@ import pandas as pd
 from memory_injections.controls.tables import DIFFERENCE
 from memory_injections.pages.control_tables import shorten_tables
 
-PLACE = {"model": "tiny", "dataset": "mine", "encoding": "unembed", "layer": 3}
+PLACE = {"model": "tiny", "dataset": "mine", "encoding": "unembed", "relative": False, "layer": 3}
 
 
 def effects(place: str, values: dict[float | str, tuple[float, float]]) -> pd.DataFrame:

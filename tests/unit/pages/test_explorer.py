@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from explorer_tables import N_PROMPTS, OURS, grid, tables_in, unpack
 from memory_injections.analysis.tables import build_table2
-from memory_injections.controls.kinds import CONTROLS, LABELS
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.pages import explorer
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
-from memory_injections.terms import ENCODINGS
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +47,14 @@ def test_a_large_study_fits(tables: dict[str, Any], tmp_path: Path) -> None:
 
 def test_every_encoding_has_its_place(tables: dict[str, Any]) -> None:
     path = tables["sweeps"][OURS]
-    sweeps = {replace(OURS, encoding=encoding): path for encoding in reversed(ENCODINGS)}
+    kinds = [(encoding, relative) for relative in (False, True) for encoding in ENCODINGS]
+    sweeps = {replace(OURS, encoding=encoding, relative=relative): path for encoding, relative in reversed(kinds)}
     index = json.loads(
         re.findall(r'id="index">(.*?)</script>', explorer.render_explorer(**{**tables, "sweeps": sweeps}))[0]
     )
-    assert [sweep["encoding"] for sweep in index["sweeps"]] == list(ENCODINGS)
+    assert [sweep["encoding"] for sweep in index["sweeps"]] == [
+        encoding + "_relative" * relative for encoding, relative in kinds
+    ]
     assert [sweep["dose"] for sweep in index["sweeps"]] == ["magnitude"] * 3 + ["dose"] * 3
 
 
@@ -79,10 +81,6 @@ def test_evidence_is_that_of_the_tables(tables: dict[str, Any]) -> None:
         ("random words (nouns)", 0.5, 0.25, 0.13),
     ]
     assert explorer.find_evidence(OURS, {"evidence": evidence[:0]}) == {"evidence": None, "contrasts": []}
-
-
-def test_every_control_has_a_name_for_readers() -> None:
-    assert set(LABELS) == set(CONTROLS)
 
 
 def test_keys_of_kept_links_are_measures(tables: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ PAPER: dict[str, Any] = {
     "headline": {"percent": 424, "sweeps": [["gpt2", "2wmh"]]},
     "sites": {"gpt2": {"2wmh": [5, 5]}},
 }
-ID = {"model": "gpt2", "dataset": "2wmh", "encoding": "unembed"}
+ID = {"model": "gpt2", "dataset": "2wmh", "encoding": "unembed", "relative": False}
 
 
 def estimate(effect: float, half: float = 0.1, p: float = 0.001) -> dict[str, float]:

@@ -12,15 +12,13 @@ from memory_injections.errors import StudyError
 from memory_injections.paper.coverage import build_coverage, find_scored_token, list_ranges, read_flags, survey_files
 from memory_injections.paper.published import find_sweeps, iterate_cells, list_magnitudes
 from memory_injections.paper.published_sources import CURATED_RESULTS
-from memory_injections.sweeps.identity import SweepId
+from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
 
 def cover(root: Path, sweep: SweepId = TINY_CURATED) -> pd.Series:
     """The row of one sweep."""
     table = build_coverage(survey_files(root), [1, 2, 3])
-    (row,) = [
-        row for _, row in table.iterrows() if SweepId(*row[["model", "dataset", "memories", "encoding"]]) == sweep
-    ]
+    (row,) = [row for _, row in table.iterrows() if SweepId(*row[ID_COLUMNS]) == sweep]
     return row
 
 

@@ -10,7 +10,7 @@ from memory_injections.errors import StudyError
 from memory_injections.paper.published import find_sweeps
 from memory_injections.paper.published_sources import CURATED_RESULTS
 from memory_injections.sweeps.cells import SCHEMA
-from memory_injections.sweeps.identity import SweepId
+from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
 
 def test_every_sweep_and_cell_of_a_copy_is_found(tmp_path: Path) -> None:
@@ -21,9 +21,7 @@ def test_every_sweep_and_cell_of_a_copy_is_found(tmp_path: Path) -> None:
     for name in folders:
         cells = read_sweep(root, name)
         assert list(cells) == SCHEMA.names
-        assert cells[["model", "dataset", "memories", "encoding"]].drop_duplicates().to_dict("records") == [
-            name.columns
-        ]
+        assert cells[ID_COLUMNS].drop_duplicates().to_dict("records") == [name.columns]
         assert len(cells.drop_duplicates(["prompt_id", "layer", "magnitude"])) == len(cells) == 6 * 2 * 2
 
 

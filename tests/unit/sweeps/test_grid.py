@@ -28,13 +28,13 @@ def test_a_grid_becomes_a_sweep_for_each_kind() -> None:
     assert expand_grids([grid], 7) == [Sweep(memories, "embed", [0, 3, 6], (2.0,)) for memories in grid.memories]
 
 
-def test_relative_doses_make_encodings_of_their_own() -> None:
+def test_relative_doses_make_sweeps_of_their_own() -> None:
     grid = InjectionGrid(encodings=("unembed", "layer"), magnitudes=RelativeDoses(relative=(0.1, 0.2)))
     assert InjectionGrid.model_validate(grid.model_dump()) == grid
     relative = expand_grids([grid], 2)
-    assert [(sweep.encoding, sweep.magnitudes) for sweep in relative] == [
-        ("unembed_relative", (0.1, 0.2)),
-        ("layer_relative", (0.1, 0.2)),
+    assert [(sweep.encoding, sweep.relative, sweep.magnitudes) for sweep in relative] == [
+        ("unembed", True, (0.1, 0.2)),
+        ("layer", True, (0.1, 0.2)),
     ]
     factors = expand_grids([InjectionGrid()], 2)
     assert split_by_dose([*relative, *factors]) == [factors, relative]

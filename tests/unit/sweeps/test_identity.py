@@ -5,13 +5,14 @@ from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
 
 @pytest.mark.parametrize(
-    "path", ["gpt2/hand/curated.unembed", "gpt-neo-1.3B/2wmh/top_5000_words.layer", "a/b.c/d.embed"]
+    "path",
+    ["gpt2/hand/curated.unembed", "gpt-neo-1.3B/2wmh/top_5000_words.layer", "a/b.c/d.embed", "a/b/c.embed_relative"],
 )
 def test_a_path_and_back(path: str) -> None:
     sweep = SweepId.from_path(path)
     assert sweep.path == path
     assert SweepId(**sweep.columns) == sweep
-    assert list(sweep.columns) == ID_COLUMNS == ["model", "dataset", "memories", "encoding"]
+    assert list(sweep.columns) == ID_COLUMNS == ["model", "dataset", "memories", "encoding", "relative"]
 
 
 def test_other_memories_are_those_of_the_same_model_data_and_encoding() -> None:

@@ -37,8 +37,7 @@ def test_cells_equal_full_passes_with_vectors_of_that_length(bench: Bench, encod
     model, pairs = Model(bench.folder_of_model), read_own_pairs(12)
     norms = measure_slowly(model)
     np.testing.assert_allclose(measure_residual_norms(ActivationCache(bench.folder / "cache")), norms, rtol=1e-4)
-    cells, _, _ = bench.run(sweep(encoding=f"{encoding}_relative", magnitudes=DOSES), sweep("nouns"))
-    cells = cells[cells["memories"] == "curated"]
+    cells, _, _ = bench.run(sweep(encoding=encoding, magnitudes=DOSES, relative=True))
     assert sorted(cells["magnitude"].unique()) == DOSES
     for cell in cells.sample(8, random_state=0).itertuples():
         pair = pairs.loc[cell.prompt_id]
@@ -50,7 +49,7 @@ def test_cells_equal_full_passes_with_vectors_of_that_length(bench: Bench, encod
 
 
 def test_relative_cells_are_found_again(bench: Bench) -> None:
-    relative = sweep(encoding="unembed_relative", magnitudes=DOSES)
+    relative = sweep(magnitudes=DOSES, relative=True)
     assert bench.run(relative)[1:] == (0, 12 * 3 * 3)
     assert bench.run(relative)[1:] == (12 * 3 * 3, 0)
     assert bench.run(sweep(magnitudes=DOSES))[1:] == (0, 12 * 3 * 3)

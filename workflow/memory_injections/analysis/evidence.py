@@ -41,7 +41,7 @@ ALL_RANDOM = "all random words"
 FEWEST_PROMPTS = 5
 OTHER_HOPS = "other"
 ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "n_effective"]
-ID = ["model", "dataset", "encoding", "memories"]
+ID = ["model", "dataset", "encoding", "relative", "memories"]
 TABLES = {
     "evidence": [
         *ID, *ESTIMATE, "clusters", "n_sites", "p_above", "p_below", "layer", "magnitude", "chosen_by", "best_layer",
@@ -257,7 +257,7 @@ def assess_sweeps(
     groups = {dataset: cluster_prompts(table) for dataset, table in pairs.items()}
     effects: dict[SweepId, SweepEffects] = {}
     explicit: dict[tuple[str, str], dict[str, float]] = {}
-    ordered = sorted(sweeps, key=lambda sweep: (sweep.model, sweep.dataset, sweep.encoding, sweep.memories != CURATED))
+    ordered = sorted(sweeps, key=lambda sweep: (sweep.model, sweep.dataset, sweep.coding, sweep.memories != CURATED))
     for sweep in ordered:
         cells = pd.read_parquet(sweeps[sweep], columns=COLUMNS)
         own = effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)

@@ -17,6 +17,7 @@ from memory_injections.sweeps.identity import ID_COLUMNS
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 TEXTS = (*ID_COLUMNS, *TEXT_COLUMNS, "says_explicit", "says_obscure", "last_hop", "scored", "rows", "checks")
+TYPES = dict.fromkeys(TEXTS, str) | {"relative": bool}
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -27,9 +28,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read what `write_table` has written; texts that look like numbers or like missing values stay texts."""
-    table = pd.read_csv(
-        path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, str), float_precision="round_trip"
-    )
+    table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES, float_precision="round_trip")
     return _map_texts(table, lambda text: text[1:] if text[:1] == "'" and FORMULA.match(text) else text)
 
 
@@ -37,5 +36,5 @@ def _map_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     def change_value(value: Any) -> Any:
         return change(value) if isinstance(value, str) else value
 
-    texts = [name for name, column in table.items() if not pd.api.types.is_any_real_numeric_dtype(column)]
+    texts = table.select_dtypes(exclude=["number", "bool"])
     return table.assign(**{name: table[name].map(change_value) for name in texts})

@@ -174,9 +174,9 @@ def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
     """Find the best sites of the curated memories, and list the random memories at the same sites (Table 3).
 
     `sweeps` gives the table of cells of each sweep. The best site is the one with the highest average by the paper's
-    rule, and beside it the one with the highest mean effect. Columns: model, dataset, encoding, best_by, layer,
-    paper_layer (the same, counted from 1), magnitude, memories, the averages in percent, the mean and median effect in
-    nats, n_improved, n_prompts. The numbers of a random memory whose grid lacks the site
+    rule, and beside it the one with the highest mean effect. Columns: model, dataset, encoding, relative, best_by,
+    layer, paper_layer (the same, counted from 1), magnitude, memories, the averages in percent, the mean and median
+    effect in nats, n_improved, n_prompts. The numbers of a random memory whose grid lacks the site
     are missing; in an encoding that no curated memory has, each random memory stands at its own best site.
     """
     rows: list[dict[str, Any]] = []
@@ -191,12 +191,12 @@ def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
         for best_by in BEST_BY:
             layer, magnitude = find_best_site(sites, best_by)
             site = {"layer": layer, "paper_layer": layer + 1, "magnitude": magnitude}
-            where = {"encoding": sweep.encoding, "best_by": best_by, **site}
+            where = {"best_by": best_by, **site}
             for memories, table in tables.items():
                 here = select_site(table, layer, magnitude)
                 numbers = dict.fromkeys(NUMBERS) if here.empty else average_site(here).to_dict()
-                rows.append({"model": sweep.model, "dataset": sweep.dataset, **where, "memories": memories, **numbers})
-    first = ["model", "dataset", "encoding", "best_by", "layer", "paper_layer", "magnitude", "memories"]
+                rows.append({**sweep.columns, **where, "memories": memories, **numbers})
+    first = ["model", "dataset", "encoding", "relative", "best_by", "layer", "paper_layer", "magnitude", "memories"]
     return pd.DataFrame(rows, columns=[*first, *NUMBERS]).astype({"n_improved": "Int64", "n_prompts": "Int64"})
 
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.evidence import SweepEffects
 from memory_injections.causes.direct_effects import measure_direct_effects
 from memory_injections.causes.logit_lens import read_blocks
 from memory_injections.causes.patching import patch_prompt, tabulate_patches
-from memory_injections.causes.settings import RANDOM, SHUFFLED, Causes, Site
+from memory_injections.causes.settings import Causes, Site
 from memory_injections.causes.side_effects import (
     build_random_recipe,
     cut_windows,
@@ -25,30 +26,31 @@ from memory_injections.causes.side_effects import (
     plan_side_effects,
     scale_magnitude,
 )
-from memory_injections.controls.vectors import ControlEncoder, Recipe
+from memory_injections.controls.kinds import RANDOM, SHUFFLED
+from memory_injections.controls.recipes import ControlEncoder, Recipe
 from memory_injections.data.entities import identify_entity
 from memory_injections.injection.cell_computer import CellComputer
-from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.memory_vectors import Encoder, MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.tokenisation import Prompt, tokenise_pairs
 from memory_injections.terms import CURATED
 
 
-def choose_site(sweep: SweepEffects, encoding: str) -> Site:
+def choose_site(sweep: SweepEffects, encoding: str, relative: bool = False) -> Site:
     """Return the site that a sweep of curated memories is looked at: the one chosen most often on other prompts."""
     most = sweep.name_chosen()
-    return Site(encoding, int(most["layer"]), float(most["magnitude"]))
+    return Site(encoding, relative, int(most["layer"]), float(most["magnitude"]))
 
 
 def list_effects(sweep: SweepEffects, site: Site) -> pd.DataFrame:
     """List the effects, in nats, of every layer of a sweep at the magnitude of a site.
 
-    Columns: prompt_id, encoding, layer, magnitude, effect.
+    Columns: prompt_id, encoding, relative, layer, magnitude, effect.
     """
     is_here = sweep.frame.columns.get_level_values("magnitude") == site.magnitude
     table = sweep.frame.loc[:, is_here].melt(ignore_index=False, value_name="effect").reset_index()
-    return table.assign(encoding=site.encoding)
+    return table.assign(encoding=site.encoding, relative=site.relative)
 
 
 def draw_prompts(n_prompts: int, n_drawn: int, seed: int) -> Int[np.ndarray, " drawn"]:
@@ -74,7 +76,6 @@ class Injections:
     """The injections of a model on a data set: the model, and the prompt pairs with their activation cache."""
 
     engine: SkippingEngine
-    encoder: MemoryEncoder
     tokenizer: PreTrainedTokenizerBase
     lens: Lens
     cache: ActivationCache
@@ -88,8 +89,10 @@ class Injections:
         return tokenise_pairs(self.tokenizer, self.pairs)["obscure"]
 
     @cached_property
-    def _recipes(self) -> ControlEncoder:
-        return ControlEncoder(self.encoder)
+    def encoders(self) -> dict[bool, MemoryEncoder]:
+        """An encoder for magnitudes that are factors, and one for relative doses."""
+        norms = {False: [], True: measure_residual_norms(self.cache)}
+        return {relative: MemoryEncoder(self.engine, self.tokenizer, self.lens, own) for relative, own in norms.items()}
 
     def draw_patched(self) -> list[int]:
         """Draw the rows of the prompts whose heads are patched."""
@@ -109,13 +112,13 @@ class Injections:
         table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
         return table.assign(gap=(explicit - obscure).item())
 
-    def split_effects(self, effects: pd.DataFrame) -> pd.DataFrame:
-        """Return the direct part of effects; see `direct_effects.measure_direct_effects`."""
-        return measure_direct_effects(self.engine, self.encoder, self.cache, self.pairs, effects)
+    def split_effects(self, site: Site, effects: pd.DataFrame) -> pd.DataFrame:
+        """Return the direct part of the effects of a site's sweep; see `direct_effects.measure_direct_effects`."""
+        return measure_direct_effects(self.engine, self.encoders[site.relative], self.cache, self.pairs, effects)
 
     def read_later_blocks(self, site: Site) -> pd.DataFrame:
         """Read answer and memory behind every block from a site on; see `logit_lens.read_blocks`."""
-        vectors = site.magnitude * self._encode(site, [(site.encoding, text) for text in self.pairs["memory"]])
+        vectors = site.magnitude * self._encode(self.encoders[site.relative], site, self.pairs["memory"])
         targets = {name: self.cache[f"{name}_id"] for name in ("answer", "memory")}
         table = read_blocks(self.engine, self.prompts, site.layer, vectors, targets)
         table.insert(0, "prompt_id", self.pairs["prompt_id"].to_numpy()[table["prompt"]])
@@ -125,15 +128,15 @@ class Injections:
         """Inject every prompt's memory into other prompts; see `side_effects.measure_side_effects`."""
         others = draw_others(self.pairs, self.settings.others, self.seed)
         cells = plan_side_effects(self.pairs, others, site, self.settings.factors)
-        computer = CellComputer(self.engine, self._recipes)
+        computer = CellComputer(self.engine, ControlEncoder(self.encoders[site.relative]))
         found = measure_side_effects(computer, cells, {str(row): own for row, own in enumerate(self.prompts)})
         return found.drop(columns=["prompt", "memory"])
 
     def read_text(self, site: Site, text: str) -> pd.DataFrame:
         """Read a neutral text under some memories, and under random directions of their lengths.
 
-        Columns: encoding, layer, magnitude, memories (`shuffled`: any memory is another's to this text), and surprisal,
-        in nats a token, with surprisal_clean.
+        Columns: encoding, relative, layer, magnitude, memories (`shuffled`: any memory is another's to this text), and
+        surprisal, in nats a token, with surprisal_clean.
         """
         rows = draw_prompts(len(self.pairs), self.settings.texts, self.seed).tolist()
         memories = self.pairs["memory"].iloc[rows].tolist()
@@ -146,7 +149,7 @@ class Injections:
             [(kind, key, magnitude) for kind, keys in recipes.items() for key in keys for magnitude in magnitudes],
             columns=["memories", "key", "magnitude"],
         )
-        vectors = self._encode(site, [(site.encoding, key) for key in index["key"]], self._recipes)
+        vectors = self._encode(ControlEncoder(self.encoders[site.relative]), site, index["key"])
         vectors = vectors * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
         surprisal = measure_surprisal(
             self.engine,
@@ -155,14 +158,12 @@ class Injections:
             torch.cat([torch.zeros_like(vectors[:1]), vectors]),
         ).cpu()
         return index.drop(columns="key").assign(
-            encoding=site.encoding, layer=site.layer, surprisal=surprisal[1:].numpy(),
+            encoding=site.encoding, relative=site.relative, layer=site.layer, surprisal=surprisal[1:].numpy(),
             surprisal_clean=surprisal[0].item(),
         )  # fmt: skip
 
-    def _encode(
-        self, site: Site, memories: Sequence[tuple[str, str]], encoder: MemoryEncoder | ControlEncoder | None = None
-    ) -> Float[Tensor, "memory d_model"]:
-        """Return a vector for each (encoding, text or recipe) at the layer of a site."""
-        encoded = (encoder or self.encoder).encode(memories, [site.layer])
+    def _encode(self, encoder: Encoder, site: Site, memories: Sequence[str]) -> Float[Tensor, "memory d_model"]:
+        """Return a vector for each memory, or recipe, in the encoding of a site and at its layer."""
+        encoded = encoder.encode([(site.encoding, memory) for memory in memories], [site.layer])
         numbers = np.arange(len(memories))
         return encoded.vectors[encoded.find_rows(numbers, np.full(len(memories), site.layer))]

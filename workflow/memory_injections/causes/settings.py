@@ -4,19 +4,18 @@ from typing import NamedTuple
 
 from pydantic import Field, field_validator
 
-from memory_injections.sweeps.grid import check_list
-from memory_injections.terms import Encoding, Section
+from memory_injections.sweeps.grid import EncodingName, check_list
+from memory_injections.terms import Section
 
 # Whose explicit prompt a head's output is taken from: the pair's own, or as a null, that of another pair.
 OWN, OTHER = "own", "other"
-# What goes into a prompt beside its own memory: that of another pair, or a random direction of the length of its own.
-SHUFFLED, RANDOM = "shuffled", "random_direction"
 
 
 class Site(NamedTuple):
-    """Where memories are injected, in which encoding, and at which magnitude."""
+    """Where memories are injected, in which encoding, and at which magnitude or `relative` dose."""
 
     encoding: str
+    relative: bool
     layer: int
     magnitude: float
 
@@ -24,7 +23,7 @@ class Site(NamedTuple):
 class Causes(Section):
     """How closely an injection is looked at: its heads, its way to the answer, and its side effects."""
 
-    encodings: tuple[Encoding, ...] | None = Field(
+    encodings: tuple[EncodingName, ...] | None = Field(
         default=None, min_length=1, description="encodings of curated memories that are looked at (all if not given)"
     )
     prompts: int = Field(default=8, ge=1, description="prompts, drawn at random, whose attention heads are patched")

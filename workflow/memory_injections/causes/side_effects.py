@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.causes.settings import RANDOM, SHUFFLED, Site
-from memory_injections.controls.vectors import Recipe
+from memory_injections.causes.settings import Site
+from memory_injections.controls.kinds import RANDOM, SHUFFLED
+from memory_injections.controls.recipes import Recipe
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.limits import CELL_TOKENS
@@ -31,14 +32,15 @@ def plan_side_effects(
     """List the cells of a site: every prompt with its own memory, those of `others`, and as many random directions.
 
     Each goes in at the site's magnitude times each of `factors`. Columns: prompt (the row of the pair, as text),
-    prompt_id, memories (`curated`, `shuffled` or `random_direction`), encoding, memory (the key of a recipe), layer
-    and magnitude.
+    prompt_id, memories (`curated`, `shuffled` or `random_direction`), encoding, relative, memory (the key of a
+    recipe), layer and magnitude.
     """
     recipes = pd.DataFrame(_list_recipes(pairs["memory"].tolist(), others), columns=["row", "memories", "memory"])
     cells = recipes.assign(
         prompt=recipes["row"].astype(str),
         prompt_id=pairs["prompt_id"].to_numpy()[recipes["row"]],
         encoding=site.encoding,
+        relative=site.relative,
         layer=site.layer,
     ).drop(columns="row")
     return cells.merge(pd.DataFrame({"magnitude": scale_magnitude(site, factors)}), how="cross")

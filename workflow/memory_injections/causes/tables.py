@@ -9,11 +9,12 @@ from scipy.stats import rankdata
 
 from memory_injections.analysis.effects import LEVEL, bound_sites
 from memory_injections.analysis.hits import HITS_AT
-from memory_injections.causes.settings import OTHER, OWN, SHUFFLED
+from memory_injections.causes.settings import OTHER, OWN
+from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.terms import CURATED
 
 OF = ["model", "dataset"]
-SITE = ["encoding", "layer", "magnitude"]
+SITE = ["encoding", "relative", "layer", "magnitude"]
 N_RESAMPLES = 999
 
 
@@ -88,8 +89,9 @@ def _correlate(effects: np.ndarray, attribution: np.ndarray, seed: int) -> dict[
 def average_direct_effects(effects: pd.DataFrame, clusters: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Average effects and their direct and indirect parts over the prompts, with intervals of the parts.
 
-    Columns: model, dataset, encoding, layer, magnitude, effect, direct, indirect (effect minus direct), the ends of
-    their 95 % intervals (`<part>_low`, `<part>_high`), and n_prompts. `clusters` are those of each data set's prompts.
+    Columns: model, dataset, encoding, relative, layer, magnitude, effect, direct, indirect (effect minus direct), the
+    ends of their 95 % intervals (`<part>_low`, `<part>_high`), and n_prompts. `clusters` are those of each data set's
+    prompts.
     """
     parts = effects.assign(indirect=effects["effect"] - effects["direct"])
     return _average_groups(parts, [*OF, *SITE], ["effect", "direct", "indirect"], clusters)
@@ -98,8 +100,8 @@ def average_direct_effects(effects: pd.DataFrame, clusters: Mapping[str, pd.Seri
 def average_blocks(blocks: pd.DataFrame, clusters: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Average over the prompts what blocks say of answer and memory after an injection.
 
-    Columns: model, dataset, encoding, layer, magnitude, block, target, logp_clean, logp_injected, their difference
-    change with its 95 % interval, the median ranks rank_clean and rank_injected, and n_prompts.
+    Columns: model, dataset, encoding, relative, layer, magnitude, block, target, logp_clean, logp_injected, their
+    difference change with its 95 % interval, the median ranks rank_clean and rank_injected, and n_prompts.
     """
     keys = [*OF, *SITE, "block", "target"]
     table = blocks.assign(change=blocks["logp_injected"] - blocks["logp_clean"])
@@ -127,12 +129,12 @@ def _average_groups(
 def average_side_effects(cells: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
     """Average side effects over prompts, for each kind of memory at each magnitude.
 
-    Columns: model, dataset, encoding, layer, magnitude, memories; of the prompts that they go into (`curated`: the own
-    ones): effect in nats, n_missed, n_rescued, n_hit, n_broken (`analysis.hits`); of other prompts: other_effect,
-    other_kl, the mean KL(clean || injected) in nats, other_top_changed, the share with another first token,
-    other_n_hit, other_n_broken; of the neutral text: perplexity and perplexity_clean. Shuffled memories and random
-    directions have no prompts of their own: both are the same prompts. The other prompts of the curated memories are
-    those that they go into as shuffled ones.
+    Columns: model, dataset, encoding, relative, layer, magnitude, memories; of the prompts that they go into
+    (`curated`: the own ones): effect in nats, n_missed, n_rescued, n_hit, n_broken (`analysis.hits`); of other
+    prompts: other_effect, other_kl, the mean KL(clean || injected) in nats, other_top_changed, the share with another
+    first token, other_n_hit, other_n_broken; of the neutral text: perplexity and perplexity_clean. Shuffled memories
+    and random directions have no prompts of their own: both are the same prompts. The other prompts of the curated
+    memories are those that they go into as shuffled ones.
     """
     keys = [*OF, *SITE, "memories"]
     own = pd.DataFrame(

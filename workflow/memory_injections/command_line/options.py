@@ -2,14 +2,14 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 
 from memory_injections.data.entities import identify_entity
 from memory_injections.errors import StudyError
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.terms import LARGEST_NUMBER, expand_home
-from memory_injections.terms import Encoding as EncodingName
 
 DEFAULT_ENCODING = "unembed"
 DEFAULT_MODEL = "smollm2-135m"  # the name of `pretrained.DEFAULT`
@@ -18,7 +18,7 @@ Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", sh
 # Where a file of pairs can stand in their place.
 OptionalPrompt = Annotated[str | None, typer.Argument(help="The text that the model continues.", show_default=False)]
 OptionalMemory = Annotated[str | None, typer.Argument(help="What the model is reminded of.", show_default=False)]
-Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector: unembed, embed or layer.")]
+Encoding = Annotated[str, typer.Option(help=f"How the memory becomes a vector: {', '.join(ENCODINGS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 ModelName = Annotated[
     str, typer.Option("--model", help="An entry of the default study, a local folder, or a repository on the hub.")
@@ -75,8 +75,7 @@ def check_texts(encoding: str, **texts: str | None) -> None:
 
     A text in other bytes than UTF-8 is refused.
     """
-    if encoding not in get_args(EncodingName):
-        raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(EncodingName))}")
+    ENCODINGS.check(encoding)
     for name, text in texts.items():
         if text is not None and not text.strip():
             raise StudyError(f"the {name} is empty; give a text")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from memory_injections.causes.settings import Causes
 from memory_injections.config.study import Attribution, Study
-from memory_injections.controls.kinds import Controls, Site
+from memory_injections.controls.settings import Controls, Site
 from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
 from memory_injections.models.sources import list_model_sources
 from memory_injections.paper.published_sources import PublishedCommit, PublishedFolder

@@ -8,14 +8,14 @@ from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
 
 from memory_injections.causes.settings import Causes
 from memory_injections.config.messages import describe_invalid_config
-from memory_injections.controls.kinds import Controls
+from memory_injections.controls.settings import Controls
 from memory_injections.data.sources import Dataset, Words
 from memory_injections.errors import StudyError
 from memory_injections.models.sources import Model
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, RELATIVE, Count, Index, Name, Precision, Section
+from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Precision, Section
 
 # No language model has as many layers.
 MOST_SHARDS = 1000
@@ -93,10 +93,10 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _sweeps_are_distinct_and_have_words(self) -> "Study":
-        pairs = self.list_kinds()
-        for pair in pairs:
-            if pairs.count(pair) > 1:
-                raise ValueError(f"injection: memories {pair[0]} in encoding {pair[1]} stand in two grids; use one")
+        kinds = self.list_kinds()
+        for kind in kinds:
+            if kinds.count(kind) > 1:
+                raise ValueError(f"injection: memories {kind[0]} in encoding {kind[1]} stand in two grids; use one")
         random = self.list_random_memories()
         if random and self.words is None:
             raise ValueError(f"words: missing, but injection.memories asks for {random[0]}; give a word list")
@@ -113,7 +113,7 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _looks_at_what_is_swept(self) -> "Study":
-        swept = {encoding.removesuffix(RELATIVE) for encoding in self.list_curated()}
+        swept = {encoding for encoding, _ in self.list_curated()}
         for key, part in (("controls", self.controls), ("causes", self.causes)):
             for encoding in (part and part.encodings) or ():
                 if encoding not in swept:
@@ -148,17 +148,20 @@ class Study(Section):
     @property
     def has_walkthrough(self) -> bool:
         """Whether there is a walk-through, which needs a model and the paper's own kind of injection."""
-        return bool(self.walkthrough and self.models and (CURATED, "unembed") in self.list_kinds())
+        return bool(self.walkthrough and self.models and (CURATED, PAPER_ENCODING, False) in self.list_kinds())
 
-    def list_kinds(self) -> list[tuple[str, str]]:
-        """List every (memories, encoding) that is swept, in the order of the config."""
+    def list_kinds(self) -> list[tuple[str, str, bool]]:
+        """List every (memories, encoding, whether doses are relative) that is swept, in the order of the config."""
         return [kind for grid in self.injection for kind in grid.list_kinds()]
 
-    def list_curated(self, part: Controls | Causes | None = None) -> list[str]:
-        """List the encodings in which curated memories are swept, or those that a part of the study looks at."""
-        swept = [encoding for memories, encoding in self.list_kinds() if memories == CURATED]
+    def list_curated(self, part: Controls | Causes | None = None) -> list[tuple[str, bool]]:
+        """List the (encoding, whether doses are relative) in which curated memories are swept.
+
+        With a part of the study, only those that it looks at.
+        """
+        swept = [(encoding, relative) for memories, encoding, relative in self.list_kinds() if memories == CURATED]
         asked = part and part.encodings
-        return swept if not asked else [encoding for encoding in swept if encoding.removesuffix(RELATIVE) in asked]
+        return swept if not asked else [kind for kind in swept if kind[0] in asked]
 
     def list_sweeps(self) -> list[SweepId]:
         """List every sweep: each kind of injection for every model and data set."""
@@ -171,7 +174,7 @@ class Study(Section):
 
     def list_random_memories(self) -> list[str]:
         """List the kinds of random memories, which are columns of the word list."""
-        return list(dict.fromkeys(memories for memories, _ in self.list_kinds() if memories != CURATED))
+        return list(dict.fromkeys(memories for memories, *_ in self.list_kinds() if memories != CURATED))
 
     def expand_grids(self, n_layers: int) -> list[Sweep]:
         """Expand the grids for a model with `n_layers`; raise `LayerError` for a layer that it does not have."""

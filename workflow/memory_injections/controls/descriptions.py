@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.controls.kinds import Position
+from memory_injections.controls.settings import Position
 from memory_injections.data.entities import find_entity
 from memory_injections.models.tokenisation import Prompt, tokenise_prompt
 

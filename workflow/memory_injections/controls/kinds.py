@@ -1,84 +1,221 @@
-"""Names of controls and of positions, and where controls are computed by a study's config."""
+"""The controls: what is injected in place of the memory, or stands as text in front of the prompt.
 
-from typing import Annotated, Literal, get_args
+To add one, register a function here or in an installed package (`memory_injections.registry`). Config, schema, tables,
+report and explorer then have it.
+"""
 
-from pydantic import Field, field_validator
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from memory_injections.sweeps.grid import check_list
-from memory_injections.terms import Count, Encoding, Index, Number, Section
+from memory_injections.registry import Registry
 
-VectorControl = Literal[
-    "random_direction", "matched_words", "shuffled", "other_entity", "opposite", "answer", "without_answer"
-]
-# Controls that are text in front of the prompt, in place of a vector.
-TextControl = Literal["in_context", "in_context_description"]
-Control = Literal[VectorControl, TextControl]
-Position = Literal["all", "without_bos", "last", "description"]
-# What stands in for the memory, in words.
-LABELS: dict[str, str] = {
-    "random_direction": "a random direction of the same length",
-    "matched_words": "random words, scaled to the same length",
-    "shuffled": "another prompt's memory",
-    "other_entity": "the entity in the description",
-    "opposite": "the memory with its sign turned",
-    "answer": "the answer itself",
-    "without_answer": "the memory without what it writes to the answer",
-    "in_context": "the memory as text in front of the prompt",
-    "in_context_description": "text in front of the prompt that says what the description stands for",
-}
-TEXT_CONTROLS: tuple[TextControl, ...] = get_args(TextControl)
-CONTROLS: tuple[Control, ...] = (*get_args(VectorControl), *TEXT_CONTROLS)
-SHUFFLED: VectorControl = "shuffled"
-# Controls that are drawn at random, several times for each prompt.
-DRAWN: tuple[Control, ...] = ("random_direction", "matched_words", SHUFFLED)
-# Where an injection of the paper is added.
-EVERYWHERE = "all"
-# The parts of a plan.
-AT_SITES, AT_POSITIONS, AT_DOSES = "sites", "positions", "doses"
+# Whoever checks a config asks for the names: what computes is imported only where it is used.
+if TYPE_CHECKING:
+    import pandas as pd
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from memory_injections.controls.descriptions import Description
+
+# The controls that others are compared with by name.
+SHUFFLED, RANDOM, WORDS, IN_CONTEXT = "shuffled", "random_direction", "matched_words", "in_context"
 
 
-class Site(Section):
-    """A site for controls, beside those that the sweep chooses."""
+@dataclass(frozen=True)
+class Ingredients:
+    """What controls are made of, in the coordinates of the processed weights: centred where the model has LayerNorm.
 
-    layer: Index = Field(description="counted from 0")
-    magnitude: Number = Field(allow_inf_nan=False, description="as in the sweep: a factor, or a relative dose")
+    `memory` is the vector B of the prompt's own memory and `source` that of another text, with a row for each layer or
+    one for all; `answer` is the answer's column of W_U, and `noise` is drawn from N(0, I).
+    """
+
+    memory: 'Float[Tensor, "row d_model"]'
+    source: 'Float[Tensor, "row d_model"] | None'
+    answer: 'Float[Tensor, " d_model"]'
+    noise: 'Float[Tensor, " d_model"]'
 
 
-class Controls(Section):
-    """What is injected in place of the curated memories, to see whether it is the memory that works."""
+@dataclass(frozen=True)
+class Draw:
+    """One draw of a control for all prompts: its number from 0, the study's seed, and the words of its word list."""
 
-    kinds: tuple[Control, ...] = Field(default=CONTROLS, description="which controls; an empty list leaves all out")
-    encodings: tuple[Encoding, ...] | None = Field(
-        default=None, min_length=1, description="encodings of curated memories that have controls (all if not given)"
-    )
-    draws: Count = Field(default=2, description="how often what is drawn at random is drawn for each prompt")
-    sites: tuple[Site, ...] = Field(
-        default=(),
-        description="sites `{layer: 6, magnitude: 3}`, beside those that the evidence chooses, the best one by the "
-        "paper's average and the paper's own",
-    )
-    known_ranks: tuple[Count, ...] = Field(
-        default=(1, 5, 10),
-        min_length=1,
-        description="a model knows a hop, or says an answer, if its rank (from 0) is below this; a row for each",
-    )
-    positions: tuple[Position, ...] = Field(
-        default=("without_bos", "last", "description"),
-        description="positions to inject at, beside all of them: `without_bos`, `last`, or the tokens of the "
-        "`description` that stands for the memory",
-    )
-    doses: tuple[Annotated[Number, Field(gt=0)], ...] = Field(
-        default=(0.01, 0.03, 0.1, 0.3, 1.0, 2.0),
-        description="lengths of the injected vector, as shares of the residual stream's, for the dose curve",
-    )
+    control: str
+    number: int
+    seed: int
+    words: Sequence[str]
 
-    _check = field_validator("kinds", "encodings", "sites", "known_ranks", "positions", "doses")(
-        lambda value: check_list(value) if value else value
-    )
+    def seed_prompt(self, prompt_id: int) -> int:
+        """Return the seed of this draw for one prompt, which depends on nothing else."""
+        text = f"{self.seed}|{self.control}|{prompt_id}|{self.number}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
-    def count_cells(self, n_sites: int) -> int:
-        """Return the number of cells of a prompt in one encoding, with so many sites; the memories' own among them."""
-        vectors = [kind for kind in self.kinds if kind not in TEXT_CONTROLS]
-        compared = 1 + (SHUFFLED in vectors)
-        at_sites = 1 + sum(self.draws if kind in DRAWN else 1 for kind in vectors)
-        return n_sites * at_sites + (len(self.positions) + len(self.doses)) * compared
+
+Build = Callable[[Ingredients], 'Float[Tensor, "row d_model"]']
+Choose = Callable[["pd.DataFrame", Draw], "pd.Series"]
+Write = Callable[[Mapping[str, Any], "Description | None"], str | None]
+
+
+@dataclass(frozen=True)
+class Control:
+    """What stands in for a memory: a vector, or a text in front of the prompt.
+
+    - `build` makes the vectors of a control that is injected
+    - `choose` gives each prompt pair the other text that `source` of the ingredients is the vector of, by prompt_id; a
+      prompt without one (NaN) lacks the control
+    - `is_drawn`: it is drawn at random, several times for each prompt
+    - `takes`: which of the ingredients it uses that differ between prompts of one memory, or between draws
+    - `write` puts a text in front of the obscure prompt of a pair, given its description; None where it cannot
+    """
+
+    name: str
+    label: str
+    build: Build | None = None
+    choose: Choose | None = None
+    is_drawn: bool = False
+    takes: Sequence[Literal["answer", "noise"]] = ()
+    write: Write | None = None
+
+
+CONTROLS: Registry[Control] = Registry("control")
+
+
+def register_control(
+    name: str,
+    *,
+    label: str,
+    choose: Choose | None = None,
+    is_drawn: bool = False,
+    takes: Sequence[Literal["answer", "noise"]] = (),
+) -> Callable[[Build], Build]:
+    """Register the function that builds the vectors of a control; see `Control`."""
+
+    def register(function: Build) -> Build:
+        CONTROLS.register(Control(name, label, function, choose, is_drawn, takes))
+        return function
+
+    return register
+
+
+def register_text(name: str, *, label: str) -> Callable[[Write], Write]:
+    """Register the function that writes the text of a control in front of a prompt; see `Control`."""
+
+    def register(function: Write) -> Write:
+        CONTROLS.register(Control(name, label, write=function))
+        return function
+
+    return register
+
+
+def list_texts() -> list[str]:
+    """List the controls that are texts."""
+    return [name for name, control in CONTROLS.items() if control.write is not None]
+
+
+def match_length(
+    vectors: 'Float[Tensor, "#row d_model"]', memory: 'Float[Tensor, "row d_model"]'
+) -> 'Float[Tensor, "row d_model"]':
+    """Give vectors the lengths of the memory's."""
+    import torch
+
+    smallest = torch.finfo(memory.dtype).tiny
+    return vectors * (memory.norm(dim=1) / vectors.norm(dim=1).clamp_min(smallest))[:, None]
+
+
+@register_control("random_direction", label="a random direction of the same length", is_drawn=True, takes=("noise",))
+def draw_direction(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+    """A random direction, with the length of B: not any push."""
+    return match_length(parts.noise[None], parts.memory)
+
+
+def draw_words(pairs: "pd.DataFrame", draw: Draw) -> "pd.Series":
+    """Draw a random word for each prompt, which is not the memory; none without a word list."""
+    import numpy as np
+    import pandas as pd
+
+    from memory_injections.data.entities import identify_entity
+
+    taken: list[str | float] = []
+    for pair in pairs[["prompt_id", "memory"]].to_dict("records"):
+        first, own = draw.seed_prompt(pair["prompt_id"]), identify_entity(pair["memory"])
+        # From the drawn word on, around the list.
+        around = (draw.words[(first + step) % len(draw.words)] for step in range(len(draw.words)))
+        taken.append(next((word for word in around if identify_entity(word) != own), np.nan))
+    return pd.Series(taken, index=pairs["prompt_id"])
+
+
+@register_control("matched_words", label="random words, scaled to the same length", choose=draw_words, is_drawn=True)
+def take_words(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+    """A random word's vector, with the length of B: content, not dose."""
+    assert parts.source is not None
+    return match_length(parts.source, parts.memory)
+
+
+def shuffle_memories(pairs: "pd.DataFrame", draw: Draw) -> "pd.Series":
+    """Give each prompt another one's memory, within the same cluster unless that is the memory."""
+    from memory_injections.analysis.clusters import MEMORY, cluster_prompts
+    from memory_injections.controls.derangements import derange_memories
+
+    groups = cluster_prompts(pairs)
+    relations = None if groups.name == MEMORY else groups
+    return derange_memories(pairs.set_index("prompt_id")["memory"], relations, draw.seed_prompt(0))
+
+
+@register_control("shuffled", label="another prompt's memory", choose=shuffle_memories, is_drawn=True)
+def take_other_memory(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+    """The vector of another prompt's memory as it is: this entity, not any."""
+    assert parts.source is not None
+    return parts.source
+
+
+def name_entities(pairs: "pd.DataFrame", draw: Draw) -> "pd.Series":
+    """Name the entity in each description, where the data set says it and it is not the memory."""
+    import numpy as np
+    import pandas as pd
+
+    from memory_injections.data.entities import identify_entity
+
+    if "entity" not in pairs:
+        return pd.Series(np.nan, index=pairs["prompt_id"])
+    entities, memories = (pairs.set_index("prompt_id")[name] for name in ("entity", "memory"))
+    identities = entities.map(identify_entity)
+    return entities.where((identities != "") & (identities != memories.map(identify_entity)))
+
+
+@register_control("other_entity", label="the entity in the description", choose=name_entities)
+def take_entity(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+    """The vector of the entity that the description names: the second hop's object, not any in the prompt."""
+    assert parts.source is not None
+    return parts.source
+
+
+@register_control("opposite", label="the memory with its sign turned")
+def turn_around(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+    """-B: direction."""
+    return -parts.memory
+
+
+@register_control("answer", label="the answer itself", takes=("answer",))
+def take_answer(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+    """The answer's column of W_U, with the length of B: the machinery works."""
+    return match_length(parts.answer[None], parts.memory)
+
+
+@register_control("without_answer", label="the memory without what it writes to the answer", takes=("answer",))
+def remove_answer(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+    """B without its component along the answer's column of W_U: no direct write to the answer's logit."""
+    unit = parts.answer / parts.answer.norm()
+    return parts.memory - (parts.memory @ unit)[:, None] * unit
+
+
+@register_text("in_context", label="the memory as text in front of the prompt")
+def name_memory(pair: Mapping[str, Any], description: "Description | None") -> str:
+    """The memory as a sentence of its own."""
+    return f"{pair['memory'].strip()}."
+
+
+@register_text("in_context_description", label="text in front of the prompt that says what the description stands for")
+def resolve_description(pair: Mapping[str, Any], description: "Description | None") -> str | None:
+    """A sentence that says of what the obscure prompt describes that it is the memory."""
+    return None if description is None else f"{description.opening} is {pair['memory'].strip()}."

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import Batches, CellComputer
@@ -26,6 +27,7 @@ _TEXT = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
         *((name, _TEXT) for name in ("model", "dataset", "encoding", "part", "control", "positions")),
+        ("relative", pa.bool_()),
         ("draw", pa.int16()),
         ("prompt_id", pa.int32()),
         ("layer", pa.int16()),
@@ -57,24 +59,21 @@ def run_controls(
 
 
 def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
-    """List the texts that controls are compared with: prompt_id, text (its name), prompt and answer.
+    """List the texts that injections are compared with: prompt_id, text (its name), prompt and answer.
 
     - obscure, explicit: the prompts themselves
-    - in_context: the memory as a sentence of its own in front of the obscure prompt
-    - in_context_description: the same, where the sentence says of what the obscure prompt describes that it is the
-      memory
-    - first_hop: what the description stands for; the answer is the memory
-
-    The last two exist where the description is found.
+    - every control that is a text: what it writes, in front of the obscure prompt
+    - first_hop: what the description stands for, where it is found; the answer is the memory
     """
     rows = []
     for pair in planned.pairs.to_dict("records"):
-        name, memory, obscure = pair["prompt_id"], pair["memory"].strip(), pair["obscure_prompt"]
-        texts = {"obscure": obscure, "explicit": pair["explicit_prompt"], "in_context": f"{memory}. {obscure}"}
-        description = planned.descriptions[name]
+        name, description = pair["prompt_id"], planned.descriptions[pair["prompt_id"]]
+        texts = {"obscure": pair["obscure_prompt"], "explicit": pair["explicit_prompt"]}
+        for control in CONTROLS.values():
+            if control.write and (written := control.write(pair, description)):
+                texts[control.name] = f"{written} {pair['obscure_prompt']}"
         if description is not None:
-            texts["in_context_description"] = f"{description.opening} is {memory}. {obscure}"
-            rows.append((name, "first_hop", f"{description.opening} is", memory))
+            rows.append((name, "first_hop", f"{description.opening} is", pair["memory"].strip()))
         rows += [(name, text, prompt, pair["answer"]) for text, prompt in texts.items()]
     return pd.DataFrame(rows, columns=["prompt_id", "text", "prompt", "answer"])
 

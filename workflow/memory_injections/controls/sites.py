@@ -7,7 +7,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import PAPER_AVERAGE, average_sites, find_best_site
 from memory_injections.analysis.evidence import SweepEffects
-from memory_injections.controls.kinds import Site
+from memory_injections.controls.settings import Site
 
 CHOSEN, BEST, REPORTED, CONFIGURED = (
     "chosen most often",

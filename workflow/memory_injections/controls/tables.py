@@ -12,12 +12,14 @@ from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import estimate_mean
 from memory_injections.analysis.hits import rank_hops, tabulate_ranks
 from memory_injections.analysis.verdicts import adjust_p_values
-from memory_injections.controls.kinds import AT_DOSES, AT_POSITIONS, AT_SITES, CONTROLS, SHUFFLED, TEXT_CONTROLS
+from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, SHUFFLED, list_texts
+from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES
 from memory_injections.controls.sites import CHOSEN, SITE
 from memory_injections.terms import CURATED
 
 ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "n_effective"]
-ID = ["model", "dataset", "encoding"]
+ENCODING = ["encoding", "relative"]
+ID = ["model", "dataset", *ENCODING]
 TABLES = {
     "controls": [
         *ID, *SITE, "site", "control", "effect", "contrast", "low", "high", "p", "p_holm", "detectable", "n",
@@ -69,8 +71,8 @@ class ControlResults:
         return estimate_mean(effects.to_numpy(), pd.factorize(groups)[0], self.seed).columns
 
     def list_named_sites(self) -> pd.DataFrame:
-        """List the sites with a name: encoding, layer, magnitude, name."""
-        return self.sites.loc[self.sites["name"] != "", ["encoding", *SITE, "name"]].drop_duplicates(ignore_index=True)
+        """List the sites with a name: encoding, relative, layer, magnitude, name."""
+        return self.sites.loc[self.sites["name"] != "", [*ENCODING, *SITE, "name"]].drop_duplicates(ignore_index=True)
 
 
 def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
@@ -80,12 +82,12 @@ def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
     in_context_gap are how much more probable the answer is after the explicit prompt, and with the memory as text in
     front; recovery_*: the share of the gap that the curated memories close, where there is one.
     """
-    effects, texts = results.measure(AT_SITES, ["encoding", *SITE, "control"]), results.measure_texts()
+    effects, texts = results.measure(AT_SITES, [*ENCODING, *SITE, "control"]), results.measure_texts()
     clusters = cluster_prompts(results.pairs).name
-    gaps = {name: texts[text].mean() for name, text in (("explicit", "explicit"), ("in_context", "in_context"))}
+    gaps = {name: texts[text].mean() for name, text in (("explicit", "explicit"), ("in_context", IN_CONTEXT))}
     for site in results.list_named_sites().to_dict("records"):
-        here = effects.loc[site["encoding"], site["layer"], site["magnitude"]].unstack("control")
-        here = here.join(texts[texts.columns.intersection(TEXT_CONTROLS)])
+        here = effects.loc[tuple(site[name] for name in (*ENCODING, *SITE))].unstack("control")
+        here = here.join(texts[texts.columns.intersection(list_texts())])
         curated, rows = here[CURATED], []
         for control in (kind for kind in CONTROLS if kind in results.kinds and kind in here):
             differences = (curated - here[control]).dropna()
@@ -93,7 +95,7 @@ def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
             row = {"control": control, **estimate, "contrast": estimate["effect"], "n": estimate["n_prompts"]}
             rows.append({**row, "effect": here.loc[differences.index, control].mean()})
         shared = {
-            **{name: site[name] for name in ("encoding", *SITE)},
+            **{name: site[name] for name in (*ENCODING, *SITE)},
             "site": site["name"],
             "clusters": clusters,
             "curated_effect": curated.mean(),
@@ -109,22 +111,23 @@ def contrast_at_chosen_sites(results: ControlResults) -> Iterator[dict[str, Any]
     A site counts for a prompt as often as the divisions into folds choose it. layer, magnitude and chosen_by: the site
     chosen most often, and how often; curated_effect and control_effect: the means of both.
     """
-    effects, texts = results.measure(AT_SITES, ["control", "encoding", *SITE]), results.measure_texts()
-    chosen = results.sites[results.sites["weight"] > 0].set_index(["encoding", *SITE, "prompt_id"])["weight"]
-    for encoding, weights in chosen.groupby("encoding"):
+    effects, texts = results.measure(AT_SITES, ["control", *ENCODING, *SITE]), results.measure_texts()
+    chosen = results.sites[results.sites["weight"] > 0].set_index([*ENCODING, *SITE, "prompt_id"])["weight"]
+    for encoding, weights in chosen.groupby(ENCODING):
         n_prompts = weights.index.get_level_values("prompt_id").nunique()
         shares = weights.groupby(SITE).sum() / n_prompts
         means = {
             control: (own.droplevel("control") * weights).dropna().groupby("prompt_id").sum()
             for control, own in effects.groupby("control")
-        } | {text: texts[text].dropna() for text in TEXT_CONTROLS if text in texts}
+        } | {text: texts[text].dropna() for text in list_texts() if text in texts}
         rows = []
         for control in (kind for kind in CONTROLS if kind in results.kinds and kind in means):
             both = pd.concat({"curated": means[CURATED], "control": means[control]}, axis=1, join="inner")
             row = {"memories": control, **results.estimate(both["curated"] - both["control"])}
             rows.append({**row, **{f"{name}_effect": both[name].mean() for name in both}})
         site = {**dict(zip(SITE, shares.idxmax(), strict=True)), "chosen_by": shares.max()}
-        yield from ({"encoding": encoding, **site, **row} for row in _adjust(rows))
+        place = dict(zip(ENCODING, encoding, strict=True)) | site
+        yield from ({**place, **row} for row in _adjust(rows))
 
 
 def _adjust(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -140,7 +143,7 @@ def compare_positions(results: ControlResults) -> Iterator[dict[str, Any]]:
     """
     sites = results.list_named_sites()
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
-        place = {name: site[name] for name in ("encoding", *SITE)}
+        place = {name: site[name] for name in (*ENCODING, *SITE)}
         cells = results.cells[(results.cells[list(place)] == pd.Series(place)).all(axis=1)]
         own = ControlResults(**{**vars(results), "cells": cells})
         for part in (AT_SITES, AT_POSITIONS):
@@ -150,10 +153,10 @@ def compare_positions(results: ControlResults) -> Iterator[dict[str, Any]]:
 
 def compare_doses(results: ControlResults) -> Iterator[dict[str, Any]]:
     """Yield the effects of curated and shuffled memories and their difference at each relative dose."""
-    by = ["encoding", "layer", "magnitude"]
-    for (encoding, layer, dose), effects in results.measure(AT_DOSES, [*by, "control"]).groupby(by):
+    by = [*ENCODING, *SITE]
+    for place, effects in results.measure(AT_DOSES, [*by, "control"]).groupby(by):
         for row in _compare_with_shuffled(results, effects):
-            yield {"encoding": encoding, "layer": layer, "dose": dose, **row}
+            yield {**dict(zip([*ENCODING, "layer", "dose"], place, strict=True)), **row}
 
 
 def _compare_with_shuffled(results: ControlResults, effects: pd.Series) -> Iterator[dict[str, Any]]:
@@ -175,10 +178,10 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
     ranks = tabulate_ranks(results.texts)
     sites, cells = results.list_named_sites(), results.cells[results.cells["part"] == AT_SITES]
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
-        place = {name: site[name] for name in ("encoding", *SITE)}
+        place = {name: site[name] for name in (*ENCODING, *SITE)}
         here = cells[(cells[list(place)] == pd.Series(place)).all(axis=1)]
         after = {control: own.set_index("prompt_id")["rank_injected"] for control, own in here.groupby("control")}
-        after |= {text: ranks[text].dropna() for text in TEXT_CONTROLS if text in ranks}
+        after |= {text: ranks[text].dropna() for text in list_texts() if text in ranks}
         for control in (CURATED, *(kind for kind in CONTROLS if kind in results.kinds and kind in after)):
             for known_rank in known_ranks:
                 counts = _count_hops(ranks.loc[after[control].index.unique()], after[control], known_rank)

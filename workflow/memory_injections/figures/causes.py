@@ -13,7 +13,7 @@ from memory_injections.figures.registry import register
 from memory_injections.figures.scales import LOG_BEYOND, PLAIN, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, TEXT, add_legend, start_figure, start_panels
 
-SITES = ["model", "dataset", "encoding"]
+SITES = ["model", "dataset", "encoding", "relative"]
 
 
 @register(subject="study", table="direct_effects", section="Causes", label="direct and indirect effects")
@@ -92,7 +92,7 @@ def _draw_frontier(axes: Axes, rows: pd.DataFrame, harm: str, color: tuple[float
         axes.annotate(f"{magnitude:g}", (x, y), xytext=(2, 3), textcoords="offset points", color=color)
 
 
-def _name_site(names: tuple[str, ...], rows: pd.DataFrame, *columns: str) -> str:
+def _name_site(names: tuple[str, str, str, bool], rows: pd.DataFrame, *columns: str) -> str:
     site = "".join(f", {column} {rows[column].iloc[0]:g}" for column in columns)
-    model, dataset, encoding = names
-    return f"{model} on {dataset}\n{name_encoding(encoding)}{site}"
+    model, dataset, encoding, relative = names
+    return f"{model} on {dataset}\n{name_encoding(encoding, relative)}{site}"

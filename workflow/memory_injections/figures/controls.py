@@ -13,24 +13,23 @@ from memory_injections.figures.maps import LINE
 from memory_injections.figures.registry import register
 from memory_injections.figures.scales import LOG_BEYOND, NATS, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, add_legend, start_panels
-from memory_injections.terms import RELATIVE
+
+ENCODING = ["encoding", "relative"]
 
 
 @register(subject="study", table="control_contrasts", section="Controls", label="curated memories against controls")
 def controls(contrasts: pd.DataFrame) -> Figure:
     """Forest plot: the contrast of curated memories with each control, one panel for each model and data set."""
     groups, names = list(contrasts.groupby(["model", "dataset"], sort=False)), list(contrasts["memories"].unique())
-    encodings = list(contrasts["encoding"].unique())
+    encodings = list(contrasts[ENCODING].drop_duplicates().itertuples(index=False, name=None))
     figure, panels = start_panels(len(groups), LINE * len(names) * max(len(encodings), 1.5) + 0.5, sharey=True)
     for axes, ((model, dataset), rows) in zip(panels, groups, strict=True):
         axes.axvspan(-PRACTICALLY_ZERO, PRACTICALLY_ZERO, color="0.93")
         axes.axvline(0, color=QUIET, linewidth=0.6)
-        for encoding, own in rows.groupby("encoding"):
+        for encoding, own in rows.groupby(ENCODING):
             number = encodings.index(encoding)
             places = own["memories"].map(names.index) + 0.5 * (number - (len(encodings) - 1) / 2) / len(encodings)
-            _draw_estimates(
-                axes, own["effect"], places, own, name_encoding(str(encoding)), COLORS[number], is_across=True
-            )
+            _draw_estimates(axes, own["effect"], places, own, name_encoding(*encoding), COLORS[number], is_across=True)
         axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         axes.set(ylim=(len(names) - 0.5, -0.5), title=f"{model} on {dataset}", xlabel="Curated minus control (nats)")
         axes.xaxis.set_major_formatter(NATS)
@@ -57,7 +56,7 @@ def doses(effects: pd.DataFrame) -> Figure:
         axes.set_xticks(places, [f"{dose:g}" for dose in places])
         axes.minorticks_off()
         use_log_nats(axes, gap=0.09)
-        axes.set_title(f"{model} on {dataset}\n{name_encoding(encoding.removesuffix(RELATIVE))}, layer {layer}")
+        axes.set_title(f"{model} on {dataset}\n{name_encoding(encoding)}, layer {layer}")
     add_legend(figure, panels)
     return figure
 

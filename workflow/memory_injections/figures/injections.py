@@ -132,7 +132,8 @@ def comparison(cells: pd.DataFrame) -> Figure:
     panels[0].set_yticks(range(len(sweeps)), [kind.replace("_", " ") for kind in sweeps])
     for axes in panels:
         add_percent_axis(axes, "top", gap=0.2)
-    figure.suptitle(f"{sweep.model} on {sweep.dataset}: curated and random memories, {name_encoding(sweep.encoding)}")
+    encoding = name_encoding(sweep.encoding, sweep.relative)
+    figure.suptitle(f"{sweep.model} on {sweep.dataset}: curated and random memories, {encoding}")
     return figure
 
 
@@ -176,4 +177,4 @@ def headline(history: pd.DataFrame) -> Figure:
 def _title_sweep(cells: pd.DataFrame) -> str:
     sweep = find_sweep_id(cells)
     kind = "curated memories" if sweep.memories == CURATED else f"random {sweep.memories.replace('_', ' ')}"
-    return f"{sweep.model} on {sweep.dataset}\n{kind}, {name_encoding(sweep.encoding)}"
+    return f"{sweep.model} on {sweep.dataset}\n{kind}, {name_encoding(sweep.encoding, sweep.relative)}"

@@ -10,7 +10,6 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from memory_injections.figures.style import QUIET
-from memory_injections.terms import RELATIVE
 
 # Scales are linear within this many nats of zero and logarithmic beyond, and say so.
 LINEAR_BELOW = 0.25
@@ -26,9 +25,9 @@ def write_number(value: float, form: str) -> str:
     return format(value, form).replace("-", "−")
 
 
-def name_encoding(encoding: str) -> str:
-    """Write the encoding of a sweep for people."""
-    return f"encoding: {encoding.replace(RELATIVE, ', relative doses')}"
+def name_encoding(encoding: str, relative: bool = False) -> str:
+    """Write the encoding of a sweep for people, and whether its doses are relative."""
+    return f"encoding: {encoding}{', relative doses' if relative else ''}"
 
 
 def write_percent(effect: float) -> str:

@@ -10,16 +10,15 @@ from torch import Tensor
 
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.controls.derangements import derange_memories
-from memory_injections.controls.kinds import SHUFFLED
-from memory_injections.controls.vectors import ControlEncoder, Recipe
+from memory_injections.controls.kinds import RANDOM, SHUFFLED
+from memory_injections.controls.recipes import ControlEncoder, Recipe
 from memory_injections.errors import StudyError
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import check_layer, check_magnitude
-from memory_injections.interactive.controls import NOISE
 from memory_injections.interactive.generation import continue_prompt
 from memory_injections.interactive.injector import Injector, compute_next_tokens
 from memory_injections.interactive.results import Injection
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, PAPER_ENCODING
 
 
 def inject_beside_controls(
@@ -30,7 +29,7 @@ def inject_beside_controls(
     other: str,
     layer: int,
     magnitude: float = 1.0,
-    encoding: str = "unembed",
+    encoding: str = PAPER_ENCODING,
     answer: str | None = None,
     top_k: int = 10,
     draws: int = 10,
@@ -61,7 +60,7 @@ def continue_beside_controls(
     other: str,
     layer: int,
     magnitude: float = 1.0,
-    encoding: str = "unembed",
+    encoding: str = PAPER_ENCODING,
     max_new_tokens: int = 20,
     temperature: float = 0.0,
     seed: int = 0,
@@ -85,7 +84,7 @@ def inject_pairs(
     *,
     layer: int,
     magnitude: float = 1.0,
-    encoding: str = "unembed",
+    encoding: str = PAPER_ENCODING,
     draws: int = 10,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -128,7 +127,7 @@ def _encode_controls(
     """Return the vectors of the memory, of the other one, and of random directions."""
     memory, other = (injector.read_memory(text, encoding) for text in (memory, other))
     recipes = [Recipe(CURATED, memory, 0, 0), Recipe(SHUFFLED, memory, 0, 0, source=other)]
-    recipes += [Recipe(NOISE, memory, 0, 0, seed=seed + draw) for draw in range(draws)]
+    recipes += [Recipe(RANDOM, memory, 0, 0, seed=seed + draw) for draw in range(draws)]
     model = injector.model
     encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.lens))
     return encoder.encode([(encoding, recipe.key) for recipe in recipes], [layer]).vectors

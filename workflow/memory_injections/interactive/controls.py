@@ -6,9 +6,8 @@ import pandas as pd
 import torch
 
 from memory_injections.analysis.averages import measure_effect
-from memory_injections.controls.kinds import SHUFFLED
-from memory_injections.controls.plan import USES_ANSWER
-from memory_injections.controls.vectors import ControlEncoder, Recipe
+from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, RANDOM, SHUFFLED, WORDS
+from memory_injections.controls.recipes import ControlEncoder, Recipe
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
@@ -17,11 +16,10 @@ from memory_injections.interactive.injector import Injector
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import score_answers
 from memory_injections.models.tokenisation import Prompt, pad
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, PAPER_ENCODING
 
 # Controls that need no other text, in the order in which they are shown.
 OWN = ("opposite", "without_answer", "answer")
-WORDS, NOISE = "matched_words", "random_direction"
 
 
 def inject_controls(
@@ -32,7 +30,7 @@ def inject_controls(
     answer: str,
     layer: int,
     magnitude: float = 1.0,
-    encoding: str = "unembed",
+    encoding: str = PAPER_ENCODING,
     others: Sequence[str] = (),
     words: Sequence[str] = (),
     draws: int = 10,
@@ -65,7 +63,7 @@ def inject_controls(
     in_context = _score_text(injector, in_front)
     in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
     rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
-    table = pd.DataFrame([*rows, {"control": "in_context", "n": 1, **in_context}], index=range(len(rows) + 1))
+    table = pd.DataFrame([*rows, {"control": IN_CONTEXT, "n": 1, **in_context}], index=range(len(rows) + 1))
     table["contrast"] = table["effect"].iloc[0] - table["effect"]
     return table[["control", "n", "effect", "contrast", "p_injected", "rank_injected"]]
 
@@ -79,9 +77,9 @@ def _list_recipes(
         for text in texts:
             yield Recipe(control, memory, 0, n_tokens, source=text)
     for draw in range(draws):
-        yield Recipe(NOISE, memory, 0, n_tokens, seed=seed + draw)
+        yield Recipe(RANDOM, memory, 0, n_tokens, seed=seed + draw)
     for control in OWN:
-        yield Recipe(control, memory, 0, n_tokens, answer=scored.answer if control in USES_ANSWER else 0)
+        yield Recipe(control, memory, 0, n_tokens, answer=scored.answer if "answer" in CONTROLS[control].takes else 0)
 
 
 def _score_text(injector: Injector, scored: Prompt) -> dict[str, float]:

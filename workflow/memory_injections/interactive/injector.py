@@ -13,7 +13,7 @@ the memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the mo
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from memory_injections.analysis.averages import measure_change
 from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import (
@@ -45,7 +46,7 @@ from memory_injections.models.lens import compute_head_results, read_in_vocabula
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
 from memory_injections.models.tokenisation import Prompt, pad, tokenise_memory, tokenise_prompt
-from memory_injections.terms import Encoding
+from memory_injections.terms import PAPER_ENCODING
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -90,8 +91,8 @@ class Injector:
         """Number of blocks."""
         return self.model.n_layers
 
-    def vector(self, memory: str, encoding: str = "unembed", layer: int = 0) -> Float[Tensor, " d_model"]:
-        """Return a memory's vector at magnitude 1; only in the encoding `layer` does it depend on the layer."""
+    def vector(self, memory: str, encoding: str = PAPER_ENCODING, layer: int = 0) -> Float[Tensor, " d_model"]:
+        """Return a memory's vector at magnitude 1; it depends on the layer if the encoding runs the model."""
         check_layer(layer, self.n_layers)
         return self._encode_memory(self.model.engine, memory, encoding, layer)[0]
 
@@ -102,7 +103,7 @@ class Injector:
         *,
         layer: int,
         magnitude: float = 1.0,
-        encoding: str = "unembed",
+        encoding: str = PAPER_ENCODING,
         answer: str | None = None,
         top_k: int = 10,
         positions: Positions | None = None,
@@ -130,7 +131,7 @@ class Injector:
         *,
         layers: Iterable[int] | None = None,
         magnitudes: Iterable[float] = MAGNITUDES,
-        encoding: str = "unembed",
+        encoding: str = PAPER_ENCODING,
         answer: str | None = None,
         positions: Positions | None = None,
         head: int | None = None,
@@ -213,7 +214,7 @@ class Injector:
         *,
         layer: int,
         magnitude: float = 1.0,
-        encoding: str = "unembed",
+        encoding: str = PAPER_ENCODING,
         max_new_tokens: int = 20,
         temperature: float = 0.0,
         seed: int = 0,
@@ -316,13 +317,12 @@ class Injector:
 
         Raises `StudyError` for a memory without text or too long for the model, and for an unknown encoding.
         """
-        if encoding not in get_args(Encoding):
-            raise StudyError(f"encoding {encoding!r} is unknown; use one of {', '.join(get_args(Encoding))}")
+        needs_pass = ENCODINGS[encoding].needs_pass
         if not has_text(memory):
             raise StudyError("the memory is empty; give a text")
         memory = _strip("memory", memory, strip_ends)
         tokenise_memory(self.model.tokenizer, memory)
-        if encoding == "layer":
+        if needs_pass:
             self._check_context("memory", tokenise_prompt(self.model.tokenizer, memory))
         return memory
 

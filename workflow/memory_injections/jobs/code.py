@@ -5,7 +5,7 @@ from pathlib import Path
 
 from memory_injections.checksums import hash_lines, read_status
 from memory_injections.errors import ChangedFileError
-from memory_injections.jobs.digest import NAME, PACKAGE, digest_function, digest_script
+from memory_injections.jobs.digest import NAME, PACKAGE, digest_function, digest_script, find_extensions
 
 WORKFLOW = PACKAGE.parent
 # The environment variable by which a run tells its jobs the status of the code that it was planned with.
@@ -33,7 +33,9 @@ def describe_code_status() -> str:
     """Return what changes with every change of a file of the workflow's code: sizes, times and inodes."""
     folders = PACKAGE, WORKFLOW / "scripts", WORKFLOW / "notebooks"
     files = (file for folder in folders for ending in ("py", "ipynb") for file in folder.rglob(f"*.{ending}"))
-    return hash_lines(f"{file.relative_to(WORKFLOW)} {read_status(file)}" for file in sorted(files))
+    lines = (f"{file.relative_to(WORKFLOW)} {read_status(file)}" for file in sorted(files))
+    extensions = (f"{name} {read_status(file)}" for name, file in sorted(find_extensions().items()))
+    return hash_lines([*lines, *extensions])
 
 
 def check_code(planned: Mapping[str, str], status: str | None) -> None:

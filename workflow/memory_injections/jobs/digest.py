@@ -1,6 +1,7 @@
-"""Digests of code by its syntax: comments, docstrings and formatting do not count.
+"""Digests of code by its syntax: comments, docstrings, labels and formatting do not count.
 
-From a script, a module, a class or a function, names are followed through this package to their definitions. A function
+From a script, a module, a class or a function, names are followed to their definitions, through this package and
+installed ones that add to it. A function
 that is never reached does not count. One that a decorator registers is reached with its registry: a definition belongs
 to each variable that its decorator is given, is a method of, or names in its own code, if that variable can be filled.
 What is found by a name in a text (`import_module`, `getattr`) or among subclasses is not reached: it needs a digest of
@@ -16,7 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
+
+from memory_injections.registry import list_extensions
 
 NAME = "memory_injections"
 PACKAGE = Path(__file__).parents[1]
@@ -39,6 +43,8 @@ COUNTED = {
     "transformer_lens": ["transformer_lens"],
     "transformers": ["transformers", "tokenizers"],
 }
+# Decorators whose label is text for the pages alone.
+LABELLED = ("register_control", "register_encoding", "register_text")
 version = cache(metadata.version)
 # What a variable holds that something can be added to.
 CONTAINERS = (ast.Dict, ast.List, ast.Set, ast.DictComp, ast.ListComp, ast.SetComp, ast.Call)
@@ -64,6 +70,18 @@ def digest_function(module: str, function: str) -> str:
 def digest_script(script: Path) -> str:
     """Digest a script or notebook with everything that it uses of this package, and the versions of libraries."""
     return trace_script(script).digest
+
+
+def find_extensions() -> dict[str, Path]:
+    """Find the modules of installed packages that add to this one (`registry`), by their names."""
+    found: dict[str, Path] = {}
+    for package in {point.module.partition(".")[0] for point in list_extensions()}:
+        spec = find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            found |= _list_modules(package, Path(spec.submodule_search_locations[0]))
+        elif spec is not None and spec.origin is not None:
+            found[package] = Path(spec.origin)
+    return found
 
 
 @dataclass(frozen=True)
@@ -112,10 +130,10 @@ class _Module:
 
 
 class _Package:
-    """The modules of this package as their files are now, and perhaps a script, whose name is empty."""
+    """The modules of this package and of its extensions, and perhaps a script, whose name is empty, as they are now."""
 
     def __init__(self, script: Path | None) -> None:
-        self.files = {_name_module(file): file for file in PACKAGE.rglob("*.py")}
+        self.files = _list_modules(NAME, PACKAGE) | find_extensions()
         if script is not None:
             self.files[""] = script
         self.read = cache(self._read)
@@ -206,9 +224,12 @@ def _import_name(module: _Module, name: str) -> Reference:
     return source, ".".join(filter(None, [imported, attributes])) or None
 
 
-def _name_module(file: Path) -> str:
-    path = file.relative_to(PACKAGE).with_suffix("")
-    return ".".join([NAME, *(part for part in path.parts if part != "__init__")])
+def _list_modules(package: str, folder: Path) -> dict[str, Path]:
+    """List the modules in the folder of a package by their names."""
+    paths = {file: file.relative_to(folder).with_suffix("") for file in folder.rglob("*.py")}
+    return {
+        ".".join([package, *(part for part in path.parts if part != "__init__")]): file for file, path in paths.items()
+    }
 
 
 def _read_code(file: Path) -> str:
@@ -234,7 +255,7 @@ def _has_decorators(text: str) -> bool:
 
 @cache
 def _parse(text: str, module: str, package: str) -> _Module:
-    tree = _drop_docstrings(ast.parse(text))
+    tree = _drop_texts(ast.parse(text))
     imports: dict[str, Reference] = {}
     code: dict[str | None, list[ast.stmt]] = {None: []}
     decorators: dict[str, list[ast.expr]] = {}
@@ -339,8 +360,11 @@ def _list_quoted_names(node: ast.AST) -> Iterator[str]:
                 yield part.value
 
 
-def _drop_docstrings(tree: ast.Module) -> ast.Module:
+def _drop_texts(tree: ast.Module) -> ast.Module:
+    """Drop docstrings, and the labels of what functions are registered as: pages take these as parameters."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in LABELLED:
+            node.keywords = [word for word in node.keywords if word.arg != "label"]
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     return tree

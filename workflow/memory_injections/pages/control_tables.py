@@ -8,7 +8,7 @@ from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.tables import DIFFERENCE
 from memory_injections.terms import CURATED
 
-OF = ["model", "dataset", "encoding", "layer"]
+OF = ["model", "dataset", "encoding", "relative", "layer"]
 # What the report compares where the model knows both hops: the memory, another one, and the memory as text.
 COMPARED = (CURATED, SHUFFLED, "in_context")
 
@@ -28,8 +28,8 @@ def shorten_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
 def compare_with_shuffled(effects: pd.DataFrame, places: list[str]) -> pd.DataFrame:
     """Return a row for each place that is injected: effects of curated and shuffled memories, and their difference.
 
-    Columns: model, dataset, encoding, layer, those in `places`, curated_effect, control_effect, and of the difference
-    effect, low, high, p (missing without shuffled memories), and n_prompts.
+    Columns: model, dataset, encoding, relative, layer, those in `places`, curated_effect, control_effect, and of the
+    difference effect, low, high, p (missing without shuffled memories), and n_prompts.
     """
     keys = [*OF, *places]
     own, other, difference = (effects[effects["control"] == name] for name in (CURATED, SHUFFLED, DIFFERENCE))

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE
 from memory_injections.analysis.evidence import ALL_RANDOM
 from memory_injections.analysis.tables import HEAD, N_TOKENS, order_heads
-from memory_injections.controls.kinds import LABELS, SHUFFLED
+from memory_injections.controls.kinds import CONTROLS, SHUFFLED
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.pages.explorer_data import (
     COLUMNS,
     has_ranks,
@@ -29,7 +30,7 @@ from memory_injections.pages.explorer_data import (
 )
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, ENCODINGS, PROMPT_KINDS
+from memory_injections.terms import CURATED, PROMPT_KINDS
 
 # Characters of packed numbers: with its markup, the page stays under 30 MB.
 LIMIT = 29_000_000
@@ -115,7 +116,8 @@ def render_explorer(
     averages only, and says so.
     """
     # What the page shows first comes first.
-    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, ENCODINGS.index(name.encoding)))
+    encodings = list(ENCODINGS)
+    order = sorted(sweeps, key=lambda name: (name.memories != CURATED, name.relative, encodings.index(name.encoding)))
     numbers = {name: number for number, name in enumerate(order)}
     # The page draws its first heat map while the browser still reads the cells: they come last.
     first: dict[str, str] = {}
@@ -146,6 +148,7 @@ def render_explorer(
         "sweeps": [
             {
                 **name.columns,
+                "encoding": name.coding,
                 "dose": name.dose_name,
                 "reported": find_reported_site(name, paper),
                 "has_cells": f"cells-{number}" in last,
@@ -180,19 +183,22 @@ def find_evidence(sweep: SweepId, tables: Mapping[str, pd.DataFrame]) -> dict[st
     contrasts = []
     if sweep.memories == CURATED:
         own = {name: value for name, value in sweep.columns.items() if name != "memories"}
-        for name, effect in (("control_contrasts", "control_effect"), ("contrasts", "random_effect")):
+        for name, effect, label in (
+            ("control_contrasts", "control_effect", lambda control: CONTROLS[control].label),
+            ("contrasts", "random_effect", _name_words),
+        ):
             if name in tables:
                 table = tables[name].rename(columns={effect: "other_effect"})
-                contrasts += _list_rows(table.assign(stand_in=table["memories"].map(_name_stand_in)), CONTRAST, own)
-    contrasts.sort(key=lambda row: row["stand_in"] not in (LABELS[SHUFFLED], ALL_RANDOM))
+                contrasts += _list_rows(table.assign(stand_in=table["memories"].map(label)), CONTRAST, own)
+    contrasts.sort(key=lambda row: row["stand_in"] not in (CONTROLS[SHUFFLED].label, ALL_RANDOM))
     return {"evidence": evidence[0] if evidence else None, "contrasts": contrasts}
 
 
-def _name_stand_in(name: str) -> str:
-    return LABELS.get(name) or (name if name == ALL_RANDOM else f"random words ({name})")
+def _name_words(name: str) -> str:
+    return name if name == ALL_RANDOM else f"random words ({name})"
 
 
-def _list_rows(table: pd.DataFrame, columns: Sequence[str], of: Mapping[str, str]) -> list[dict[str, Any]]:
+def _list_rows(table: pd.DataFrame, columns: Sequence[str], of: Mapping[str, str | bool]) -> list[dict[str, Any]]:
     """List some columns of the rows whose other columns have these values, missing ones as None."""
     own = table.loc[(table[list(of)] == pd.Series(of)).all(axis="columns"), list(columns)].astype(object)
     return own.where(own.notna(), None).to_dict("records")

@@ -17,11 +17,11 @@ from memory_injections.analysis.effects import describe_effect
 from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
-from memory_injections.controls.kinds import LABELS
+from memory_injections.controls.kinds import CONTROLS
 from memory_injections.paper.claims import CLAIMS, find_contrast
-from memory_injections.paper.reported import PAPER_ENCODING, name_site
+from memory_injections.paper.reported import is_as_in_paper, name_site
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, PAPER_ENCODING
 
 NOT_COMPARED = (
     "There is no comparison with the paper's numbers: no model here is one of the paper's, at its commit, on the "
@@ -63,12 +63,12 @@ def _say_whether_it_helps(tables: Tables) -> str:
 
 
 def _say_what_controls_do(contrasts: pd.DataFrame) -> str:
-    own = contrasts[(contrasts["encoding"] == PAPER_ENCODING) & contrasts["memories"].isin(SAID)]
+    own = contrasts[is_as_in_paper(contrasts) & contrasts["memories"].isin(SAID)]
     if own.empty:
         return "The study has no controls of injections in the paper's encoding."
     parts = []
     for _, rows in own.groupby(["model", "dataset"], sort=False):
-        named = [f"{describe_effect(row)} against {LABELS[row['memories']]}" for _, row in rows.iterrows()]
+        named = [f"{describe_effect(row)} against {CONTROLS[row['memories']].label}" for _, row in rows.iterrows()]
         parts.append(f"{_join(named)} for {_name(rows.iloc[0])}")
     return f"At sites chosen on other prompts, the effect of the memory differs by {'; by '.join(parts)}."
 
@@ -151,7 +151,7 @@ def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
 
 
 def _select_curated(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["memories"] == CURATED) & (table["encoding"] == PAPER_ENCODING)]
+    return table[(table["memories"] == CURATED) & is_as_in_paper(table)]
 
 
 def _select_judged(table: pd.DataFrame, tables: Tables) -> pd.DataFrame:

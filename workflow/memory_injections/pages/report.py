@@ -157,8 +157,11 @@ def format_cell(column: str, value: Any) -> str:
     return FORMATS.get(column, "{}").format(value)
 
 
-def format_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the ends of each interval, `low` and `high`, as one text."""
+def format_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the ends of each interval, `low` and `high`, as one text, and relative doses said."""
+    if "relative" in table:
+        is_relative = table["relative"].astype(bool)
+        table = table.assign(encoding=table["encoding"].mask(is_relative, table["encoding"] + ", relative doses"))
     if "low" not in table:
         return table
     ends = zip(table["low"], table["high"], strict=True)
@@ -219,7 +222,7 @@ def render_report(
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,
-        tables={name: format_intervals(table) for name, table in {**tables, **shorten_tables(tables)}.items()},
+        tables={name: format_columns(table) for name, table in {**tables, **shorten_tables(tables)}.items()},
         texts=group_texts(tables["text_check_pairs"]) if "text_check_pairs" in tables else {},
         most_texts=MOST_TEXTS,
         sections=sections,

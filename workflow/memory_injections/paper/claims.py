@@ -16,9 +16,9 @@ from memory_injections.analysis.verdicts import (
     combine_p_values,
     name_verdict,
 )
-from memory_injections.paper.reported import PAPER_ENCODING, find_reported_site, name_site
-from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED
+from memory_injections.paper.reported import find_reported_site, name_site
+from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
+from memory_injections.terms import CURATED, PAPER_ENCODING
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 CLAIMS = {
@@ -48,8 +48,8 @@ def judge_claims(
     """
     rows: list[dict[str, Any]] = []
     for curated in tables["evidence"].to_dict("records"):
-        sweep = SweepId(*(curated[name] for name in ("model", "dataset", "memories", "encoding")))
-        if sweep.memories == CURATED and sweep.encoding == PAPER_ENCODING and sweep not in flags:
+        sweep = SweepId(*(curated[name] for name in ID_COLUMNS))
+        if (sweep.memories, sweep.coding) == (CURATED, PAPER_ENCODING) and sweep not in flags:
             found = [
                 _weigh_explicit(sweep, tables["explicit_prompts"]),
                 *_weigh_memories(sweep, pd.Series(curated), tables),
@@ -119,7 +119,7 @@ def _weigh_failures(curated: pd.Series) -> Iterator[dict[str, Any]]:
     }
 
 
-def _find_rows(table: pd.DataFrame, **values: str) -> pd.DataFrame:
+def _find_rows(table: pd.DataFrame, **values: str | bool) -> pd.DataFrame:
     return table[(table[list(values)] == pd.Series(values)).all(axis=1)]
 
 
@@ -127,10 +127,7 @@ def find_shuffled(sweep: SweepId, tables: Mapping[str, pd.DataFrame]) -> pd.Seri
     """Return the contrast of a curated sweep with shuffled memories; None in a study without that control."""
     if "control_contrasts" not in tables:
         return None
-    own = _find_rows(
-        tables["control_contrasts"],
-        model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding, memories="shuffled",
-    )  # fmt: skip
+    own = _find_rows(tables["control_contrasts"], **sweep.columns | {"memories": "shuffled"})
     return own.iloc[0] if len(own) else None
 
 
@@ -139,7 +136,7 @@ def find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
 
     With several kinds of words that share no site there is none: no kind is picked.
     """
-    own = _find_rows(contrasts, model=sweep.model, dataset=sweep.dataset, encoding=sweep.encoding)
+    own = _find_rows(contrasts, **{name: value for name, value in sweep.columns.items() if name != "memories"})
     together = own if len(own) == 1 else own[own["memories"] == ALL_RANDOM]
     return together.iloc[0] if len(together) else None
 

@@ -24,11 +24,11 @@ from memory_injections.errors import StudyError
 from memory_injections.paper.published_sources import CURATED_RESULTS, RANDOM_RESULTS
 from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, PAPER_ENCODING
 
 logger = logging.getLogger(__name__)
 ENCODINGS = {
-    "memory_tweaker_unembed_head_hook": "unembed",
+    "memory_tweaker_unembed_head_hook": PAPER_ENCODING,
     "memory_tweaker_embed_head_hook": "embed",
     "memory_layer_encoding_hook": "layer",
 }
@@ -60,7 +60,7 @@ def find_sweeps(root: Path) -> dict[SweepId, Path]:
             logger.warning("ignoring %s: %s is not the name of an encoding", folder, hook)
     for folder in _list_result_folders(root / RANDOM_RESULTS):
         *_, model, data, column = folder.relative_to(root / RANDOM_RESULTS).parts
-        found[SweepId(translate_name(model), translate_name(data), translate_name(column), "unembed")] = folder
+        found[SweepId(translate_name(model), translate_name(data), translate_name(column), PAPER_ENCODING)] = folder
     if not found:
         raise StudyError(
             f"folder {root} has no results of the authors ({CURATED_RESULTS}/<data>/<model>/<hook>/*.csv or "

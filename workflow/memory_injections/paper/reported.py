@@ -10,8 +10,8 @@ import pandas as pd
 
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS
 from memory_injections.sweeps.identity import SweepId
+from memory_injections.terms import PAPER_ENCODING
 
-PAPER_ENCODING = "unembed"
 # A model and a data set, by name.
 Pair = tuple[str, str]
 Value = TypeVar("Value")
@@ -88,7 +88,12 @@ def read_numbers(path: Path) -> dict[str, Any]:
 def find_reported_site(name: SweepId, paper: Mapping[str, Any]) -> tuple[int, float] | None:
     """Return the (layer, magnitude) that the paper reports for a sweep, by indices from 0; None if it reports none."""
     site = paper["sites"].get(name.model, {}).get(name.dataset)
-    return (int(site[0]), float(site[1])) if site and name.encoding == PAPER_ENCODING else None
+    return (int(site[0]), float(site[1])) if site and name.coding == PAPER_ENCODING else None
+
+
+def is_as_in_paper(table: pd.DataFrame) -> pd.Series:
+    """Mark the rows of a table of sweeps that are injected as in the paper."""
+    return (table["encoding"] == PAPER_ENCODING) & ~table["relative"].astype(bool)
 
 
 def name_site(layer: int, magnitude: float) -> str:
@@ -98,4 +103,4 @@ def name_site(layer: int, magnitude: float) -> str:
 
 def find_reported_value(name: SweepId, paper: Mapping[str, Any]) -> float | None:
     """Return the percent change that the paper reports for a sweep at that site; None if it reports none."""
-    return paper["values"].get(name.model, {}).get(name.dataset) if name.encoding == PAPER_ENCODING else None
+    return paper["values"].get(name.model, {}).get(name.dataset) if name.coding == PAPER_ENCODING else None

@@ -17,7 +17,7 @@ from memory_injections.terms import CURATED
 TOLERANCE = 1e-3
 KEY = ["prompt_id", "layer", "magnitude"]
 COLUMNS = [*KEY, "memory", "p_explicit", "p_obscure", "p_injected", "logp_obscure", "logp_injected"]
-SCORES = ["model", "dataset", "memories", "encoding", "quantity", "paper", "authors", "ours", "difference"]
+SCORES = ["model", "dataset", "memories", "encoding", "relative", "quantity", "paper", "authors", "ours", "difference"]
 LABELS = {**AVERAGES, **EFFECTS}
 AGREEMENT = ["n", "max_difference", "median_difference", "n_beyond"]
 

@@ -21,6 +21,7 @@ from memory_injections.paper.published import read_probabilities, translate_name
 from memory_injections.paper.published_sources import WORD_RESULTS
 from memory_injections.paper.scorecard import TOLERANCE
 from memory_injections.sweeps.identity import SweepId
+from memory_injections.terms import PAPER_ENCODING
 
 logger = logging.getLogger(__name__)
 NAME_OF_FILE = re.compile(
@@ -51,7 +52,7 @@ def name_sweep(path: Path) -> SweepId:
     """Return the sweep of random memories that a file's words are from, by the file's name."""
     name = _parse_name(path)
     model, dataset, memories = (translate_name(name[part]) for part in ("model", "data", "column"))
-    return SweepId(model, dataset, memories, "unembed")
+    return SweepId(model, dataset, memories, PAPER_ENCODING)
 
 
 def _parse_name(path: Path) -> re.Match[str]:

@@ -155,7 +155,7 @@ def estimate_controls(study: Study, model: ModelSize, texts: DataSize, machine: 
     sweeps = [
         Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
         for sweep in study.expand_grids(model.n_layers)
-        if sweep.memories == CURATED and sweep.encoding in study.list_curated(study.controls)
+        if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(study.controls)
     ]
     job = estimate_cells(model, texts, sweeps, study.precision, machine)
     flop = CONTROL_TEXTS * texts.n_prompts * model.clean_pass(texts.tokens["obscure"] + texts.tokens["memory"])
@@ -174,7 +174,7 @@ def estimate_causes(study: Study, model: ModelSize, texts: DataSize, machine: Ma
     sweeps = [
         Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(settings.count_cells() + 2))
         for sweep in study.expand_grids(model.n_layers)
-        if sweep.memories == CURATED and sweep.encoding in study.list_curated(settings)
+        if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(settings)
     ]
     job = estimate_cells(model, texts, sweeps, study.precision, machine)
     patches = 2 * model.n_heads * sum(model.cell(layer, 1) for layer in range(model.n_layers))

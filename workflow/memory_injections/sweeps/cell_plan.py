@@ -40,5 +40,5 @@ def plan_cells(
         else:
             table["memory"] = [draw_word(words[sweep.memories], seed, sweep.memories, *cell) for cell in grid]
         table["prompt"] = pd.Series(keys).repeat(sweep.cells_per_prompt).to_numpy()
-        tables.append(table.assign(memories=sweep.memories, encoding=sweep.encoding))
+        tables.append(table.assign(memories=sweep.memories, encoding=sweep.encoding, relative=sweep.relative))
     return pd.concat(tables, ignore_index=True)

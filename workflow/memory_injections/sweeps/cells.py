@@ -5,6 +5,8 @@ A *cell* is one prompt with one memory injected into one layer at one magnitude 
 """
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import and_
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +37,7 @@ _SITE = [("layer", pa.int16()), ("magnitude", pa.float64()), ("memory", _TEXT)]
 STORE_SCHEMA = pa.schema([("prompt", _TEXT), ("encoding", _TEXT), *_SITE, *SCORES.items()])
 SCHEMA = pa.schema(
     [
-        *((name, _TEXT) for name in ID_COLUMNS),
+        *((name, pa.bool_() if name == "relative" else _TEXT) for name in ID_COLUMNS),
         ("prompt_id", pa.int32()),
         *_SITE,
         ("p_explicit", pa.float32()),
@@ -67,7 +69,7 @@ def gather_sweep(parts: Sequence[Path], sweep: SweepId, output: Path) -> None:
     """Write the cells of one sweep from all jobs' parts, sorted by prompt, layer and magnitude."""
     cells = ds.dataset(list(parts), schema=SCHEMA)
     as_text = spell_out_texts(SCHEMA)
-    is_in_sweep = (ds.field("memories") == sweep.memories) & (ds.field("encoding") == sweep.encoding)
+    is_in_sweep = reduce(and_, (ds.field(name) == value for name, value in sweep.columns.items()))
     prompt = ds.field("prompt_id")
     n_prompts = pc.max(cells.to_table(columns=["prompt_id"])["prompt_id"]).as_py() + 1
     writer = None
@@ -85,4 +87,4 @@ def gather_sweep(parts: Sequence[Path], sweep: SweepId, output: Path) -> None:
 
 def find_sweep_id(cells: pd.DataFrame) -> SweepId:
     """Return which sweep these cells belong to, from the first row."""
-    return SweepId(**{name: str(cells[name].iloc[0]) for name in ID_COLUMNS})
+    return SweepId(**cells.iloc[0][ID_COLUMNS].to_dict())

@@ -3,15 +3,21 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from memory_injections.errors import LayerError, TooManyShardsError
-from memory_injections.terms import CURATED, RELATIVE, Count, Encoding, Index, MemoryKind, Number, Section
+from memory_injections.injection.encodings import ENCODINGS
+from memory_injections.terms import CURATED, Count, Index, MemoryKind, Number, Section
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
+# A type that the names of all encodings have. What checks types sees a text.
+if TYPE_CHECKING:
+    EncodingName = str
+else:
+    EncodingName = Literal[tuple(ENCODINGS)]
 
 
 class LayerStep(Section):
@@ -56,23 +62,25 @@ class InjectionGrid(Section):
     memories: tuple[MemoryKind, ...] = Field(
         default=(CURATED,), min_length=1, description="`curated`, or columns of the word list"
     )
-    encodings: tuple[Encoding, ...] = Field(default=("unembed",), min_length=1, description="how a memory is encoded")
+    encodings: tuple[EncodingName, ...] = Field(
+        default=("unembed",), min_length=1, description="how a memory is encoded"
+    )
     layers: Literal["all"] | LayerStep | tuple[Index, ...] = Field(
         default="all", description="`all`, a list of layers, or `{step: n}` for every n-th from layer 0"
     )
     magnitudes: Magnitudes = Field(
         default=MAGNITUDES,
         description="factors of the memory vector, any real numbers; or `{relative: [0.05, 0.1]}`: the injected "
-        "vector's length, as shares of the mean length of the residual stream at that layer, and the encoding is then "
-        "called `unembed_relative`, for instance",
+        "vector's length, as shares of the mean length of the residual stream at that layer, in files called "
+        "`unembed_relative`, for instance",
     )
 
     _check = field_validator("memories", "encodings", "layers", "magnitudes")(check_list)
 
-    def list_kinds(self) -> list[tuple[str, str]]:
-        """List every (memories, encoding) of the grid; with relative doses, the encoding's name says so."""
-        ending = RELATIVE if isinstance(self.magnitudes, RelativeDoses) else ""
-        return [(memories, encoding + ending) for memories in self.memories for encoding in self.encodings]
+    def list_kinds(self) -> list[tuple[str, str, bool]]:
+        """List every (memories, encoding, whether doses are relative) of the grid."""
+        relative = isinstance(self.magnitudes, RelativeDoses)
+        return [(memories, encoding, relative) for memories in self.memories for encoding in self.encodings]
 
     def list_magnitudes(self) -> tuple[float, ...]:
         """List the magnitudes, be they factors or relative doses."""
@@ -91,30 +99,27 @@ class InjectionGrid(Section):
 
 @dataclass(frozen=True)
 class Sweep:
-    """One kind of memory in one encoding, over layers and magnitudes."""
+    """One kind of memory in one encoding, over layers and magnitudes, be they factors or doses `relative` to the
+    residual stream."""
 
     memories: str
     encoding: str
     layers: Sequence[int]
     magnitudes: Sequence[float]
+    relative: bool = False
 
     @property
     def cells_per_prompt(self) -> int:
         """Number of cells for each prompt."""
         return len(self.layers) * len(self.magnitudes)
 
-    @property
-    def is_relative(self) -> bool:
-        """Whether the magnitudes are doses relative to the residual stream."""
-        return self.encoding.endswith(RELATIVE)
-
 
 def expand_grids(grids: Iterable[InjectionGrid], n_layers: int) -> list[Sweep]:
     """Expand grids into sweeps for a model with `n_layers`; raise `LayerError` for a layer that it does not have."""
     return [
-        Sweep(memories, encoding, grid.list_layers(n_layers), grid.list_magnitudes())
+        Sweep(memories, encoding, grid.list_layers(n_layers), grid.list_magnitudes(), relative)
         for grid in grids
-        for memories, encoding in grid.list_kinds()
+        for memories, encoding, relative in grid.list_kinds()
     ]
 
 
@@ -134,5 +139,5 @@ def take_shard(sweeps: Sequence[Sweep], shard: int, shards: int) -> list[Sweep]:
 
 def split_by_dose(sweeps: Sequence[Sweep]) -> list[list[Sweep]]:
     """Split sweeps into those whose magnitudes are factors and those with relative doses; leave out what is empty."""
-    parts = ([sweep for sweep in sweeps if sweep.is_relative == is_relative] for is_relative in (False, True))
+    parts = ([sweep for sweep in sweeps if sweep.relative == relative] for relative in (False, True))
     return [part for part in parts if part]

@@ -1,0 +1,69 @@
+"""How a study's config wants controls computed: which, at which sites, positions and doses."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from memory_injections.controls.kinds import CONTROLS, SHUFFLED
+from memory_injections.sweeps.grid import EncodingName, check_list
+from memory_injections.terms import Count, Index, Number, Section
+
+# A type that the names of all controls have. What checks types sees a text.
+if TYPE_CHECKING:
+    ControlName = str
+else:
+    ControlName = Literal[tuple(CONTROLS)]
+Position = Literal["all", "without_bos", "last", "description"]
+# Where an injection of the paper is added.
+EVERYWHERE = "all"
+# The parts of a plan.
+AT_SITES, AT_POSITIONS, AT_DOSES = "sites", "positions", "doses"
+
+
+class Site(Section):
+    """A site for controls, beside those that the sweep chooses."""
+
+    layer: Index = Field(description="counted from 0")
+    magnitude: Number = Field(allow_inf_nan=False, description="as in the sweep: a factor, or a relative dose")
+
+
+class Controls(Section):
+    """What is injected in place of the curated memories, to see whether it is the memory that works."""
+
+    kinds: tuple[ControlName, ...] = Field(
+        default=tuple(CONTROLS), description="which controls; an empty list leaves all out"
+    )
+    encodings: tuple[EncodingName, ...] | None = Field(
+        default=None, min_length=1, description="encodings of curated memories that have controls (all if not given)"
+    )
+    draws: Count = Field(default=2, description="how often what is drawn at random is drawn for each prompt")
+    sites: tuple[Site, ...] = Field(
+        default=(),
+        description="sites `{layer: 6, magnitude: 3}`, beside those that the evidence chooses, the best one by the "
+        "paper's average and the paper's own",
+    )
+    known_ranks: tuple[Count, ...] = Field(
+        default=(1, 5, 10),
+        min_length=1,
+        description="a model knows a hop, or says an answer, if its rank (from 0) is below this; a row for each",
+    )
+    positions: tuple[Position, ...] = Field(
+        default=("without_bos", "last", "description"),
+        description="positions to inject at, beside all of them: `without_bos`, `last`, or the tokens of the "
+        "`description` that stands for the memory",
+    )
+    doses: tuple[Annotated[Number, Field(gt=0)], ...] = Field(
+        default=(0.01, 0.03, 0.1, 0.3, 1.0, 2.0),
+        description="lengths of the injected vector, as shares of the residual stream's, for the dose curve",
+    )
+
+    _check = field_validator("kinds", "encodings", "sites", "known_ranks", "positions", "doses")(
+        lambda value: check_list(value) if value else value
+    )
+
+    def count_cells(self, n_sites: int) -> int:
+        """Return the number of cells of a prompt in one encoding, with so many sites; the memories' own among them."""
+        vectors = [CONTROLS[kind] for kind in self.kinds if CONTROLS[kind].build]
+        compared = 1 + (SHUFFLED in self.kinds)
+        at_sites = 1 + sum(self.draws if kind.is_drawn else 1 for kind in vectors)
+        return n_sites * at_sites + (len(self.positions) + len(self.doses)) * compared
