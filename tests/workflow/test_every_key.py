@@ -114,8 +114,8 @@ def check_whole(results: Path, report: str, explorer: str) -> None:
     side_effects = pd.read_csv(results / "tables" / "side_effects.csv")
     assert (side_effects.loc[side_effects["magnitude"] == 0, "other_kl"] < 1e-6).all()
     claims = set(pd.read_csv(results / "tables" / "claims.csv")["claim"])
-    assert CLAIMS["site"] not in claims
-    assert not any(claim.startswith(CLAIMS["headline"].partition("{")[0]) for claim in claims)
+    assert CLAIMS["site"].label not in claims
+    assert not any(claim.startswith(CLAIMS["headline"].label.partition("{")[0]) for claim in claims)
     assert pd.read_csv(results / "tables" / "headline.csv").empty
     assert "There is no comparison with the paper's numbers" in unescape(report)
     assert not any(sweep["reported"] for sweep in shown.values())

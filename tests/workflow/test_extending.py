@@ -61,6 +61,9 @@ def test_everything_that_can_be_added_is_in_the_study(
         tmp_path / LIBRARY / "injection/cell_computer.py", '            "top_token_id": log_probs.argmax', score
     )
     append(tmp_path / LIBRARY / "injection/encodings.py", "An encoding")
+    append(tmp_path / LIBRARY / "paper/claims.py", "A claim")
+    code = read_code("An average over prompts", "python")
+    insert_before(tmp_path / LIBRARY / "analysis/averages.py", "# The labels of the averages", f"{code}\n\n")
     append(tmp_path / LIBRARY / "controls/kinds.py", "A control")
     code = read_code("A source of prompts", "python")
     insert_before(tmp_path / LIBRARY / "data" / "sources.py", "def list_data_sources", f"{code}\n\n")
@@ -84,6 +87,11 @@ def test_everything_that_can_be_added_is_in_the_study(
     assert dict(zip(hits["layer"], hits["hits"], strict=True)) == pytest.approx(expected.to_dict())
     # The vocabulary has 50,257 tokens, and a randomly initialised model prefers few of them.
     assert cells["entropy"].between(1, np.log(50_257)).all()
+    sites = pd.read_csv(tmp_path / "results/tiny/tables/sites.csv")
+    assert (sites["upper_quartile"] >= sites["median"]).all()
+    assert "upper quartile" in page
+    claims = pd.read_csv(tmp_path / "results/tiny/tables/claims.csv").set_index("claim")
+    assert claims.loc["7. Early layers are where the memory helps", "verdict"] in ("supported", "opposite")
     # Half of the memory's vector is the vector at half of the magnitude.
     controls = read_controls(tmp_path)
     assert controls.query("control == 'half'")["effect"].notna().all()

@@ -29,7 +29,7 @@ def test_reanalysis_from_files_to_report(tmp_path: Path, snakemake: Run) -> None
     assert best["mean"] == pytest.approx(50, rel=1e-5)
     verdicts = pd.read_csv(results / "tables" / "claims.csv").set_index("claim")["verdict"]
     # Six prompts are too few for the flips of their signs to say anything about a grid of four sites.
-    assert verdicts[CLAIMS["helps"]] == "inconclusive"
+    assert verdicts[CLAIMS["helps"].label] == "inconclusive"
     contrasts = pd.read_csv(results / "tables" / "contrasts.csv")
     assert contrasts[["memories", "n_sites"]].to_numpy().tolist() == [["nouns", 4]]
     assert contrasts["effect"].iloc[0] == pytest.approx(-np.log(0.8))

@@ -50,11 +50,11 @@ def judge(**arguments: Any) -> pd.DataFrame:
 
 def test_claims_about_effects() -> None:
     table = judge()
-    assert table.loc[CLAIMS["explicit"], "verdict"] == "opposite"
-    assert table.loc[CLAIMS["helps"], "verdict"] == "supported"
-    assert table.loc[CLAIMS["random"], "verdict"] == "supported"
-    assert table.loc[CLAIMS["failures"], "verdict"] == "supported"
-    helps = table.loc[CLAIMS["helps"]]
+    assert table.loc[CLAIMS["explicit"].label, "verdict"] == "opposite"
+    assert table.loc[CLAIMS["helps"].label, "verdict"] == "supported"
+    assert table.loc[CLAIMS["random"].label, "verdict"] == "supported"
+    assert table.loc[CLAIMS["failures"].label, "verdict"] == "supported"
+    helps = table.loc[CLAIMS["helps"].label]
     assert helps["p"] == 0.004  # the grid's, in either direction, is larger than those of the estimates
     assert helps["p_holm"] == pytest.approx(2 * 0.004)
     assert "+0.40 nats [+0.30, +0.50]; +0.30 nats [+0.20, +0.40] more than all random words" in helps["evidence"]
@@ -76,9 +76,9 @@ def test_the_memory_helps_only_if_it_beats_random_words_and_the_grid(arguments: 
     if verdict == "opposite":
         found = tables(**arguments)
         found["contrasts"]["p_below"] = 0.001
-        assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"], "verdict"] == verdict
+        assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"].label, "verdict"] == verdict
     else:
-        assert judge(**arguments).loc[CLAIMS["helps"], "verdict"] == verdict
+        assert judge(**arguments).loc[CLAIMS["helps"].label, "verdict"] == verdict
 
 
 def test_in_a_study_with_controls_the_memory_has_to_beat_shuffled_memories() -> None:
@@ -87,51 +87,51 @@ def test_in_a_study_with_controls_the_memory_has_to_beat_shuffled_memories() -> 
     shuffled = {**ID, **estimate(0.02), **where}
     others = [{**shuffled, "memories": "opposite", **estimate(0.9)}, {**shuffled, "memories": "shuffled"}]
     table = judge_claims(found | {"control_contrasts": pd.DataFrame(others)}, PAPER, {}).set_index("claim")
-    assert table.loc[CLAIMS["helps"], "verdict"] == "inconclusive"
-    assert "+0.02 nats [-0.08, +0.12] more than other prompts' memories" in table.loc[CLAIMS["helps"], "evidence"]
-    assert "+0.40 against +0.38 nats" in table.loc[CLAIMS["helps"], "evidence"]
-    assert table.loc[CLAIMS["random"], "verdict"] == "supported"
+    assert table.loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
+    assert "+0.02 nats [-0.08, +0.12] more than other prompts' memories" in table.loc[CLAIMS["helps"].label, "evidence"]
+    assert "+0.40 against +0.38 nats" in table.loc[CLAIMS["helps"].label, "evidence"]
+    assert table.loc[CLAIMS["random"].label, "verdict"] == "supported"
     others[1] |= estimate(0.3)
     found["contrasts"] = found["contrasts"].head(0)
     table = judge_claims(found | {"control_contrasts": pd.DataFrame(others)}, PAPER, {}).set_index("claim")
-    assert table.loc[CLAIMS["helps"], "verdict"] == "supported"
+    assert table.loc[CLAIMS["helps"].label, "verdict"] == "supported"
     without = judge_claims(found | {"control_contrasts": pd.DataFrame(others[:1])}, PAPER, {}).set_index("claim")
-    assert without.loc[CLAIMS["helps"], "verdict"] == "inconclusive"
+    assert without.loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
 
 
 def test_breaking_more_than_rescuing_is_the_opposite() -> None:
-    assert judge(hits_gain=-0.2, hits_p=0.001).loc[CLAIMS["failures"], "verdict"] == "opposite"
-    assert judge(hits_p=0.2).loc[CLAIMS["failures"], "verdict"] == "inconclusive"
-    assert CLAIMS["failures"] not in judge(hits_gain=np.nan).index
+    assert judge(hits_gain=-0.2, hits_p=0.001).loc[CLAIMS["failures"].label, "verdict"] == "opposite"
+    assert judge(hits_p=0.2).loc[CLAIMS["failures"].label, "verdict"] == "inconclusive"
+    assert CLAIMS["failures"].label not in judge(hits_gain=np.nan).index
 
 
 def test_the_papers_numbers() -> None:
     table = judge()
-    headline = table.loc[CLAIMS["headline"].format(424)]
+    headline = table.loc[CLAIMS["headline"].label.format(424)]
     assert headline["verdict"] == "reproduced"
     assert "+423.7 % by the paper's average; by others: mean +10.0 %" in headline["evidence"]
-    site = table.loc[CLAIMS["site"]]
+    site = table.loc[CLAIMS["site"].label]
     assert site["verdict"] == "not reproduced"
     assert "is number 2 of 2 sites by the paper's average" in site["evidence"]
     elsewhere = judge_claims(tables(), {**PAPER, "sites": {}}, {})
-    assert set(elsewhere["claim"]) == {CLAIMS[name] for name in ("explicit", "helps", "random", "failures")}
+    assert set(elsewhere["claim"]) == {CLAIMS[name].label for name in ("explicit", "helps", "random", "failures")}
 
 
 def test_without_random_words_nothing_is_said_of_the_memory() -> None:
     found = tables()
     found["contrasts"] = found["contrasts"].head(0)
     table = judge_claims(found, PAPER, {}).set_index("claim")
-    assert table.loc[CLAIMS["helps"], "verdict"] == "inconclusive"
-    assert "no random words to compare with" in table.loc[CLAIMS["helps"], "evidence"]
-    assert CLAIMS["random"] not in table.index
+    assert table.loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
+    assert "no random words to compare with" in table.loc[CLAIMS["helps"].label, "evidence"]
+    assert CLAIMS["random"].label not in table.index
 
 
 def test_no_kind_of_random_words_is_picked() -> None:
     found = tables()
     found["contrasts"] = pd.concat([found["contrasts"].head(1)] * 2).assign(memories=["adverbs", "nouns"])
-    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"], "verdict"] == "inconclusive"
+    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
     found["contrasts"] = found["contrasts"].head(1)
-    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"], "verdict"] == "supported"
+    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"].label, "verdict"] == "supported"
 
 
 def test_flagged_sweeps_do_not_count() -> None:

@@ -5,25 +5,18 @@ several averages together. The evidence of this study rests on the effect in nat
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
 from memory_injections.errors import StudyError
+from memory_injections.registry import Registry
 
-# Averages of the percent change; the first is the paper's.
-AVERAGES = {
-    "mean_within_2sd": "mean within 2 sd",
-    "mean": "mean",
-    "mean_without_top": "mean without the top 1 %",
-    "median": "median",
-    "ratio_of_means": "ratio of means",
-}
 PAPER_AVERAGE = "mean_within_2sd"
-# Averages of the effect, in nats; the first is the one that the evidence rests on.
-EFFECTS = {"effect": "mean effect", "effect_median": "median effect"}
 # Beyond these numbers of standard deviations, the paper's average drops a percent change.
 N_DEVIATIONS = 2
 # The least log-probability that float32 can express, in place of -inf for an answer with probability zero.
@@ -78,52 +71,122 @@ def keep_within_2sd(changes: Values) -> Bool[np.ndarray, "prompt site"]:
     return distance <= N_DEVIATIONS * np.nanstd(changes, axis=0)
 
 
+@dataclass(frozen=True)
+class SiteValues:
+    """What the averages of sites are made of: percent changes, effects in nats, and probabilities before and after.
+
+    Prompts whose answer had probability zero in float32 have no percent change.
+    """
+
+    changes: Values
+    effects: Values
+    before: Values
+    after: Values
+
+
+Site = Float[np.ndarray, " site"]
+
+
+@dataclass(frozen=True)
+class Average:
+    """An average over the prompts of each site: its name, its label, its unit and the function that takes it."""
+
+    name: str
+    label: str
+    unit: Literal["%", "nats"]
+    take: Callable[[SiteValues], Site]
+
+
+REGISTERED: Registry[Average] = Registry("average")
+
+
+def average(
+    label: str, unit: Literal["%", "nats"]
+) -> Callable[[Callable[[SiteValues], Site]], Callable[[SiteValues], Site]]:
+    """Register an average; the function's name is the average's. The first of each unit is the one that counts."""
+
+    def register(function: Callable[[SiteValues], Site]) -> Callable[[SiteValues], Site]:
+        REGISTERED.register(Average(function.__name__, label, unit, function))
+        return function
+
+    return register
+
+
+@average("mean within 2 sd", "%")
+def mean_within_2sd(values: SiteValues) -> Site:
+    """The mean of the changes at most two standard deviations from their mean: the paper's average."""
+    return _average_columns(np.where(keep_within_2sd(values.changes), values.changes, np.nan))
+
+
+@average("mean", "%")
+def mean(values: SiteValues) -> Site:
+    """The mean of all changes."""
+    return _average_columns(values.changes)
+
+
+@average("mean without the top 1 %", "%")
+def mean_without_top(values: SiteValues) -> Site:
+    """The mean without the largest 1 % of the changes, rounded up to whole prompts."""
+    n_kept = (~np.isnan(values.changes)).sum(axis=0) * 99 // 100
+    rank = np.arange(len(values.changes))[:, None]
+    return _average_columns(np.where(rank < n_kept, np.sort(values.changes, axis=0), np.nan))
+
+
+@average("median", "%")
+def median(values: SiteValues) -> Site:
+    """The median of all changes."""
+    return pd.DataFrame(values.changes).median().to_numpy()
+
+
+@average("ratio of means", "%")
+def ratio_of_means(values: SiteValues) -> Site:
+    """The change of the mean probability."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 100 * (np.nansum(values.after, axis=0) / np.nansum(values.before, axis=0) - 1)
+
+
+@average("mean effect", "nats")
+def effect(values: SiteValues) -> Site:
+    """The mean effect, which the evidence rests on."""
+    return _average_columns(values.effects)
+
+
+@average("median effect", "nats")
+def effect_median(values: SiteValues) -> Site:
+    """The median effect."""
+    return pd.DataFrame(values.effects).median().to_numpy()
+
+
+# The labels of the averages of percent changes, and of those of effects.
+AVERAGES, EFFECTS = (
+    {name: own.label for name, own in REGISTERED.items() if own.unit == unit} for unit in ("%", "nats")
+)
+
+
 def average_sites(cells: pd.DataFrame) -> pd.DataFrame:
     """Average over the prompts of every (layer, magnitude), the index of the table that is returned.
 
-    Of the percent changes, in percent:
-
-    - mean_within_2sd: mean of those at most two standard deviations from their mean (the paper's average)
-    - mean: of all
-    - mean_without_top: mean without the largest 1 %, rounded up to whole prompts
-    - median: of all
-    - ratio_of_means: change of the mean probability
-
-    Of the effects, in nats: effect, their mean, and effect_median. Also n_improved, the prompts whose answer becomes
-    more probable, out of n_prompts. Prompts whose answer had probability zero in float32 have no percent change.
+    Columns: every registered average; n_improved, the prompts whose answer becomes more probable, out of n_prompts,
+    those that have a percent change.
     """
-    measures: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-        "changes": measure_change,
-        "effects": measure_effect,
-        "before": itemgetter("p_obscure"),
-        "after": itemgetter("p_injected"),
-    }
-    tables = tabulate_all(cells, measures)
-    changes, effects, before, after = (tables[name].to_numpy() for name in measures)
-    n_prompts = (~np.isnan(changes)).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        averages = {
-            "mean_within_2sd": _average_columns(np.where(keep_within_2sd(changes), changes, np.nan)),
-            "mean": _average_columns(changes),
-            "mean_without_top": _average_without_top(changes, n_prompts),
-            "median": pd.DataFrame(changes).median().to_numpy(),
-            "ratio_of_means": 100 * (np.nansum(after, axis=0) / np.nansum(before, axis=0) - 1),
-            "effect": _average_columns(effects),
-            "effect_median": pd.DataFrame(effects).median().to_numpy(),
-        }
-    table = pd.DataFrame(averages, index=tables["changes"].columns)
-    return table.assign(n_improved=(changes > 0).sum(axis=0), n_prompts=n_prompts)
+    tables = tabulate_all(
+        cells,
+        {
+            "changes": measure_change,
+            "effects": measure_effect,
+            "before": itemgetter("p_obscure"),
+            "after": itemgetter("p_injected"),
+        },
+    )
+    values = SiteValues(**{name: table.to_numpy() for name, table in tables.items()})
+    averages = {name: own.take(values) for name, own in REGISTERED.items()}
+    return pd.DataFrame(averages, index=tables["changes"].columns).assign(
+        n_improved=(values.changes > 0).sum(axis=0), n_prompts=(~np.isnan(values.changes)).sum(axis=0)
+    )
 
 
-def _average_columns(values: Values) -> Float[np.ndarray, " site"]:
+def _average_columns(values: Values) -> Site:
     return pd.DataFrame(values).mean().to_numpy()
-
-
-def _average_without_top(changes: Values, n_prompts: np.ndarray) -> Float[np.ndarray, " site"]:
-    """Average each column without its largest 1 %."""
-    n_kept = n_prompts * 99 // 100
-    rank = np.arange(len(changes))[:, None]
-    return _average_columns(np.where(rank < n_kept, np.sort(changes, axis=0), np.nan))
 
 
 def average_site(cells: pd.DataFrame) -> pd.Series:

@@ -50,7 +50,7 @@ def summarise_study(tables: Tables) -> list[str]:
 
 
 def _say_whether_it_helps(tables: Tables) -> str:
-    helps = tables["claims"][tables["claims"]["claim"] == CLAIMS["helps"]]
+    helps = tables["claims"][tables["claims"]["claim"] == CLAIMS["helps"].label]
     if helps.empty:
         return "The study does not ask whether a curated memory helps: no sweep injects one in the paper's encoding."
     parts = []
@@ -74,7 +74,7 @@ def _say_what_controls_do(contrasts: pd.DataFrame) -> str:
 
 
 def _say_whether_it_corrects(tables: Tables) -> str:
-    failures = tables["claims"][tables["claims"]["claim"] == CLAIMS["failures"]]
+    failures = tables["claims"][tables["claims"]["claim"] == CLAIMS["failures"].label]
     if failures.empty:
         return "Whether it corrects wrong answers is not known: no cells of curated memories have ranks."
     parts = [f"{row['verdict']} for {_name(row)} ({row['evidence']})" for _, row in failures.iterrows()]
@@ -174,9 +174,9 @@ def _join(parts: Sequence[str]) -> str:
 
 
 def _format_claim(claims: pd.DataFrame, claim: str, with_effect: bool = True) -> str:
-    if CLAIMS[claim] not in claims.index:
+    if CLAIMS[claim].label not in claims.index:
         return MISSING
-    row = claims.loc[CLAIMS[claim]]
+    row = claims.loc[CLAIMS[claim].label]
     return f"{row['verdict']}: {describe_effect(row)}" if with_effect else str(row["verdict"])
 
 

@@ -1,6 +1,7 @@
 """The claims of the paper, each with a verdict and its evidence."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -17,22 +18,56 @@ from memory_injections.analysis.verdicts import (
     name_verdict,
 )
 from memory_injections.paper.reported import find_reported_site, name_site
+from memory_injections.registry import Registry
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 from memory_injections.terms import CURATED, PAPER_ENCODING
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-CLAIMS = {
-    "explicit": "1. Explicit prompts are answered better than obscure ones",
-    "helps": "2. The memory helps: a curated memory makes the answer more probable, and more than other memories do",
-    "random": "3. Curated memories do more than random words",
-    "failures": "4. The injection corrects failures",
-    "headline": "5. The answer's probability rises by up to {} %",
-    "site": "6. The reported site is the best one",
-}
 COLUMNS = [
     "claim", "model", "dataset", "verdict", "effect", "low", "high", "p", "p_holm", "n_prompts", "n_clusters",
     "evidence", "figure",
 ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a claim is weighed by, for one sweep of curated memories in the paper's encoding.
+
+    `curated` is the sweep's row of the evidence, `tables` are those of the study, and `paper` has the paper's numbers.
+    """
+
+    sweep: SweepId
+    curated: pd.Series
+    tables: Mapping[str, pd.DataFrame]
+    paper: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper: its sentence, in which numbers of the paper may stand, and the function that weighs it."""
+
+    name: str
+    label: str
+    weigh: Callable[[Case], dict[str, Any] | None]
+
+
+CLAIMS: Registry[Claim] = Registry("claim")
+
+
+def claim(
+    name: str, label: str
+) -> Callable[[Callable[[Case], dict[str, Any] | None]], Callable[[Case], dict[str, Any] | None]]:
+    """Register a claim. Its function returns columns of the claim's row, or None where a study says nothing on it.
+
+    A row has a `verdict`; or `estimates`, which all have to agree, with the claim's `p`, or a `gain` with its `p`: the
+    verdict then follows from the p-values of all claims.
+    """
+
+    def register(function: Callable[[Case], dict[str, Any] | None]) -> Callable[[Case], dict[str, Any] | None]:
+        CLAIMS.register(Claim(name, label, function))
+        return function
+
+    return register
 
 
 def judge_claims(
@@ -41,22 +76,19 @@ def judge_claims(
     """Judge each claim of the paper for every model and data set, in the encoding that the paper uses.
 
     `tables` are those of `analysis.evidence.assess_sweeps` and, in a study with controls, `control_contrasts`; sweeps
-    in `flags` do not count. Columns: claim, model,
-    dataset, verdict, effect with its interval in nats, p (the claim's p-value) and p_holm (adjusted for all claims of
-    the study), n_prompts, n_clusters, evidence (a sentence with the numbers) and figure (the file that shows them).
-    Claims about effects get a verdict of `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
+    in `flags` do not count. Columns: claim, model, dataset, verdict, effect with its interval in nats, p (the claim's
+    p-value) and p_holm (adjusted for all claims of the study), n_prompts, n_clusters, evidence (a sentence with the
+    numbers) and figure (the file that shows them). Claims about effects get a verdict of `analysis.verdicts`; claims
+    about the paper's numbers are reproduced or not.
     """
     rows: list[dict[str, Any]] = []
     for curated in tables["evidence"].to_dict("records"):
         sweep = SweepId(*(curated[name] for name in ID_COLUMNS))
         if (sweep.memories, sweep.coding) == (CURATED, PAPER_ENCODING) and sweep not in flags:
-            found = [
-                _weigh_explicit(sweep, tables["explicit_prompts"]),
-                *_weigh_memories(sweep, pd.Series(curated), tables),
-                *_weigh_failures(pd.Series(curated)),
-                *_check_numbers(sweep, tables["sites"], paper),
-            ]
-            rows += [{"model": sweep.model, "dataset": sweep.dataset, **row} for row in found]
+            case = Case(sweep, pd.Series(curated), tables, paper)
+            for known in CLAIMS.values():
+                if (row := known.weigh(case)) is not None:
+                    rows.append({"claim": known.label, "model": sweep.model, "dataset": sweep.dataset, **row})
     for row, p in zip(rows, adjust_p_values([row.get("p", float("nan")) for row in rows]), strict=True):
         row["p_holm"] = p
         if "verdict" not in row:
@@ -65,32 +97,45 @@ def judge_claims(
     return table.sort_values(["claim", "model", "dataset"], kind="stable", ignore_index=True)
 
 
-def _weigh_explicit(sweep: SweepId, explicit_prompts: pd.DataFrame) -> dict[str, Any]:
-    explicit = _find_rows(explicit_prompts, model=sweep.model, dataset=sweep.dataset).iloc[0]
+@claim("explicit", "1. Explicit prompts are answered better than obscure ones")
+def weigh_explicit(case: Case) -> dict[str, Any]:
+    """Whether explicit prompts are answered better."""
+    explicit = _find_rows(case.tables["explicit_prompts"], model=case.sweep.model, dataset=case.sweep.dataset).iloc[0]
     means = f"mean P(answer) {explicit['p_explicit']:.3g} against {explicit['p_obscure']:.3g}"
-    return _show("explicit", [explicit], f"{describe_effect(explicit)}; {means}", "table1.csv")
+    return _show([explicit], f"{describe_effect(explicit)}; {means}", "table1.csv")
 
 
-def _weigh_memories(sweep: SweepId, curated: pd.Series, tables: Mapping[str, pd.DataFrame]) -> Iterator[dict[str, Any]]:
-    """Yield the claim that the memory helps, against shuffled memories or else random words, and that on the words."""
+@claim("helps", "2. The memory helps: a curated memory makes the answer more probable, and more than other memories do")
+def weigh_memory(case: Case) -> dict[str, Any]:
+    """Whether the memory helps, against shuffled memories or else random words."""
+    curated, sweep = case.curated, case.sweep
     where = f"at sites chosen on other prompts (most often {name_site(curated['layer'], curated['magnitude'])})"
     says, figure = f"{where}: {describe_effect(curated)}", f"effect.{sweep.file_stem}.png"
-    shuffled, random = find_shuffled(sweep, tables), find_contrast(sweep, tables["contrasts"])
-    against_words = None if random is None else _describe_contrast(random, _name_words(random), "random_effect")
+    shuffled, random = find_shuffled(sweep, case.tables), find_contrast(sweep, case.tables["contrasts"])
     if shuffled is not None:
         against = _describe_contrast(shuffled, "other prompts' memories", "control_effect")
-        yield _show("helps", [curated, shuffled], f"{says}; {against}", figure)
-    elif random is not None:
-        yield _show("helps", [curated, random], f"{says}; {against_words}", figure)
-    else:
-        says = f"{says}; the study has no random words to compare with"
-        yield {**_show("helps", [curated], says, figure), "verdict": INCONCLUSIVE, "p": float("nan")}
+        return _show([curated, shuffled], f"{says}; {against}", figure)
     if random is not None:
-        sites = (
-            f"clearly better at {random['n_better']:.0f} and clearly worse at {random['n_worse']:.0f} of "
-            f"{random['n_sites']:.0f} sites"
-        )
-        yield _show("random", [random], f"{against_words}; {sites}", "contrasts.csv")
+        return _show([curated, random], f"{says}; {_describe_words(random)}", figure)
+    says = f"{says}; the study has no random words to compare with"
+    return {**_show([curated], says, figure), "verdict": INCONCLUSIVE, "p": float("nan")}
+
+
+@claim("random", "3. Curated memories do more than random words")
+def weigh_words(case: Case) -> dict[str, Any] | None:
+    """Whether curated memories do more than random words."""
+    random = find_contrast(case.sweep, case.tables["contrasts"])
+    if random is None:
+        return None
+    sites = (
+        f"clearly better at {random['n_better']:.0f} and clearly worse at {random['n_worse']:.0f} of "
+        f"{random['n_sites']:.0f} sites"
+    )
+    return _show([random], f"{_describe_words(random)}; {sites}", "contrasts.csv")
+
+
+def _describe_words(contrast: pd.Series) -> str:
+    return _describe_contrast(contrast, _name_words(contrast), "random_effect")
 
 
 def _describe_contrast(contrast: pd.Series, other: str, effect: str) -> str:
@@ -103,12 +148,14 @@ def _name_words(contrast: pd.Series) -> str:
     return ALL_RANDOM if contrast["memories"] == ALL_RANDOM else f"random words ({contrast['memories']})"
 
 
-def _weigh_failures(curated: pd.Series) -> Iterator[dict[str, Any]]:
+@claim("failures", "4. The injection corrects failures")
+def weigh_failures(case: Case) -> dict[str, Any] | None:
+    """Whether more answers are rescued than broken."""
+    curated = case.curated
     if pd.isna(curated["hits_gain"]):
-        return
+        return None
     gain, low, high = (f"{100 * curated[name]:+.1f}" for name in ("hits_gain", "hits_low", "hits_high"))
-    yield {
-        "claim": CLAIMS["failures"],
+    return {
         "p": curated["hits_p"],
         "gain": curated["hits_gain"],
         **curated[["n_prompts", "n_clusters"]],
@@ -141,11 +188,10 @@ def find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
     return together.iloc[0] if len(together) else None
 
 
-def _show(claim: str, estimates: Sequence[pd.Series], evidence: str, figure: str) -> dict[str, Any]:
+def _show(estimates: Sequence[pd.Series], evidence: str, figure: str) -> dict[str, Any]:
     """Return the row of a claim about effects; its verdict follows once the p-values of all claims are known."""
     shown = estimates[0][["effect", "low", "high", "n_prompts", "n_clusters"]]
-    p = combine_p_values(estimates)
-    return {"claim": CLAIMS[claim], "estimates": estimates, "p": p, **shown, "evidence": evidence, "figure": figure}
+    return {"estimates": estimates, "p": combine_p_values(estimates), **shown, "evidence": evidence, "figure": figure}
 
 
 def _judge_failures(row: Mapping[str, Any], p: float) -> str:
@@ -154,30 +200,46 @@ def _judge_failures(row: Mapping[str, Any], p: float) -> str:
     return SUPPORTED if row["gain"] > 0 else OPPOSITE
 
 
-def _check_numbers(sweep: SweepId, sites: pd.DataFrame, paper: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Check the paper's numbers at the site that it reports, by its own average, with the others beside it."""
-    reported = find_reported_site(sweep, paper)
-    own = _find_rows(sites, **sweep.columns).set_index(["layer", "magnitude"]).sort_index()
-    if reported is None or reported not in own.index:
-        return
+@claim("headline", "5. The answer's probability rises by up to {} %")
+def check_headline(case: Case) -> dict[str, Any] | None:
+    """Whether the paper's largest number comes out at the site that it reports, by its own average."""
+    reported, own = _find_reported(case)
+    if reported is None or [case.sweep.model, case.sweep.dataset] not in case.paper["headline"]["sweeps"]:
+        return None
+    here, value = own.loc[reported], case.paper["headline"]["percent"]
+    others = ", ".join(f"{label} {here[name]:+.1f} %" for name, label in AVERAGES.items() if name != PAPER_AVERAGE)
+    return {
+        **_show_number(case, here),
+        "claim": CLAIMS["headline"].label.format(f"{value:g}"),
+        "verdict": REPRODUCED if round(here[PAPER_AVERAGE]) == value else NOT_REPRODUCED,
+        "evidence": f"{name_site(*reported)}: {here[PAPER_AVERAGE]:+.1f} % by the paper's average; by others: "
+        f"{others}; mean effect {here['effect']:+.2f} nats",
+    }
+
+
+@claim("site", "6. The reported site is the best one")
+def check_site(case: Case) -> dict[str, Any] | None:
+    """Whether the site that the paper reports is the best one by its own average."""
+    reported, own = _find_reported(case)
+    if reported is None:
+        return None
     here, best = own.loc[reported], own[PAPER_AVERAGE].idxmax()
     ranks = {name: int(own[name].rank(ascending=False, method="min")[reported]) for name in (PAPER_AVERAGE, "effect")}
-    shown = {"n_prompts": here["n_prompts"], "figure": f"change.{sweep.file_stem}.png"}
-    if [sweep.model, sweep.dataset] in paper["headline"]["sweeps"]:
-        value = paper["headline"]["percent"]
-        others = ", ".join(f"{label} {here[name]:+.1f} %" for name, label in AVERAGES.items() if name != PAPER_AVERAGE)
-        yield {
-            **shown,
-            "claim": CLAIMS["headline"].format(f"{value:g}"),
-            "verdict": REPRODUCED if round(here[PAPER_AVERAGE]) == value else NOT_REPRODUCED,
-            "evidence": f"{name_site(*reported)}: {here[PAPER_AVERAGE]:+.1f} % by the paper's average; by others: "
-            f"{others}; mean effect {here['effect']:+.2f} nats",
-        }
-    yield {
-        **shown,
-        "claim": CLAIMS["site"],
+    return {
+        **_show_number(case, here),
         "verdict": REPRODUCED if ranks[PAPER_AVERAGE] == 1 else NOT_REPRODUCED,
         "evidence": f"{name_site(*reported)} is number {ranks[PAPER_AVERAGE]} of {len(own)} sites by the paper's "
         f"average ({here[PAPER_AVERAGE]:+.1f} %) and number {ranks['effect']} by the mean effect; best by the paper's "
         f"average: {name_site(*best)} ({own.loc[best, PAPER_AVERAGE]:+.1f} %)",
     }
+
+
+def _find_reported(case: Case) -> tuple[tuple[int, float] | None, pd.DataFrame]:
+    """Find the site that the paper reports, None unless the sweep has it, and the averages of the sweep's sites."""
+    reported = find_reported_site(case.sweep, case.paper)
+    own = _find_rows(case.tables["sites"], **case.sweep.columns).set_index(["layer", "magnitude"]).sort_index()
+    return reported if reported in own.index else None, own
+
+
+def _show_number(case: Case, here: pd.Series) -> dict[str, Any]:
+    return {"n_prompts": here["n_prompts"], "figure": f"change.{case.sweep.file_stem}.png"}
