@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from architectures import Family
 from conftest import PAIRS, ROOT
+from memory_injections.injection.encodings import ENCODINGS
 from tiny_models import train_tokenizer
 
 NAME = "families"
@@ -29,7 +30,7 @@ def build_study(families: Sequence[str]) -> dict[str, Any]:
         "study": NAME,
         "models": {name_model(name): {"source": "local", "path": f"models/{name_model(name)}"} for name in families},
         "datasets": {"pairs": {"source": "file", "path": str(PAIRS), "rows": 2}},
-        "injection": {"encodings": ["unembed", "embed", "layer"], "layers": {"step": 2}, "magnitudes": [1]},
+        "injection": {"encodings": list(ENCODINGS), "layers": {"step": 2}, "magnitudes": [1]},
         "controls": {"kinds": ["random_direction", "shuffled", "in_context"], "draws": 1, "doses": [0.1]},
         "causes": {"prompts": 1, "texts": 1, "factors": [1]},
         "walkthrough": False,

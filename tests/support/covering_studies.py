@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from memory_injections.controls.kinds import CONTROLS
+from memory_injections.injection.encodings import ENCODINGS
+
 # Where the files and servers of the studies are: addresses, checksums and commits.
 Places = dict[str, str]
 PLACES = (
@@ -29,17 +32,14 @@ def build_whole() -> dict[str, Any]:
         "published": {"source": "folder", "path": "theirs"},
         "injection": [
             {"memories": ["curated", "nouns"], "layers": "all", "magnitudes": [0, 1, 1.000000001]},
-            {"encodings": ["embed", "layer"], "layers": {"step": 2}, "magnitudes": [-1, 2]},
+            {"encodings": list(ENCODINGS)[1:], "layers": {"step": 2}, "magnitudes": [-1, 2]},
             {"encodings": ["unembed", "layer"], "layers": [0, 1], "magnitudes": {"relative": [0, 0.1, 0.5]}},
         ],
         "precision": "float32",
         "attribution": {"top_k": 1000, "bos": True},
         "controls": {
-            "kinds": [
-                "random_direction", "matched_words", "shuffled", "other_entity", "opposite", "answer",
-                "without_answer", "in_context", "in_context_description",
-            ],
-            "encodings": ["unembed", "embed", "layer"],
+            "kinds": list(CONTROLS),
+            "encodings": list(ENCODINGS),
             "draws": 1,
             "sites": [{"layer": 2, "magnitude": 3}],
             "known_ranks": [10],
@@ -47,7 +47,7 @@ def build_whole() -> dict[str, Any]:
             "doses": [0.1, 1],
         },
         "causes": {
-            "encodings": ["unembed", "embed", "layer"], "prompts": 2, "others": 1, "texts": 1, "factors": [0, 1],
+            "encodings": list(ENCODINGS), "prompts": 2, "others": 1, "texts": 1, "factors": [0, 1],
         },
         "walkthrough": True,
         "shards": {"gpt2": 2},

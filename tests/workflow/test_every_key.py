@@ -18,7 +18,12 @@ from config_forms import SCHEMA
 from conftest import PAIRS, WORDS, Run, make_run
 from covering_studies import RELATIVE, build_studies
 from hub import COMMIT, make_repos, serve
+from memory_injections.analysis.averages import REGISTERED
+from memory_injections.controls.kinds import CONTROLS
+from memory_injections.figures.registry import list_figures
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.paper.claims import CLAIMS
+from memory_injections.tables.registry import list_table_jobs
 from memory_injections.terms import PAPER_ENCODING
 from tiny_gguf import write_wheel
 from two_wiki_files import write_records
@@ -99,15 +104,31 @@ def test_a_study_runs_to_its_pages(name: str, place: tuple[Path, dict[str, dict[
         check_whole(results, report.read_text(encoding="utf-8"), explorer.read_text(encoding="utf-8"))
 
 
+def check_registered(results: Path, report: str) -> None:
+    """Whatever is registered is in the results."""
+    tables = {path.stem: pd.read_csv(path) for path in (results / "tables").glob("*.csv")}
+    figures = {path.name.split(".")[0] for path in (results / "figures").glob("*.png")}
+    assert {table for job in list_table_jobs().values() for table in job.tables} <= tables.keys()
+    assert list_figures().keys() - figures == {"headline"}  # which only a model of the paper has
+    assert set(tables["evidence"]["encoding"]) == set(tables["controls"]["encoding"]) == set(ENCODINGS)
+    assert set(tables["controls"]["control"]) == set(CONTROLS)
+    for name, own in REGISTERED.items():
+        assert tables["sites"][name].notna().any()
+        assert own.label in report
+    said = set(tables["claims"]["claim"])
+    assert {claim.label for name, claim in CLAIMS.items() if name not in ("headline", "site")} <= said
+
+
 def check_whole(results: Path, report: str, explorer: str) -> None:
     """Relative doses are on both pages, close doses stay apart, zero changes nothing, and nothing is the paper's."""
+    check_registered(results, report)
     shown, evidence = read_sweeps(explorer), pd.read_csv(results / "tables" / "evidence.csv")
     for memories, encoding in RELATIVE:
         assert (shown[memories, encoding]["dose"], shown[memories, encoding]["has_cells"]) == ("dose", True)
         assert f"gpt2.2wmh.{memories}.{encoding}" in report
         assert evidence.query("memories == @memories and encoding == @encoding")["effect"].notna().all()
     sites = pd.read_csv(results / "tables" / "sites.csv", float_precision="round_trip")
-    own = sites[(sites["memories"] == "curated") & (sites["encoding"] == PAPER_ENCODING)]
+    own = sites[(sites["memories"] == "curated") & (sites["encoding"] == PAPER_ENCODING) & ~sites["relative"]]
     assert sorted(set(own["magnitude"])) == [0, 1, 1.000000001]
     assert (own.groupby(["layer", "magnitude"])["n_prompts"].sum() == 5).all()
     assert own.loc[own["magnitude"] == 0, "effect"].abs().max() < 1e-5

@@ -1,13 +1,16 @@
 """What a study can be asked for by name: declarations of this package, and of installed ones that add to them.
 
-A package adds its own by an entry point in the group `memory_injections`: a module that registers things as this
-package's modules do, and is imported before anything is looked up.
+Figures and tables are read from the syntax of the modules that define them (`read_declarations`), all else is there
+once its module is imported (`Registry`). A package adds its own by an entry point in the group `memory_injections`: a
+module that registers things as this package's modules do, and is imported before anything is looked up.
 """
 
-from collections.abc import Iterator, Mapping
+import ast
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from memory_injections.errors import StudyError
 
@@ -24,17 +27,17 @@ class Declaration(Protocol):
     def label(self) -> str: ...
 
 
-Declared = TypeVar("Declared", bound=Declaration)
+Thing = TypeVar("Thing", bound=Declaration)
 
 
-class Registry(Mapping[str, Declared]):
+class Registry(Mapping[str, Thing]):
     """Declarations of one kind by their names, in the order of registration."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._declared: dict[str, Declared] = {}
+        self._declared: dict[str, Thing] = {}
 
-    def register(self, declaration: Declared) -> None:
+    def register(self, declaration: Thing) -> None:
         """Add a declaration; raise `ValueError` if there is one of this name already."""
         if declaration.name in self._declared:
             raise ValueError(f"the {self.kind} {declaration.name!r} is registered twice; rename one of them")
@@ -45,7 +48,7 @@ class Registry(Mapping[str, Declared]):
         if name not in self:
             raise StudyError(f"{self.kind} {name!r} is unknown; use one of {', '.join(self)}")
 
-    def __getitem__(self, name: str) -> Declared:
+    def __getitem__(self, name: str) -> Thing:
         self.check(name)
         return self._declared[name]
 
@@ -76,3 +79,30 @@ def load_extensions() -> None:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise StudyError(f"the installed extension {point.name} ({point.value}) fails ({reason})") from error
+
+
+class Declared(NamedTuple):
+    """A function that is declared by a decorator: its name, its module, and what the decorator is given."""
+
+    name: str
+    module: str
+    arguments: Sequence[Any]
+    words: Mapping[str, Any]
+
+
+def read_declarations(folder: Path, modules: Sequence[str], decorator: str) -> Mapping[str, Declared]:
+    """Read the functions under a decorator in some modules, by name, without importing what they import.
+
+    Raises `ValueError` for a name that is declared twice.
+    """
+    found: dict[str, Declared] = {}
+    for module in modules:
+        body = ast.parse((folder / f"{module}.py").read_text(encoding="utf-8")).body
+        for function in (statement for statement in body if isinstance(statement, ast.FunctionDef)):
+            for call in function.decorator_list:
+                if isinstance(call, ast.Call) and ast.unparse(call.func) == decorator:
+                    if function.name in found:
+                        raise ValueError(f"{function.name} is declared twice in {folder}; rename one of them")
+                    words = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+                    found[function.name] = Declared(function.name, module, [*map(ast.literal_eval, call.args)], words)
+    return found

@@ -9,6 +9,7 @@ import pytest
 import torch
 from memory_injections.config.messages import describe_error
 from memory_injections.errors import OverflowingInjectionError, StudyError
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.skipping_engine import SkippingEngine
@@ -44,7 +45,7 @@ def test_computed_cells_equal_full_passes_one_by_one(model: Model, pairs: pd.Dat
     assert len({len(prompt.tokens) for prompt in prompts.values()}) > 4
     layers = sorted({0, 1, model.engine.n_layers // 2, model.engine.n_layers - 1})
     scale = 2 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
-    cells = list_cells(pairs, layers, [0.0, scale, -3 * scale], ["unembed", "embed", "layer"])
+    cells = list_cells(pairs, layers, [0.0, scale, -3 * scale], list(ENCODINGS))
     found = pd.concat(model.computer.compute(cells.sample(frac=0.4, random_state=0), prompts))
     assert len(found) == round(0.4 * len(cells))
     moved = 0

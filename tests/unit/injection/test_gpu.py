@@ -11,6 +11,7 @@ import pytest
 import torch
 from architectures import OTHERS, QUICK, Family
 from memory_injections import Injector
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.jobs.gpus import hold_devices
 from memory_injections.models.loading import load_causal_lm
@@ -42,7 +43,7 @@ def model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Model
 def cells_of(model: Model, pairs: pd.DataFrame) -> pd.DataFrame:
     scale = 2 / model.slow_vector("unembed", pairs["memory"].iloc[0], 0).norm().item()
     layers = list(range(model.engine.n_layers))
-    return list_cells(pairs, layers, [scale, 2 * scale, 3 * scale], ["unembed", "embed", "layer"])
+    return list_cells(pairs, layers, [scale, 2 * scale, 3 * scale], list(ENCODINGS))
 
 
 def computed(model: Model, engine: SkippingEngine, cells: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:

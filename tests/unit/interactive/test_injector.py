@@ -8,6 +8,7 @@ import pytest
 import torch
 from memory_injections import Injector, injecting
 from memory_injections.errors import LayerError, OverflowingInjectionError, StudyError
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.interactive.pretrained import Pretrained
 from memory_injections.models.tokenisation import Prompt, tokenise_prompt
 from one_injection import ANSWER, MAGNITUDE, MEMORY, PROMPT, assert_same_probabilities, slow
@@ -15,7 +16,6 @@ from slow_path import Model
 from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
 
-ENCODINGS = ["unembed", "embed", "layer"]
 HOOKED = ["gpt2", "llama", "gpt-neox"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")

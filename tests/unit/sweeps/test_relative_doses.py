@@ -8,6 +8,7 @@ import torch
 from bench import LAYERS, Bench, read_own_pairs, sweep
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.models.tokenisation import Prompt
 from slow_path import Model
 
@@ -32,7 +33,7 @@ def measure_slowly(model: Model) -> list[float]:
     return np.mean(norms, axis=0).tolist()
 
 
-@pytest.mark.parametrize("encoding", ["unembed", "embed", "layer"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_cells_equal_full_passes_with_vectors_of_that_length(bench: Bench, encoding: str) -> None:
     model, pairs = Model(bench.folder_of_model), read_own_pairs(12)
     norms = measure_slowly(model)

@@ -4,13 +4,14 @@ A figure is a function in one of `SOURCES` under the decorator `register`. The r
 importing them would import the drawing libraries, and every job of the workflow asks for the list.
 """
 
-import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
+
+from memory_injections.registry import read_declarations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,22 +52,10 @@ def register(
 @cache
 def list_figures() -> Mapping[str, RegisteredFigure]:
     """The registered figures by name, in the order of the files."""
-    return {figure.name: figure for module in SOURCES for figure in _list_registrations(module)}
+    found = read_declarations(Path(__file__).parent, SOURCES, register.__name__)
+    return {name: RegisteredFigure(name, figure.module, **figure.words) for name, figure in found.items()}
 
 
 def load_figure(name: str) -> "Callable[[pd.DataFrame], Figure]":
     """The function of a registered figure; only now are the drawing libraries imported."""
     return getattr(import_module(f"memory_injections.figures.{list_figures()[name].module}"), name)
-
-
-def _list_registrations(module: str) -> list[RegisteredFigure]:
-    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
-    return [
-        RegisteredFigure(
-            function.name, module, **{str(word.arg): ast.literal_eval(word.value) for word in decorator.keywords}
-        )
-        for function in ast.parse(source).body
-        if isinstance(function, ast.FunctionDef)
-        for decorator in function.decorator_list
-        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == register.__name__
-    ]

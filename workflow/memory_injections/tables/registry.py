@@ -5,13 +5,14 @@ of its settings by name, and returns its tables by name, or the only one. The re
 that of figures is: what the functions import would slow down every start of the workflow.
 """
 
-import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
+
+from memory_injections.registry import read_declarations
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,25 +61,10 @@ def register(
 @cache
 def list_table_jobs() -> Mapping[str, TableJob]:
     """The registered jobs by name, in the order of the files."""
-    return {job.name: job for module in SOURCES for job in _list_registrations(module)}
+    found = read_declarations(Path(__file__).parent, SOURCES, register.__name__)
+    return {name: TableJob(name, job.module, *job.arguments, **job.words) for name, job in found.items()}
 
 
 def load_table_job(name: str) -> "Callable[..., pd.DataFrame | Mapping[str, pd.DataFrame]]":
     """The function of a registered job; only now is what it needs imported."""
     return getattr(import_module(f"memory_injections.tables.{list_table_jobs()[name].module}"), name)
-
-
-def _list_registrations(module: str) -> list[TableJob]:
-    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
-    return [
-        TableJob(
-            function.name,
-            module,
-            *map(ast.literal_eval, decorator.args),
-            **{str(word.arg): ast.literal_eval(word.value) for word in decorator.keywords},
-        )
-        for function in ast.parse(source).body
-        if isinstance(function, ast.FunctionDef)
-        for decorator in function.decorator_list
-        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == register.__name__
-    ]
