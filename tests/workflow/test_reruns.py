@@ -27,6 +27,7 @@ LIBRARY = "workflow/memory_injections"
 ENGINE = f"{LIBRARY}/injection/skipping_engine.py"
 LIMITS = f"{LIBRARY}/models/limits.py"
 SOURCES = f"{LIBRARY}/data/sources.py"
+KINDS = f"{LIBRARY}/controls/kinds.py"
 FIGURES = f"{LIBRARY}/figures"
 
 
@@ -67,8 +68,10 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
         f"{LIBRARY}/models/scoring.py", "log_probs > own", "log_probs >= own"
     ),
     "the median": lambda c: c.replace(
-        f"{LIBRARY}/analysis/averages.py", "DataFrame(changes).median()", "DataFrame(changes).quantile(0.5)"
+        f"{LIBRARY}/analysis/averages.py", "DataFrame(values.changes).median()", "DataFrame(values.changes).quantile(0.5)"
     ),
+    "what a control injects": lambda c: c.replace(KINDS, "return -parts.memory", "return -2 * parts.memory"),
+    "what a control is called": lambda c: c.replace(KINDS, "with its sign turned", "turned around"),
     "a figure's colours": lambda c: c.replace(f"{FIGURES}/maps.py", '"RdBu_r"', '"PuOr_r"'),
     "another figure's dots": lambda c: c.replace(f"{FIGURES}/injections.py", "jitter=0.25", "jitter=0.3"),
     "what the paper says": lambda c: c.replace("resources/paper.yaml", "percent: 424", "percent: 425"),
