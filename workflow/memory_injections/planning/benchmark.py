@@ -44,7 +44,6 @@ from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import fuse_activations, set_precision
 from memory_injections.models.tokenisation import Prompt, load_tokenizer
@@ -247,7 +246,7 @@ def run(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> None
 def fetch_tokenizer(study: Study) -> PreTrainedTokenizerBase:
     """The tokenizer of a study's first model, which is fetched and not kept."""
     with tempfile.TemporaryDirectory() as folder:
-        fetch_model(next(iter(study.models.values())), Path(folder))
+        next(iter(study.models.values())).fetch(Path(folder))
         return load_tokenizer(Path(folder))
 
 
