@@ -20,11 +20,12 @@ from rocrate.rocrate import ROCrate
 CRATE = "results/tiny.crate.zip"
 
 
-def pack(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
+def pack(checkout: Checkout) -> subprocess.CompletedProcess[str]:
     """Pack the checkout's study."""
-    command = [sys.executable, "workflow/scripts/_crate.py", *(arguments or ("tiny", "--configfile", "study.yaml"))]
+    command = [sys.executable, "-m", "memory_injections.command_line.cli", "crate", "study.yaml", "results"]
+    environment = checkout.environment | {"PYTHONPATH": str(checkout.folder / "workflow")}
     return subprocess.run(
-        command, cwd=checkout.folder, env=checkout.environment, capture_output=True, text=True, check=False
+        [*command, "logs", "benchmarks"], cwd=checkout.folder, env=environment, capture_output=True, text=True
     )
 
 
@@ -102,13 +103,6 @@ def test_an_unfinished_study_is_not_packed(edited: Checkout, crate: Path) -> Non
     edited.write("study.yaml", yaml.safe_dump(edited.config | {"seed": 1}))
     packed = pack(edited)
     assert packed.returncode == 1
-    assert packed.stderr.startswith("study tiny is not finished: ")
+    assert packed.stderr.startswith("memory-injections: study tiny is not finished: ")
     assert packed.stderr.count("\n") == 1
     assert crate.read_bytes() == before
-
-
-@pytest.mark.usefixtures("crate")
-def test_a_study_is_found_by_its_name(edited: Checkout) -> None:
-    edited.write("config/mine.yaml", yaml.safe_dump(edited.config))
-    assert pack(edited, "tiny").returncode == 0
-    assert pack(edited, "other").stderr == "no config in config has study: other; name the file with --configfile\n"
