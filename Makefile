@@ -44,7 +44,7 @@ test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slur
 	$(BIN)/pytest -m slurm -k death tests/cluster  # alone: it takes the node down
 
 crate: .venv/study-installed ## pack a finished study as an RO-Crate, to archive and cite it: make crate CONFIG=…
-	$(BIN)/memory-injections crate $(CONFIG) results logs benchmarks
+	$(BIN)/memory-injections crate "$(CONFIG)" results logs benchmarks
 
 picture: study ## draw the README's picture anew, from the default study
 	cp results/demo/figures/controls.study.png docs/controls.png
@@ -56,13 +56,13 @@ docs: .venv/dev-installed ## build the documentation as a site, build/site/index
 	@echo "The documentation: $(CURDIR)/build/site/index.html"
 
 bench: .venv/study-installed ## measure the engine's speed against a plain loop and the machine's matrix products
-	$(BIN)/memory-injections bench $(CONFIG) $(BENCH)
+	$(BIN)/memory-injections bench "$(CONFIG)" $(BENCH)
 
 bench-study: .venv/study-installed ## run a study from nothing in a temporary folder and show where its wall time goes: make bench-study CONFIG=…
 	$(BIN)/python tools/bench_study.py --config $(CONFIG)
 
 plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
-	$(BIN)/memory-injections plan $(CONFIG) --gpu $(GPU) --shared results/shared
+	$(BIN)/memory-injections plan "$(CONFIG)" --gpu $(GPU) --shared results/shared
 
 schema: .venv/study-installed ## regenerate the config's schema and key table after a change to its model
 	$(BIN)/memory-injections schema workflow/schemas/config.schema.json config/README.md

@@ -79,11 +79,7 @@ def test_a_killed_job_is_made_by_the_same_command(
 def test_a_result_removed_by_hand_comes_back(file: str, copy: Checkout) -> None:
     path = copy.folder / RESULTS / file
     path.unlink()
-    packed = subprocess.run(
-        [copy.python, "-m", "memory_injections.command_line.cli", "crate", "study.yaml", "results"],
-        cwd=copy.folder, env=copy.environment | {"PYTHONPATH": str(copy.folder / "workflow")},
-        text=True, capture_output=True,
-    )  # fmt: skip
+    packed = copy.pack()
     assert packed.returncode == 1
     assert "study tiny is not finished: " in packed.stderr
     copy.snakemake()
