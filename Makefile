@@ -3,7 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= config/config.yaml
 GPU ?= h100
-STUDY ?= demo
 
 .DEFAULT_GOAL := help
 .PHONY: help study lint fix unit test test-slurm docs crate picture bench bench-study plan schema architectures lock
@@ -12,7 +11,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 study: .venv/study-installed ## run a study, from nothing to tables, figures and a report: make study CONFIG=… (without it: the default study)
-	@set -e; study=$$($(BIN)/python -m memory_injections.config.check "$(CONFIG)"); \
+	@set -e; study=$$($(BIN)/memory-injections check "$(CONFIG)"); \
 	$(BIN)/snakemake --cores all --configfile "$(CONFIG)"; \
 	printf '\nThe report of the study: %s\n' "$(CURDIR)/results/$$study/report.html"
 
@@ -44,8 +43,8 @@ test-slurm: .venv/dev-installed ## test the slurm profile on this machine's Slur
 	$(BIN)/pytest -m slurm --numprocesses 2 -k 'not death' tests/cluster
 	$(BIN)/pytest -m slurm -k death tests/cluster  # alone: it takes the node down
 
-crate: .venv/study-installed ## pack a finished study as an RO-Crate, to archive and cite it: make crate STUDY=demo
-	$(BIN)/python workflow/scripts/_crate.py $(STUDY)
+crate: .venv/study-installed ## pack a finished study as an RO-Crate, to archive and cite it: make crate CONFIG=…
+	$(BIN)/memory-injections crate "$(CONFIG)" results logs benchmarks
 
 picture: study ## draw the README's picture anew, from the default study
 	cp results/demo/figures/controls.study.png docs/controls.png
@@ -57,16 +56,16 @@ docs: .venv/dev-installed ## build the documentation as a site, build/site/index
 	@echo "The documentation: $(CURDIR)/build/site/index.html"
 
 bench: .venv/study-installed ## measure the engine's speed against a plain loop and the machine's matrix products
-	$(BIN)/python -m memory_injections.planning.benchmark --pairs resources/prompt_pairs.csv --config config/config.yaml $(BENCH)
+	$(BIN)/memory-injections bench "$(CONFIG)" $(BENCH)
 
 bench-study: .venv/study-installed ## run a study from nothing in a temporary folder and show where its wall time goes: make bench-study CONFIG=…
 	$(BIN)/python tools/bench_study.py --config $(CONFIG)
 
 plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
-	$(BIN)/python -m memory_injections.planning.command --config $(CONFIG) --gpu $(GPU) --shared results/shared
+	$(BIN)/memory-injections plan "$(CONFIG)" --gpu $(GPU) --shared results/shared
 
 schema: .venv/study-installed ## regenerate the config's schema and key table after a change to its model
-	$(BIN)/python -m memory_injections.config.reference --schema workflow/schemas/config.schema.json --readme config/README.md
+	$(BIN)/memory-injections schema workflow/schemas/config.schema.json config/README.md
 
 architectures: .venv/dev-installed ## write the table of docs/architectures.md anew, from a study of a tiny model of every family (half an hour)
 	PYTHONPATH=tests:tests/support $(BIN)/python -m architecture_table docs/architectures.md

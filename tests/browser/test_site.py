@@ -56,6 +56,7 @@ def test_a_dead_link_stops_the_build(link: str, tmp_path: Path) -> None:
         "docs_dir": str(pages),
         "site_dir": str(tmp_path / "site"),
         "nav": ["index.md"],
+        "hooks": [],
         "plugins": [],
     }
     (pages / "index.md").write_text("# Here\n\n[there](index.md#here)\n", encoding="utf-8")

@@ -140,7 +140,7 @@ def test_walltime(minutes: int, walltime: str, pbs: Pbs, calls: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"account": ""}, "no account: write the ALCF project that pays into workflow/profiles/polaris/config.yaml"),
+        ({"account": ""}, "no account: write the ALCF project that pays into workflow/profiles/polaris/profile.yaml"),
         ({"threads": 65}, "rule cells asks for threads=65, but a node has 64"),
         ({"gpu": 5}, "rule cells asks for gpu=5, but a node has 4"),
         ({"mem-mb": 600_000}, "rule cells asks for mem_mb=600000, but a node has 540000"),
@@ -164,8 +164,8 @@ def test_no_qsub(pbs: Pbs) -> None:
 
 
 def test_profile_has_every_setting_of_the_default_one() -> None:
-    default = yaml.safe_load((ROOT / "workflow/profiles/default/config.yaml").read_text())
-    polaris = yaml.safe_load((PROFILE / "config.yaml").read_text())
+    default = yaml.safe_load((ROOT / "workflow/profiles/default/profile.yaml").read_text())
+    polaris = yaml.safe_load((PROFILE / "profile.yaml").read_text())
     assert {key: polaris.get(key) for key in default} == default
 
 
@@ -181,8 +181,8 @@ def command(tmp_path: Path, python: Path) -> list[str]:
     pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="pip install -e '.[cluster]' is missing")
     profile = tmp_path / "workflow" / "profiles" / "polaris"
     shutil.copytree(PROFILE, profile)
-    config = (profile / "config.yaml").read_text()
-    (profile / "config.yaml").write_text(config.replace('account: ""', "account: MyProject"))
+    config = (profile / "profile.yaml").read_text()
+    (profile / "profile.yaml").write_text(config.replace('account: ""', "account: MyProject"))
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     # The profile checks only once a minute.
     pace = ["--seconds-between-status-checks", "1"]

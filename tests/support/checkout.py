@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from copy import deepcopy
 from pathlib import Path
 from time import time_ns
@@ -66,6 +67,14 @@ class Checkout:
         jobs = {rule: int(number) for rule, number in re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE)}
         assert jobs or "Nothing to be done" in said
         return {rule: number for rule, number in jobs.items() if rule not in ("all", "total")}
+
+    def pack(self) -> subprocess.CompletedProcess[str]:
+        """Pack the study as an archive."""
+        command = [sys.executable, "-m", "memory_injections.command_line.cli", "crate", "study.yaml", "results"]
+        environment = self.environment | {"PYTHONPATH": str(self.folder / "workflow")}
+        return subprocess.run(
+            [*command, "logs", "benchmarks"], cwd=self.folder, env=environment, capture_output=True, text=True
+        )
 
     def write(self, file: str, text: str) -> None:
         """Write a file, and remember what was there before."""

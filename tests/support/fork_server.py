@@ -26,7 +26,7 @@ from typing import Any
 
 LIBRARIES = (
     "snakemake.cli", "snakemake.dag", "snakemake.report", "pandas", "pyarrow.dataset", "pyarrow.parquet",
-    "pandera.pandas", "scipy.stats", "jinja2", "matplotlib.figure", "seaborn", "papermill", "nbconvert",
+    "scipy.stats", "jinja2", "matplotlib.figure", "seaborn", "papermill", "nbconvert",
     "transformer_lens.model_bridge", "transformers",
 )  # fmt: skip
 # Keeps references to the servers, which run until the tests end.

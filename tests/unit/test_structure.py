@@ -77,7 +77,7 @@ def test_profiles_name_rules_that_exist() -> None:
         rule for file in RULES for rule in re.findall(r"^ *(?:rule|checkpoint) (\w+):", file.read_text(), re.MULTILINE)
     }
     rules |= {f"{subject}_figures" for subject in get_args(Subject)}
-    for profile in (WORKFLOW / "profiles").glob("*/config.yaml"):
+    for profile in (WORKFLOW / "profiles").glob("*/profile.yaml"):
         settings = yaml.safe_load(profile.read_text(encoding="utf-8"))
         for key in ("set-resources", "set-threads", "groups"):
             assert set(settings.get(key, {})) <= rules, profile

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import subprocess
-import sys
 import zipfile
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,17 +18,9 @@ from rocrate.rocrate import ROCrate
 CRATE = "results/tiny.crate.zip"
 
 
-def pack(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Pack the checkout's study."""
-    command = [sys.executable, "workflow/scripts/_crate.py", *(arguments or ("tiny", "--configfile", "study.yaml"))]
-    return subprocess.run(
-        command, cwd=checkout.folder, env=checkout.environment, capture_output=True, text=True, check=False
-    )
-
-
 @pytest.fixture(scope="module")
 def crate(finished: Checkout) -> Path:
-    packed = pack(finished)
+    packed = finished.pack()
     assert packed.returncode == 0, packed.stderr
     assert packed.stdout == f"The study as an RO-Crate: {CRATE}\n"
     return finished.folder / CRATE
@@ -93,22 +83,15 @@ def test_other_programs_can_read_it(crate: Path) -> None:
 
 def test_the_same_study_gives_the_same_bytes(finished: Checkout, crate: Path) -> None:
     before = crate.read_bytes()
-    assert pack(finished).returncode == 0
+    assert finished.pack().returncode == 0
     assert crate.read_bytes() == before
 
 
 def test_an_unfinished_study_is_not_packed(edited: Checkout, crate: Path) -> None:
     before = crate.read_bytes()
     edited.write("study.yaml", yaml.safe_dump(edited.config | {"seed": 1}))
-    packed = pack(edited)
+    packed = edited.pack()
     assert packed.returncode == 1
-    assert packed.stderr.startswith("study tiny is not finished: ")
+    assert packed.stderr.startswith("memory-injections: study tiny is not finished: ")
     assert packed.stderr.count("\n") == 1
     assert crate.read_bytes() == before
-
-
-@pytest.mark.usefixtures("crate")
-def test_a_study_is_found_by_its_name(edited: Checkout) -> None:
-    edited.write("config/mine.yaml", yaml.safe_dump(edited.config))
-    assert pack(edited, "tiny").returncode == 0
-    assert pack(edited, "other").stderr == "no config in config has study: other; name the file with --configfile\n"

@@ -79,10 +79,7 @@ def test_a_killed_job_is_made_by_the_same_command(
 def test_a_result_removed_by_hand_comes_back(file: str, copy: Checkout) -> None:
     path = copy.folder / RESULTS / file
     path.unlink()
-    packed = subprocess.run(
-        [copy.python, "workflow/scripts/_crate.py", "tiny", "--configfile", "study.yaml"],
-        cwd=copy.folder, env=copy.environment, text=True, capture_output=True,
-    )  # fmt: skip
+    packed = copy.pack()
     assert packed.returncode == 1
     assert "study tiny is not finished: " in packed.stderr
     copy.snakemake()

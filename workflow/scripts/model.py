@@ -5,7 +5,6 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.atomic_files import replace_folder, write_text
-from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.sources import Model, ModelSource
 from pydantic import TypeAdapter
 
@@ -13,7 +12,7 @@ from pydantic import TypeAdapter
 def write_model(source: ModelSource, checkpoint: Path, manifest: Path) -> None:
     """Fetch a model from its source, whole or not at all."""
     with replace_folder(checkpoint) as folder:
-        about = fetch_model(source, folder)
+        about = source.fetch(folder)
     write_text(json.dumps(about, indent=2) + "\n", manifest)
 
 

@@ -18,7 +18,9 @@ from memory_injections.figures.style import COLUMN, MARK
 from memory_injections.injection.encodings import ENCODINGS
 from PIL import Image
 
-PAGES = [*sorted(ROOT.glob("*.md")), ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    path for pattern in ("*.md", "config/*.md", "docs/*.md", "results/*.md") for path in sorted(ROOT.glob(pattern))
+]
 
 
 def source_text(folder: Path) -> str:

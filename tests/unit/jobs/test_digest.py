@@ -301,7 +301,6 @@ UNCOUNTED = {
     "markupsafe": "marks text as HTML",
     "nbformat": "reads the notebook, whose code counts",
     "nicegui": "serves the playground, which no job uses",
-    "pandera": "refuses tables, or leaves them as they are",
     "papermill": "starts the notebook's code, which counts",
     "platformdirs": "names folders",
     "pooch": "fetches bytes, which a checksum identifies",

@@ -15,7 +15,7 @@ from bench import CPU
 from memory_injections.checksums import write_checksum
 from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.jobs.checks import check_inputs
-from memory_injections.models.checkpoints import READ, check_model_folder, check_weights, fetch_model, hold_model
+from memory_injections.models.checkpoints import READ, check_model_folder, check_weights, hold_model
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.sources import LocalModel
 from safetensors.torch import load_file, save_file
@@ -209,7 +209,7 @@ def load(folder: Path, copy: Path) -> None:
     """Do with a model folder what a study does before it computes anything."""
     source = LocalModel(source="local", path=str(folder))
     copy.mkdir()
-    fetch_model(source, copy)
+    source.fetch(copy)
     load_causal_lm(copy, CPU)
 
 
@@ -346,7 +346,7 @@ def fetched(tiny_models: dict[str, Path], tmp_path: Path) -> tuple[Path, Path, P
     folder, checkpoint, manifest = tmp_path / "own", tmp_path / "checkpoint", tmp_path / "manifest.json"
     shutil.copytree(tiny_models["llama"], folder)
     checkpoint.mkdir()
-    about = fetch_model(LocalModel(source="local", path=str(folder)), checkpoint)
+    about = LocalModel(source="local", path=str(folder)).fetch(checkpoint)
     manifest.write_text(json.dumps(about))
     write_checksum(manifest)
     return folder, checkpoint, manifest

@@ -1,4 +1,4 @@
 """A finished study packed for an archive: its results with config, code, versions, checksums and provenance.
 
-Only scripts import from here.
+Only the command line imports from here.
 """

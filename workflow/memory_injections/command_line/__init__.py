@@ -1,1 +1,1 @@
-"""The command line `memory-injections`: injections into one prompt, for trying things out."""
+"""The command line `memory-injections`: injections into one prompt, and what surrounds a whole study."""

@@ -1,4 +1,4 @@
-"""The command line `memory-injections`: injections into one prompt, for trying things out."""
+"""The command line `memory-injections`: injections into one prompt, and what surrounds a whole study."""
 
 import sys
 from importlib.metadata import version
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from memory_injections.command_line import injections, terminal
+from memory_injections.command_line import injections, studies, terminal
 from memory_injections.command_line.documents import convert_rows, print_json
 from memory_injections.command_line.options import (
     DEFAULT_ENCODING,
@@ -191,6 +191,10 @@ def playground(
         serving.warm_up(injector)
     serving.serve_playground(injector, model, port, browser)
 
+
+for command in (studies.check, studies.plan, studies.bench, studies.crate):
+    app.command(rich_help_panel="Studies")(command)
+app.command(hidden=True)(studies.schema)
 
 if __name__ == "__main__":
     app()

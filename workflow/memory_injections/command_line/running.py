@@ -21,7 +21,7 @@ LONGEST_SHOWN = 60
 results, notes = Console(), Console(stderr=True)
 
 
-def exit_on_error(command: Callable[..., None]) -> Callable[..., None]:
+def exit_on_error(command: Callable[..., None], describe: Callable[[StudyError], object] = str) -> Callable[..., None]:
     """Make a command print a `StudyError` as one sentence and exit with status 1."""
 
     @wraps(command)
@@ -29,7 +29,7 @@ def exit_on_error(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **kwargs)
         except StudyError as error:
-            typer.echo(f"memory-injections: {error}", err=True)
+            typer.echo(f"memory-injections: {describe(error)}", err=True)
             raise typer.Exit(1) from None
 
     return run

@@ -1,12 +1,7 @@
-"""The config's JSON schema and the key table of its documentation, both made from the config's model.
+"""The config's JSON schema and the key table of its documentation, both made from the config's model."""
 
-python -m memory_injections.config.reference --schema config.schema.json --readme config/README.md
-"""
-
-import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -84,18 +79,3 @@ def renew_key_table(readme: str) -> str:
     """Return the text of a page with its key table renewed."""
     before, rest = readme.split(BEGIN)
     return before + BEGIN + write_key_table() + "\n" + END + rest.split(END)[1]
-
-
-def main() -> None:
-    """Write the schema, and renew the key table in its page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--schema", type=Path, required=True, help="the JSON schema to write")
-    parser.add_argument("--readme", type=Path, required=True, help="the page whose key table to renew")
-    options = parser.parse_args()
-    options.schema.parent.mkdir(exist_ok=True)
-    options.schema.write_text(write_schema(), encoding="utf-8")
-    options.readme.write_text(renew_key_table(options.readme.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from memory_injections.causes.settings import Causes
+from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_invalid_config
 from memory_injections.controls.settings import Controls
 from memory_injections.data.sources import Dataset, Words
@@ -194,3 +195,16 @@ def parse_study(config: Mapping[str, Any], root: Path | None = None) -> Study:
         return Study.model_validate(dict(config), context={"root": root})
     except ValidationError as error:
         raise StudyError(describe_invalid_config(config, error)) from None
+
+
+def read_study(path: Path, root: Path | None = None) -> Study:
+    """Read the config file of a study; raise `StudyError` if it cannot be read or is not valid."""
+    return parse_study(read_config(path), root)
+
+
+def read_models_study(path: Path) -> Study:
+    """Read the config file of a study that runs models; raise `StudyError` for any other."""
+    study = read_study(path)
+    if study.is_reanalysis:
+        raise StudyError(f"config {path} has no models: a re-analysis of published results runs none")
+    return study

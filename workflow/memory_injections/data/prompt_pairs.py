@@ -74,7 +74,7 @@ def normalise_pairs(
     pairs = table[[*TEXT_COLUMNS, *others]].head(rows)
     logger.info("%s: %d rows became %d prompt pairs", source, len(table), len(pairs))
     pairs.insert(0, "prompt_id", range(len(pairs)))
-    pairs = _check_texts(pairs, source, [*TEXT_COLUMNS, *([cluster] if cluster else [])])
+    _check_texts(pairs, source, [*TEXT_COLUMNS, *([cluster] if cluster else [])])
     return pairs.assign(**{CLUSTERED_BY: cluster}) if cluster else pairs
 
 
@@ -105,19 +105,11 @@ def name_pairs(prompt_ids: Sequence[int], most: int = 5) -> str:
     return f"prompt pairs {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _check_texts(pairs: pd.DataFrame, source: str, filled: Sequence[str]) -> pd.DataFrame:
-    import pandera.pandas as pa  # half a second, which most readers of prompts do without
-
-    columns = {
-        "prompt_id": pa.Column("int64", pa.Check.ge(0), unique=True),
-        **{name: pa.Column(str, pa.Check(has_text, element_wise=True)) for name in filled},
-    }
-    try:
-        return pa.DataFrameSchema(columns).validate(pairs, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        first = error.failure_cases.iloc[0]
-        where = f"row {first['index']} (counted from 0)" if pd.notna(first["index"]) else "every row"
-        raise StudyError(f"{source}: column {first['column']} is empty in {where}; fill it in") from error
+def _check_texts(pairs: pd.DataFrame, source: str, columns: Iterable[str]) -> None:
+    for name in columns:
+        for row, text in enumerate(pairs[name]):
+            if not (isinstance(text, str) and has_text(text)):
+                raise StudyError(f"{source}: column {name} is empty in row {row} (counted from 0); fill it in")
 
 
 def _read_subject(fact: str) -> str:

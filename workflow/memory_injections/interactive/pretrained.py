@@ -35,7 +35,6 @@ from memory_injections.injection.validation import Positions
 from memory_injections.models.checkpoints import (
     check_model_folder,
     check_weights,
-    fetch_model,
     hold_model,
     read_manifest,
 )
@@ -241,7 +240,7 @@ def _fetch_into_cache(source: ModelSource, folder: Path) -> Path:
     with replace_folder(folder) as temporary:
         checkpoint = temporary / "checkpoint"
         checkpoint.mkdir()
-        manifest = fetch_model(source, checkpoint)
+        manifest = source.fetch(checkpoint)
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         logger.info("processing the weights")
         bridge, _ = load_checked_bridge(checkpoint, torch.device("cpu"))

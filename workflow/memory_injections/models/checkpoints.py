@@ -9,13 +9,10 @@ from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memory_injections.checksums import hash_twice, hold_unchanged, verify_file
 from memory_injections.errors import ChangedFileError, DamagedFileError, StudyError, UnsupportedArchitectureError
-
-if TYPE_CHECKING:
-    from memory_injections.models.sources import ModelSource
 
 # PyTorch and transformers are imported only where they are used: checking a folder must stay fast.
 logger = logging.getLogger(__name__)
@@ -265,24 +262,13 @@ def check_weights(folder: Path) -> None:
             )
 
 
-def fetch_model(source: "ModelSource", folder: Path) -> dict[str, Any]:
-    """Fill the empty `folder` with the model's config, tokenizer and weights, and return its manifest.
+def build_manifest(folder: Path, origin: str, users_folder: Path | None = None) -> dict[str, Any]:
+    """Check the folder of a model and describe it so that the same model can be fetched again.
 
-    Raises `StudyError` for whatever the user can correct.
-    """
-    revision = source.fill(folder)
-    check_model_folder(folder, f"model {source.origin}")
-    check_weights(folder)
-    return build_manifest(source, revision, folder)
-
-
-def build_manifest(source: "ModelSource", revision: str | None, folder: Path) -> dict[str, Any]:
-    """Describe a model folder so that the same model can be fetched again.
-
-    The manifest records source, resolved revision, architecture, the model's size (`sizes.ModelSize`) and parts
-    (`loading.ModelParts`), dtype, SHA-256
-    of every file, quicker checksums of the same bytes, and library versions. Raises `StudyError` if config or tokenizer
-    cannot be loaded, or do not fit together.
+    The manifest records architecture, the model's size (`sizes.ModelSize`) and parts (`loading.ModelParts`), dtype,
+    SHA-256 of every file, quicker checksums of the same bytes, and library versions. Messages name the model's
+    `origin`, or the folder that the user knows it by. Raises `StudyError` unless the folder holds one whole model whose
+    config and tokenizer can be loaded and fit together.
     """
     import torch
     from transformers import AutoConfig
@@ -290,7 +276,9 @@ def build_manifest(source: "ModelSource", revision: str | None, folder: Path) ->
     from memory_injections.models.loading import describe_model, refusing_failures
     from memory_injections.models.tokenisation import load_tokenizer
 
-    with refusing_failures(source.local_folder or folder):
+    check_model_folder(folder, f"model {origin}")
+    check_weights(folder)
+    with refusing_failures(users_folder or folder):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if config.is_encoder_decoder:
             raise UnsupportedArchitectureError(str(config.model_type), "it has an encoder")
@@ -298,14 +286,12 @@ def build_manifest(source: "ModelSource", revision: str | None, folder: Path) ->
         last_token = max(load_tokenizer(folder).get_vocab().values(), default=-1)
     if last_token >= size.d_vocab:
         raise StudyError(
-            f"the tokenizer of {source.origin} has the token {last_token}, but the model has {size.d_vocab} tokens, "
+            f"the tokenizer of {origin} has the token {last_token}, but the model has {size.d_vocab} tokens, "
             "from 0; save both again"
         )
     files = {path.name: hash_twice(path) for path in sorted(folder.iterdir()) if path.is_file()}
     stored = config.dtype or torch.float32
     return {
-        "source": source.model_dump(),
-        "revision": revision,
         "architecture": config.architectures[0] if config.architectures else config.model_type,
         **asdict(size),
         "parts": asdict(parts),
@@ -318,7 +304,7 @@ def build_manifest(source: "ModelSource", revision: str | None, folder: Path) ->
 
 
 def read_manifest(path: str | Path) -> Mapping[str, Any]:
-    """Read a manifest that `fetch_model` returned and a job wrote; raise `DamagedFileError` if it is not whole."""
+    """Read a model's manifest that a job wrote; raise `DamagedFileError` if it is not whole."""
     verify_file(Path(path))
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))

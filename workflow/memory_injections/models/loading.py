@@ -8,7 +8,7 @@ many injected forward passes run; TransformerLens' architecture adapters say whe
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -201,10 +201,9 @@ class ModelParts:
     final_norm: str | None
 
     @classmethod
-    def from_manifest(cls, manifest: Mapping[str, Any]) -> "ModelParts | None":
-        """The parts that a model's manifest records; None if it is of an earlier version."""
-        parts = manifest.get("parts")
-        return cls(**{field.name: parts[field.name] for field in fields(cls)}) if parts else None
+    def from_manifest(cls, manifest: Mapping[str, Any]) -> "ModelParts":
+        """The parts that a model's manifest records."""
+        return cls(**manifest["parts"])
 
 
 class Components:

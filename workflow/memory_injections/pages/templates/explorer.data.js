@@ -177,7 +177,8 @@ const MEASURE_KINDS = {
       ...NATS,
       strengths: (sites) => sites[key],
       text: (sites, site) => effectText(sites[key][site]),
-      says: (sites, site) => ["they change the answer's log-probability by ", effectText(sites[key][site]), ` (its probability times ${factorText(sites[key][site])})`],
+      says: (sites, site) => ["they change the answer's log-probability by ", effectText(sites[key][site]),
+        ` (its probability times ${factorText(sites[key][site])})`],
     }),
   },
   percent: {
@@ -198,7 +199,9 @@ const HITS = {
     ...SHARES, sides: [-1, 1], tick: pointsText,
     strengths: (sites) => sites.hits_1.map((share, site) => share - sites.hits_1_before[site]),
     text: (sites, site) => (isMissing(sites.hits_1[site]) ? MISSING : `${percentText(sites.hits_1[site])} (before: ${percentText(sites.hits_1_before[site])})`),
-    says: (sites, site) => ["the answer is the most probable token after ", shareText(nHits(sites, site), sites.n_hit[site] + sites.n_missed[site]), ` of the prompts; before the injection, after ${countText(sites.n_hit[site])}`],
+    says: (sites, site) => ["the answer is the most probable token after ",
+      shareText(nHits(sites, site), sites.n_hit[site] + sites.n_missed[site]),
+      ` of the prompts; before the injection, after ${countText(sites.n_hit[site])}`],
   },
   rescued: {
     ...SHARES, sides: [0, 1], tick: percentText,

@@ -11,7 +11,8 @@ function drawEvidence({ evidence, contrasts, dose }, { kind }) {
   byId("contrasts").hidden = !contrasts.length;
   if (!contrasts.length) return;
   const [first, ...others] = contrasts;
-  byId("contrasts-summary").textContent = `More than ${first.stand_in} by ${estimateText(first)}` + (others.length ? ` – and ${countText(others.length)} more comparisons` : "");
+  byId("contrasts-summary").textContent = `More than ${first.stand_in} by ${estimateText(first)}`
+    + (others.length ? ` – and ${countText(others.length)} more comparisons` : "");
   byId("contrasts-table").replaceChildren(...contrasts.map((row) => h("tr", { role: "row" },
     h("th", { scope: "row", role: "rowheader" }, row.stand_in),
     ...[["its effect", effectText(row.other_effect)], ["the memory's", effectText(row.curated_effect)], ["difference", estimateText(row)]].map(
@@ -28,7 +29,8 @@ function evidenceSentences({ effect, n_prompts, n_clusters, clusters, chosen_by,
   ];
   return [
     `The best site flatters. At sites chosen on other prompts (${often} ${siteText(layer, magnitude, dose)}), the mean effect is `,
-    h("strong", {}, effectText(effect)), ` ${intervalText(rest)} over ${countText(n_prompts)} prompts in ${countText(n_clusters)} clusters by ${clusters}${tests}`,
+    h("strong", {}, effectText(effect)),
+    ` ${intervalText(rest)} over ${countText(n_prompts)} prompts in ${countText(n_clusters)} clusters by ${clusters}${tests}`,
     limits.length ? `; ${limits.join("; ")}.` : ".",
   ];
 }
@@ -37,5 +39,6 @@ function evidenceSentences({ effect, n_prompts, n_clusters, clusters, chosen_by,
 function gainOfHits({ hits_gain, hits_low, hits_high, hits_p }) {
   if (isMissing(hits_gain) || isMissing(hits_low)) return [];
   const [gain, low, high] = [hits_gain, hits_low, hits_high].map((share) => 100 * share);
-  return [` There, hits change by ${withMinus(ONE_DECIMAL.format(gain.toFixed(1)))} % of the prompts ${rangeText(low, high, ONE_DECIMAL, 1)}, ${pText(hits_p)}.`];
+  return [` There, hits change by ${withMinus(ONE_DECIMAL.format(gain.toFixed(1)))} % of the prompts `
+    + `${rangeText(low, high, ONE_DECIMAL, 1)}, ${pText(hits_p)}.`];
 }

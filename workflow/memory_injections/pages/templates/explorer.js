@@ -4,7 +4,11 @@ const form = byId("controls");
 const PARTS = ["model", "dataset", "encoding", "memories"];
 const FILTERED = ["search", ...FILTERS.map(({ key }) => key)];
 const PART_NAMES = { model: "model", dataset: "data set", encoding: "encoding", memories: "memories" };
-const maps = { site: new HeatMap(byId("map"), "Prompts together, by site"), other: new HeatMap(byId("other-map"), "The other sweep's prompts together, by site"), prompt: new HeatMap(byId("prompt-map"), "This prompt's effect, by site") };
+const maps = {
+  site: new HeatMap(byId("map"), "Prompts together, by site"),
+  other: new HeatMap(byId("other-map"), "The other sweep's prompts together, by site"),
+  prompt: new HeatMap(byId("prompt-map"), "This prompt's effect, by site"),
+};
 let wanted = {};
 let shown = {};
 let turns = 0;
@@ -227,7 +231,8 @@ function drawMaps(view) {
   byId("maps").classList.toggle("two", Boolean(wanted.other));
   byId("other-map").hidden = !other;
   if (other) drawMap(maps.other, other, limit);
-  if (wanted.other) byId("other-caption").textContent = other ? captionOf(other) : `${titleOf(wanted.other)}: no ranks are known, so it has no ${measure.label}`;
+  if (wanted.other) byId("other-caption").textContent = other ? captionOf(other)
+    : `${titleOf(wanted.other)}: no ranks are known, so it has no ${measure.label}`;
 }
 
 function captionOf(view) {
@@ -249,9 +254,12 @@ function headline(view) {
   if (best === null) return [`This sweep has no ${measure.label}: ${measure.none}.`];
   const [before, strong, after] = measure.says(sites, best);
   const equals = strengths.filter((value) => value === strengths[best]).length - 1;
-  const others = equals ? ` ${equals === 1 ? "One other site does" : `${countText(equals)} other sites do`} as well; this one has the highest mean effect of them.` : "";
+  const others = equals
+    ? ` ${equals === 1 ? "One other site does" : `${countText(equals)} other sites do`} as well; this one has the highest mean effect of them.`
+    : "";
   return [
-    `By ${measure.by}, ${sweep.memories === "curated" ? "curated memories" : `random memories (${sweep.memories})`} do best at ${nameOf(view, best)}: ${before}`,
+    `By ${measure.by}, ${sweep.memories === "curated" ? "curated memories" : `random memories (${sweep.memories})`} `
+      + `do best at ${nameOf(view, best)}: ${before}`,
     h("strong", {}, strong),
     `${after}.${others} ${shareText(sites.n_improved[best], sites.n_prompts[best])} of the prompts improve there.`,
   ];

@@ -18,7 +18,8 @@ function drawPrompt(view) {
       h("strong", {}, `${probabilityText(row.after)} with the injection at ${nameOf(view, chosen)} (${effectText(row.effect)}, ${changeText(row.change)})`),
     ]),
     ...(isMissing(row.outcome) ? [] : [
-      entry("answer's rank", `${countText(row.rankBefore)} after the obscure prompt, ${countText(row.rankAfter)} with the injection: ${OUTCOME_SAYS[row.outcome]}`),
+      entry("answer's rank",
+        `${countText(row.rankBefore)} after the obscure prompt, ${countText(row.rankAfter)} with the injection: ${OUTCOME_SAYS[row.outcome]}`),
     ]),
     ...(isMissing(row.token) ? [] : [entry("most probable token", tokensOf(row))]),
   );
@@ -77,7 +78,9 @@ function headTable({ heads, promptId }) {
     });
     return h("td", { "data-title": HEAD_SAYS[kind] },
       h("p", {}, ...tokens.flatMap((token, rank) => (rank ? [" · ", token] : [token]))),
-      h("p", { class: "quiet" }, `answer: logit ${withMinus(heads.answer_logit[at].toFixed(1))}, rank ${countText(heads.answer_rank[at])}; memory: rank ${countText(heads.memory_rank[at])}`),
+      h("p", { class: "quiet" },
+        `answer: logit ${withMinus(heads.answer_logit[at].toFixed(1))}, rank ${countText(heads.answer_rank[at])}; `
+        + `memory: rank ${countText(heads.memory_rank[at])}`),
     );
   };
   const rows = Array.from({ length: heads.n_heads }, (_, place) => {
@@ -86,8 +89,11 @@ function headTable({ heads, promptId }) {
   });
   return [
     h("h3", {}, "What attention heads say"),
-    h("p", {}, `The ${heads.n_heads} heads in whose output answer or memory has the lowest rank after the explicit prompt (as in Table 2; beyond rank 100, a head says nothing of them), with the highest tokens of each. `,
-      "The first token of ", h("mark", { class: "answer" }, "the answer"), " or ", h("mark", { class: "memory" }, "the memory"), " is marked where it is among them."),
+    h("p", {},
+      `The ${heads.n_heads} heads in whose output answer or memory has the lowest rank after the explicit prompt `,
+      "(as in Table 2; beyond rank 100, a head says nothing of them), with the highest tokens of each. The first token of ",
+      h("mark", { class: "answer" }, "the answer"), " or ", h("mark", { class: "memory" }, "the memory"),
+      " is marked where it is among them."),
     h("table", { class: "heads" },
       h("thead", {}, h("tr", {}, ...["head", ...HEAD_SAYS].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, ...rows)),

@@ -32,7 +32,8 @@ const FILTERS = [
     { key: String(rank), label: rank === 1 ? "as the top token" : `in the top ${rank}`, keeps: (row) => ifKnown(!isMissing(row.hops), row.hops < rank) }
   )) },
   { key: "outcome", title: "Outcome", all: "any", choices: [
-    outcomeChoice("rescued", "rescued"), outcomeChoice("broken", "broken"), outcomeChoice("hit", "hit before and after"), outcomeChoice("missed", "missed before and after"),
+    outcomeChoice("rescued", "rescued"), outcomeChoice("broken", "broken"), outcomeChoice("hit", "hit before and after"),
+    outcomeChoice("missed", "missed before and after"),
     { key: "memory", label: "top token is the memory's", keeps: (row) => ifKnown(row.saysMemory !== undefined, row.saysMemory) },
   ] },
 ];
@@ -52,7 +53,9 @@ function drawPrompts(view) {
   if (!cells) {
     table = null;
     const path = `injections/${model}/${dataset}/${memories}.${encoding}.parquet`;
-    body.replaceChildren(h("p", { class: "note" }, `To stay under 30 MB, this page has the averages of these memories but not their prompts. They are in `, h("code", {}, path), ", beside this page."));
+    body.replaceChildren(h("p", { class: "note" },
+      "To stay under 30 MB, this page has the averages of these memories but not their prompts. They are in ", h("code", {}, path),
+      ", beside this page."));
     return;
   }
   if (table?.cells !== cells || table.chosen !== chosen) {
@@ -74,7 +77,8 @@ function refresh(row, promptId) {
 function boundText({ values }) {
   const nats = values.step / 2;
   const off = Math.ceil(1e4 * Math.expm1(nats)) / 100;
-  return `A single prompt's log-probability after the injection is rounded, in this sweep by ${Number(nats.toPrecision(1))} nats at most, and its effect with it. That moves a change of 0 % by ${off} percentage points at most, one of 1,000 % by ${(11 * off).toFixed(2)}.`;
+  return `A single prompt's log-probability after the injection is rounded, in this sweep by ${Number(nats.toPrecision(1))} nats at most, `
+    + `and its effect with it. That moves a change of 0 % by ${off} percentage points at most, one of 1,000 % by ${(11 * off).toFixed(2)}.`;
 }
 
 // Everything that the page knows of a prompt at the chosen site.
@@ -99,7 +103,10 @@ function buildTable(view) {
   const element = h("table", { class: "prompts", role: "table" }, h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ...heads)), body);
   const limit = limitOf(rows.map(({ effect }) => effect), NATS.enough);
   const filters = FILTERS.map((filter) => ({ ...filter, choices: filter.choices.filter(({ keeps }) => rows.some((row) => keeps(row) !== null)) }));
-  return { cells, chosen, rows, columns, heads, body, element, limit, filters: filters.filter(({ choices }) => choices.length), says: h("p", { class: "quiet", role: "status" }) };
+  return {
+    cells, chosen, rows, columns, heads, body, element, limit,
+    filters: filters.filter(({ choices }) => choices.length), says: h("p", { class: "quiet", role: "status" }),
+  };
 }
 
 // The rows that are searched for and kept, in the order of a column; only if that changes are they drawn anew.
@@ -118,9 +125,11 @@ function arrange(view) {
     Object.assign(table, { arrangement });
   }
   const count = table.visible.length === rows.length ? countText(rows.length) : countsText(table.visible.length, rows.length);
-  table.says.textContent = `${count} prompts. A heading sorts; a prompt leads to its own map${view.heads ? " and its attention heads" : ""}.${view.sweep.has_ranks ? " Ranks count from 0." : ""}`;
+  table.says.textContent = `${count} prompts. A heading sorts; a prompt leads to its own map${view.heads ? " and its attention heads" : ""}.`
+    + `${view.sweep.has_ranks ? " Ranks count from 0." : ""}`;
   const marks = table.rows.some(({ saysMemory }) => saysMemory !== undefined);
-  if (marks) table.says.append(" A top token is marked where it is the first of ", h("mark", { class: "answer" }, "the answer"), " or ", h("mark", { class: "memory" }, "the memory"), ".");
+  if (marks) table.says.append(" A top token is marked where it is the first of ", h("mark", { class: "answer" }, "the answer"), " or ",
+    h("mark", { class: "memory" }, "the memory"), ".");
 }
 
 function drawFilters(view) {
@@ -218,7 +227,8 @@ function followRow({ target }) {
 
 // The columns of a downloaded table, named as in the study's own.
 const EXPORTED = {
-  prompt_id: (row) => row.id, obscure_prompt: (row) => row.obscure, explicit_prompt: (row) => row.explicit, answer: (row) => row.answer, memory: (row) => row.memory,
+  prompt_id: (row) => row.id, obscure_prompt: (row) => row.obscure, explicit_prompt: (row) => row.explicit,
+  answer: (row) => row.answer, memory: (row) => row.memory,
   p_explicit: (row) => row.explicitly, p_obscure: (row) => row.before, p_injected: (row) => row.after, effect: (row) => row.effect, change: (row) => row.change,
   rank_obscure: (row) => row.rankBefore, rank_injected: (row) => row.rankAfter, outcome: (row) => row.outcome,
   top_token_before: (row) => row.tokenBefore, top_token: (row) => row.token, top_token_is_memory: (row) => row.saysMemory,
