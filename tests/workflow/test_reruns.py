@@ -55,7 +55,7 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "another profile": lambda _: ["--workflow-profile", "workflow/profiles/gpu"],
     "the config's keys in another order": lambda c: setattr(c, "config", reorder(c.config)),
     "a comment, a docstring and spaces in the engine": reword,
-    "a comment in a script": lambda c: c.replace("workflow/scripts/cells.py", "import json", "# More.\nimport json"),
+    "a comment in a script": lambda c: c.replace("workflow/scripts/cells.py", "import torch", "# More.\nimport torch"),
     "a function that no job calls": lambda c: c.replace(
         f"{LIBRARY}/analysis/averages.py",
         "def measure_change",
