@@ -27,7 +27,7 @@ from memory_injections.injection.load_check import check_bridge, expect
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.interactive.controls import inject_controls
-from memory_injections.interactive.pretrained import Pretrained
+from memory_injections.interactive.plain_model import PlainModel
 from memory_injections.models import limits
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
@@ -175,17 +175,12 @@ def test_the_check_of_a_models_forms(both: tuple[Parts, Parts]) -> None:
 
 
 @pytest.mark.parametrize("hooks", [False, True])
-def test_one_prompt(both: tuple[Parts, Parts], folder: Path, hooks: bool) -> None:
+def test_one_prompt(both: tuple[Parts, Parts], hooks: bool) -> None:
     """The Python API and the playground, on the fast engine and through TransformerLens' hooks."""
     question = Question(PROMPT, "Karl Marx", "London", "Charles Darwin", "tiny")
 
     def measure(parts: Parts) -> dict[str, Any]:
-        if hooks:
-            injector = Injector.of(parts.bridge)
-        else:
-            model = Pretrained(folder, CPU)
-            vars(model).update(causal_lm=parts.model.engine.model, lens=parts.model.lens, bridge=parts.bridge)
-            injector = Injector(model)
+        injector = Injector.of(parts.bridge) if hooks else Injector(PlainModel(parts.model, lambda: parts.bridge))
         asked = (PROMPT, "Karl Marx")
         site: dict[str, Any] = {"layer": 1, "magnitude": 0.2}
         return {

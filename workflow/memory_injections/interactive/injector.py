@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from memory_injections.activations.heads import count_above
 from memory_injections.analysis.averages import measure_change
@@ -38,7 +39,8 @@ from memory_injections.injection.validation import (
 from memory_injections.interactive.generation import continue_prompt
 from memory_injections.interactive.hooked_model import HookedModel
 from memory_injections.interactive.injectable_model import InjectableModel
-from memory_injections.interactive.pretrained import DEFAULT, Pretrained, find_device
+from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.interactive.pretrained import DEFAULT, find_device, load_pretrained
 from memory_injections.interactive.results import Continuation, Grid, Injection
 from memory_injections.models.devices import stack_blocks
 from memory_injections.models.lens import compute_head_results, read_in_vocabulary
@@ -74,21 +76,25 @@ class Injector:
         `model` is an entry of the default study, a folder in Hugging Face format, or a repository on the hub. What must
         be fetched is fetched once, into a cache folder (see `pretrained`).
         """
-        return cls(Pretrained.named(model, find_device(device)))
+        return cls(load_pretrained(model, find_device(device)))
 
     @classmethod
-    def of(cls, bridge: "TransformerBridge") -> "Injector":
-        """Take a model that TransformerLens has loaded, in any precision; injections go through its hooks.
+    def of(
+        cls, model: "PreTrainedModel | TransformerBridge", tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> "Injector":
+        """Take a model that is loaded already: a Hugging Face model with its tokenizer, or a `TransformerBridge`.
 
-        The bridge is left as it is. If its weights are not processed (`enable_compatibility_mode()` with its defaults
-        does that), memories come from a processed copy, which needs the model's memory a second time for a moment.
+        Both may be in any precision, and are left as they are. The first runs on the fast engine, and its memories come
+        from a copy with processed weights, in float32. Injections into a bridge go through its hooks; if its weights
+        are not processed (`enable_compatibility_mode()` with its defaults does that), memories come from a processed
+        copy, which needs the model's memory a second time for a moment.
         """
-        return cls(HookedModel(bridge))
+        return cls(PlainModel.of(model, tokenizer) if isinstance(model, PreTrainedModel) else HookedModel(model))
 
     @property
     def n_layers(self) -> int:
         """Number of blocks."""
-        return self.model.n_layers
+        return self.model.engine.n_layers
 
     def vector(self, memory: str, encoding: str = "unembed", layer: int = 0) -> Float[Tensor, " d_model"]:
         """Return a memory's vector at magnitude 1; only in the encoding `layer` does it depend on the layer."""
@@ -299,11 +305,11 @@ class Injector:
 
     def _check_context(self, what: str, ids: Sequence[int], n_new: int = 0) -> None:
         """Raise `StudyError` if a text does not fit into the context with `n_new` tokens more."""
-        if self.model.n_ctx is not None and len(ids) + n_new > self.model.n_ctx:
+        n_ctx = self.model.engine.n_ctx
+        if n_ctx is not None and len(ids) + n_new > n_ctx:
             new = f", and is to get {n_new} new ones" if n_new else ""
             raise StudyError(
-                f"the {what} has {len(ids)} tokens, BOS included{new}, but the model takes {self.model.n_ctx}; "
-                "shorten it"
+                f"the {what} has {len(ids)} tokens, BOS included{new}, but the model takes {n_ctx}; shorten it"
             )
 
     def tokenise_answer(self, prompt: str, answer: str, what: str = "prompt") -> Prompt:
