@@ -35,6 +35,11 @@ def boot(folder: Path, dtype: torch.dtype = torch.float32, **compatibility: Any)
     return bridge
 
 
+def load_own(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """Load a model and its tokenizer as a user of transformers does."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype), AutoTokenizer.from_pretrained(folder)
+
+
 @pytest.fixture(scope="session")
 def hooked(tiny_models: dict[str, Path]) -> dict[str, Injector]:
     """Injectors on models loaded with TransformerLens."""
@@ -293,15 +298,17 @@ def test_what_is_generated_fits_the_context(injectors: dict[str, Injector]) -> N
 def test_a_loaded_model_gives_the_numbers_of_its_folder(
     name: str, tiny_models: dict[str, Path], injectors: dict[str, Injector]
 ) -> None:
-    model, tokenizer = (auto.from_pretrained(tiny_models[name]) for auto in (AutoModelForCausalLM, AutoTokenizer))
+    model, tokenizer = load_own(tiny_models[name])
     weights = {key: value.clone() for key, value in model.state_dict().items()}
     own, settings = Injector.of(model, tokenizer), (model.config.to_dict(), repr(tokenizer))
     asked: dict[str, Any] = {"layer": 1, "magnitude": MAGNITUDE, "answer": ANSWER, "top_k": 400}
     for encoding in ENCODINGS:
         torch.testing.assert_close(own.vector(MEMORY, encoding, 1), injectors[name].vector(MEMORY, encoding, 1))
-        for narrower in ({}, {"positions": [-1]}):
+        for positions in (None, [-1]):
             found, expected = (
-                injector.inject(PROMPT, MEMORY, **asked, encoding=encoding, **narrower).table.sort_values("token_id")
+                injector.inject(PROMPT, MEMORY, **asked, encoding=encoding, positions=positions).table.sort_values(
+                    "token_id"
+                )
                 for injector in (own, injectors[name])
             )
             assert found["token"].tolist() == expected["token"].tolist()
@@ -316,8 +323,7 @@ def test_a_loaded_model_gives_the_numbers_of_its_folder(
 
 
 def test_a_loaded_model_in_a_lower_precision(tiny_models: dict[str, Path], injectors: dict[str, Injector]) -> None:
-    model = AutoModelForCausalLM.from_pretrained(tiny_models["llama"], dtype=torch.bfloat16)
-    own = Injector.of(model, AutoTokenizer.from_pretrained(tiny_models["llama"]))
+    own = Injector.of(*load_own(tiny_models["llama"], torch.bfloat16))
     at: dict[str, Any] = {"layer": 1, "magnitude": MAGNITUDE, "answer": ANSWER, "top_k": 400}
     rough, exact = (
         injector.inject(PROMPT, MEMORY, **at).table.set_index("token_id")["p_injected"].sort_index()
@@ -328,7 +334,7 @@ def test_a_loaded_model_in_a_lower_precision(tiny_models: dict[str, Path], injec
 
 
 def test_a_loaded_model_that_cannot_be_taken(tiny_models: dict[str, Path]) -> None:
-    model, tokenizer = (auto.from_pretrained(tiny_models["gpt2"]) for auto in (AutoModelForCausalLM, AutoTokenizer))
+    model, tokenizer = load_own(tiny_models["gpt2"])
     with pytest.raises(StudyError, match="the model has no tokenizer; give it as second argument"):
         Injector.of(model)
     with pytest.raises(StudyError, match=r"is in training mode, .* call its `eval\(\)`"):

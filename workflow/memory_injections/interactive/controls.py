@@ -3,25 +3,22 @@
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
-import torch
 
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.plan import USES_ANSWER
+from memory_injections.controls.running import score_prompts
 from memory_injections.controls.vectors import ControlEncoder, Recipe
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
-from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import check_layer, check_magnitude
-from memory_injections.interactive.injector import Injector
-from memory_injections.models.limits import CELL_PADDING
-from memory_injections.models.scoring import score_answers
-from memory_injections.models.tokenisation import Prompt, pad
+from memory_injections.interactive.injector import NOISE, Injector
+from memory_injections.models.tokenisation import Prompt
 from memory_injections.terms import CURATED
 
 # Controls that need no other text, in the order in which they are shown.
 OWN = ("opposite", "without_answer", "answer")
-WORDS, NOISE = "matched_words", "random_direction"
+WORDS = "matched_words"
 
 
 def inject_controls(
@@ -58,11 +55,11 @@ def inject_controls(
     cells = pd.DataFrame({"control": [recipe.control for recipe in recipes]}).assign(
         prompt="prompt", encoding=encoding, memory=[recipe.key for recipe in recipes], layer=layer, magnitude=magnitude
     )
-    model = injector.model
-    encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.lens))
-    computed = pd.concat(CellComputer(model.engine, encoder).compute(cells, {"prompt": scored})).sort_index()
+    engine = injector.model.engine
+    computer = CellComputer(engine, ControlEncoder(injector.encoder))
+    computed = pd.concat(computer.compute(cells, {"prompt": scored})).sort_index()
     computed["effect"] = measure_effect(computed)
-    in_context = _score_text(injector, in_front)
+    in_context = {f"{name}_injected": values.item() for name, values in score_prompts([in_front], engine).items()}
     in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
     rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
     table = pd.DataFrame([*rows, {"control": "in_context", "n": 1, **in_context}], index=range(len(rows) + 1))
@@ -82,14 +79,6 @@ def _list_recipes(
         yield Recipe(NOISE, memory, 0, n_tokens, seed=seed + draw)
     for control in OWN:
         yield Recipe(control, memory, 0, n_tokens, answer=scored.answer if control in USES_ANSWER else 0)
-
-
-def _score_text(injector: Injector, scored: Prompt) -> dict[str, float]:
-    """Score the answer after a text, without an injection."""
-    engine = injector.model.engine
-    logits = engine.clean(*pad([scored.tokens], engine.device, CELL_PADDING[engine.device.type]), []).logits
-    scores = score_answers(logits.log_softmax(dim=1), torch.tensor([scored.answer], device=engine.device))
-    return {f"{name}_injected": values.item() for name, values in scores.items()}
 
 
 def _summarise(control: str, cells: pd.DataFrame) -> dict[str, object]:

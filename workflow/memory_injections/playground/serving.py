@@ -32,11 +32,6 @@ def find_port(wanted: int) -> int:
         return probe.getsockname()[1]
 
 
-def warm_up(injector: "Injector") -> None:
-    """Load what the map needs, so that the first question does not wait for it."""
-    injector.vector("memory")
-
-
 def serve_playground(injector: "Injector", model: str, port: int, opens_browser: bool) -> None:
     """Serve the page until the process is interrupted; `model` is the name of the model that is loaded.
 
