@@ -41,10 +41,10 @@ def serve_playground(injector: "Injector", model: str, port: int, opens_browser:
     from nicegui import app, ui
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from memory_injections.playground.models import LoadedModel
+    from memory_injections.playground.models import KeptModel
     from memory_injections.playground.page import Page
 
-    loaded = LoadedModel(model, injector)
+    loaded = KeptModel(model, injector)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     app.on_startup(lambda: print(f"The playground is at http://{HOST}:{port} (Ctrl+C ends it).", flush=True))
     ui.run(
