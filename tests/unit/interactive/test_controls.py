@@ -57,6 +57,8 @@ def test_what_cannot_be_injected_is_one_sentence(injector: Injector) -> None:
     for wrong in ({"draws": 0}, {"others": [" "]}, {"layer": 99}, {"encoding": "sum"}):
         with pytest.raises(StudyError):
             inject_controls(injector, PROMPT, MEMORY, **{**SITE, **wrong})
+    with pytest.raises(StudyError, match="draws is 0; give a whole number from 1"):
+        injector.inject(PROMPT, MEMORY, **SITE, other=OTHER, draws=0)
 
 
 def test_an_injection_has_the_same_controls_beside_it(injector: Injector) -> None:

@@ -9,10 +9,9 @@ from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.plan import USES_ANSWER
 from memory_injections.controls.running import score_prompts
 from memory_injections.controls.vectors import ControlEncoder, Recipe
-from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.validation import check_layer, check_magnitude
-from memory_injections.interactive.injector import NOISE, Injector
+from memory_injections.interactive.injector import NOISE, Injector, check_draws
 from memory_injections.models.tokenisation import Prompt
 from memory_injections.terms import CURATED
 
@@ -43,8 +42,7 @@ def inject_controls(
     and p_injected and rank_injected of the injection in the middle. The last row, `in_context`, has the memory as text
     in front of the prompt. Raises `StudyError` for what `Injector.inject` refuses, and for fewer than one draw.
     """
-    if draws < 1:
-        raise StudyError(f"draws is {draws}; give a whole number from 1")
+    check_draws(draws)
     check_layer(layer, injector.n_layers)
     check_magnitude(magnitude)
     memory = injector.read_memory(memory, encoding)

@@ -275,6 +275,7 @@ class Injector:
         self, memory: str, other: str | None, encoding: str, layer: int, draws: int, seed: int
     ) -> Float[Tensor, "injection d_model"]:
         """Return the vector of a memory and, if there is another, that one's and those of random directions."""
+        check_draws(draws)
         memory = self.read_memory(memory, encoding)
         recipes = [Recipe(CURATED, memory, 0, 0)]
         if other is not None:
@@ -358,6 +359,12 @@ class Injector:
         if encoding == "layer":
             self._check_context("memory", tokenise_prompt(self.model.tokenizer, memory))
         return memory
+
+
+def check_draws(draws: int) -> None:
+    """Raise `StudyError` for fewer than one draw."""
+    if draws < 1:
+        raise StudyError(f"draws is {draws}; give a whole number from 1")
 
 
 def _strip(what: str, text: str, strip: Callable[[str], str]) -> str:
