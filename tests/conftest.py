@@ -129,12 +129,12 @@ def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def fetch(folder: Path) -> None:
         import torch
-        from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, Pretrained
+        from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, load_pretrained
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(CACHE_VARIABLE, str(folder))
             patch.chdir(folder.parent)  # so that no study's copy of the model is found
-            Pretrained.named(DEFAULT, torch.device("cpu"))
+            load_pretrained(DEFAULT, torch.device("cpu"))
 
     return make_once(tmp_path_factory, "cache", fetch)
 

@@ -13,16 +13,15 @@ from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.cell_computer import CellComputer
-from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm
-from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
+from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.sweeps.running import Experiment
 from memory_injections.sweeps.store import CellStore
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import PreTrainedTokenizerBase
 
 CPU = [torch.device("cpu")]
 WORDS = {"nouns": ["bread", "table", "river", "stone", "cloud"]}
@@ -48,10 +47,10 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 
 
 @cache
-def load(model: Path) -> tuple[PreTrainedTokenizerBase, TransformerBridge, Lens, SkippingEngine]:
-    """Load a model in all forms, only once."""
-    bridge = load_bridge(model, CPU)
-    return load_tokenizer(model), bridge, Lens.of(bridge), SkippingEngine(load_causal_lm(model, CPU))
+def load(folder: Path) -> tuple[TransformerBridge, LoadedModel]:
+    """Load a model in both forms, only once."""
+    bridge = load_bridge(folder, CPU)
+    return bridge, LoadedModel(SkippingEngine(load_causal_lm(folder, CPU)), load_tokenizer(folder), Lens.of(bridge))
 
 
 class Bench:
@@ -59,7 +58,7 @@ class Bench:
 
     def __init__(self, model: Path, folder: Path) -> None:
         self.folder_of_model, self.folder, self.pairs = model, folder, folder / "pairs.csv"
-        self.tokenizer, self.bridge, self.lens, self.engine = load(model)
+        self.bridge, self.model = load(model)
         self.write_pairs(read_own_pairs(12))
 
     def write_pairs(self, pairs: pd.DataFrame) -> None:
@@ -67,19 +66,16 @@ class Bench:
         pairs = pairs.assign(prompt_id=range(len(pairs)))
         pairs.to_csv(self.pairs, index=False)
         with ActivationCacheWriter(self.folder / "cache", len(pairs), NAMES) as writer:
-            writer.write(record_activations(self.bridge, self.tokenizer, pairs, bos=True))
+            writer.write(record_activations(self.bridge, self.model.tokenizer, pairs, bos=True))
 
     def run(self, *sweeps: Sweep, about: dict[str, Any] | None = None, seed: int = 0, store: str = "store") -> Any:
         """Return the whole table, and how many cells were already known and how many were computed."""
-        words = list_vocabulary(self.tokenizer, self.lens.W_U.shape[1])
         activations = ActivationCache(self.folder / "cache")
-        experiment = Experiment(
-            NAMES["model"], NAMES["dataset"], sweeps, WORDS, seed, self.pairs, activations, self.tokenizer, words
-        )
+        experiment = Experiment(self.model, activations, self.pairs, WORDS, seed)
         norms = measure_residual_norms(activations) if sweeps[0].relative else []
-        encoder = MemoryEncoder(self.engine, self.tokenizer, self.lens, norms)
-        computer = CellComputer(self.engine, encoder, yield_seconds=0)
+        encoder = self.model.build_encoder(norms)
+        computer = CellComputer(self.model.engine, encoder, yield_seconds=0)
         context = (about or {"precision": "float32"}) | ({"residual_norms": norms} if norms else {})
         with CellStore(self.folder / store, context, flush_seconds=0) as cells:
-            table = pd.concat(experiment.run(computer, cells), ignore_index=True)
+            table = pd.concat(experiment.run(sweeps, computer, cells), ignore_index=True)
         return table, experiment.n_known, experiment.n_computed

@@ -56,7 +56,7 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "another profile": lambda _: ["--workflow-profile", "workflow/profiles/gpu"],
     "the config's keys in another order": lambda c: setattr(c, "config", reorder(c.config)),
     "a comment, a docstring and spaces in the engine": reword,
-    "a comment in a script": lambda c: c.replace("workflow/scripts/cells.py", "import json", "# More.\nimport json"),
+    "a comment in a script": lambda c: c.replace("workflow/scripts/cells.py", "import torch", "# More.\nimport torch"),
     "a function that no job calls": lambda c: c.replace(
         f"{LIBRARY}/analysis/averages.py",
         "def measure_change",
@@ -68,7 +68,9 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
         f"{LIBRARY}/models/scoring.py", "log_probs > own", "log_probs >= own"
     ),
     "the median": lambda c: c.replace(
-        f"{LIBRARY}/analysis/averages.py", "DataFrame(values.changes).median()", "DataFrame(values.changes).quantile(0.5)"
+        f"{LIBRARY}/analysis/averages.py",
+        "DataFrame(values.changes).median()",
+        "DataFrame(values.changes).quantile(0.5)",
     ),
     "what a control injects": lambda c: c.replace(KINDS, "return -parts.memory", "return -2 * parts.memory"),
     "what a control is called": lambda c: c.replace(KINDS, "with its sign turned", "turned around"),

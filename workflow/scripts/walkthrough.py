@@ -4,18 +4,16 @@ import os
 from pathlib import Path
 
 from _job import start_job
-from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import hold_model, read_manifest
+from memory_injections.jobs.models import hold_devices_for
+from memory_injections.models.checkpoints import hold_model
 from memory_injections.models.limits import PROCESSING_COPIES
-from memory_injections.models.sizes import ModelSize
 from memory_injections.pages.notebook import execute_notebook
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
         os.environ["OMP_NUM_THREADS"] = str(job.threads)
         inputs, output = job.input, job.output
-        size = ModelSize.from_manifest(read_manifest(inputs.manifest))
-        with hold_devices(PROCESSING_COPIES * size.weight_bytes()) as devices:
+        with hold_devices_for(inputs.manifest, copies=PROCESSING_COPIES) as devices:
             used = {"model": inputs.checkpoint, "pairs": inputs.pairs, "heads": inputs.heads, "cells": inputs.cells}
             # As seen from the notebook, so that it runs again where it lies.
             paths = {name: os.path.relpath(path, Path(output.notebook).parent) for name, path in used.items()}

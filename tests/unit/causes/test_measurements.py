@@ -18,6 +18,7 @@ from memory_injections.causes.running import Injections, draw_others, draw_promp
 from memory_injections.causes.settings import OTHER, OWN, Causes, Site
 from memory_injections.causes.side_effects import WINDOW, cut_windows
 from memory_injections.errors import StudyError
+from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.models.tokenisation import tokenise_pairs
 from slow_path import Model
 from torch import Tensor
@@ -37,9 +38,8 @@ class Slow:
         model = self.model
         with ActivationCacheWriter(path, len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
             writer.write(record_activations(model.bridge, model.tokenizer, self.pairs, bos=True))
-        self.injections = Injections(
-            model.engine, model.tokenizer, model.lens, ActivationCache(path), self.pairs, SETTINGS, SEED
-        )
+        loaded = LoadedModel(model.engine, model.tokenizer, model.lens)
+        self.injections = Injections(loaded, ActivationCache(path), self.pairs, SETTINGS, SEED)
         self.prompts = tokenise_pairs(model.tokenizer, self.pairs)
         # Long enough to change something, and not to swamp everything else.
         scale = model.slow_vector("unembed", self.pairs["memory"].iloc[0], 0).norm().item()

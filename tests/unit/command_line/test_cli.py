@@ -16,7 +16,6 @@ import pytest
 from command_calls import document, here, run
 from memory_injections import Injector
 from memory_injections.command_line import cli, injections
-from memory_injections.interactive.comparisons import inject_beside_controls
 from memory_injections.interactive.pretrained import CACHE_VARIABLE
 
 __all__ = ["here"]
@@ -38,7 +37,7 @@ def injector(llama: Path) -> Injector:
 
 def test_inject(llama: Path, injector: Injector) -> None:
     at: dict[str, Any] = {"layer": 1, "magnitude": 0.5, "encoding": "embed", "answer": ANSWER, "top_k": 3}
-    expected = inject_beside_controls(injector, PROMPT, MEMORY, other="Don Quixote", **at)
+    expected = injector.inject(PROMPT, MEMORY, other="Don Quixote", **at)
     command = ["inject", PROMPT, MEMORY, "--layer", "1", "--magnitude", "0.5", "--encoding", "embed", "--top", "3"]
     found = document(*command, "--answer", ANSWER, "--model", str(llama))
     said: dict[str, Any] = {
@@ -102,7 +101,7 @@ def test_several_sites_give_a_heat_map(llama: Path, injector: Injector) -> None:
     assert repr(grid.token) in best
     assert f"at layer {grid.best.layer}, magnitude {grid.best.magnitude:g} " in best
     at: dict[str, Any] = {"layer": int(grid.best.layer), "magnitude": grid.best.magnitude, "answer": ANSWER}
-    there = inject_beside_controls(injector, PROMPT, MEMORY, other="Adam Smith", **at).answer
+    there = injector.inject(PROMPT, MEMORY, other="Adam Smith", **at).answer
     assert there is not None
     best = run(*command, "--answer", ANSWER, "--other", "Adam Smith").stdout.splitlines()[-1]
     assert f"another memory (Adam Smith) makes it {there.p_shuffled:.3g}, random directions" in best

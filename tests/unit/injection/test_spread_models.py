@@ -26,10 +26,10 @@ from memory_injections.controls.running import list_texts, score_texts
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.load_check import check_bridge, expect
-from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.interactive.controls import inject_controls
-from memory_injections.interactive.pretrained import Pretrained
+from memory_injections.interactive.plain_model import PlainModel
 from memory_injections.models import limits
 from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
@@ -41,7 +41,7 @@ from slow_path import list_cells, tokenise_pairs
 from tiny_models import CONFIGS
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 each_family = pytest.mark.parametrize(
@@ -62,12 +62,10 @@ def known_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """A model in its two forms, on one device or on several, with what reads them."""
+    """A model in its two forms, on one device or on several."""
 
-    engine: SkippingEngine
+    model: LoadedModel
     bridge: TransformerBridge
-    lens: Lens
-    tokenizer: PreTrainedTokenizerBase
 
 
 def load_parts(folder: Path, place: Callable[[PreTrainedModel], PreTrainedModel], device: torch.device) -> Parts:
@@ -79,7 +77,7 @@ def load_parts(folder: Path, place: Callable[[PreTrainedModel], PreTrainedModel]
     lens = Lens.of(bridge)
     tensors = {field.name: getattr(lens, field.name) for field in fields(lens)}
     moved: dict[str, Any] = {name: tensor if tensor is None else tensor.to(device) for name, tensor in tensors.items()}
-    return Parts(engine, bridge, Lens(**moved), load_tokenizer(folder))
+    return Parts(LoadedModel(engine, load_tokenizer(folder), Lens(**moved)), bridge)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -111,7 +109,7 @@ def compare(both: tuple[Parts, Parts], measure: Callable[[Parts], Any]) -> None:
 
 
 def test_the_blocks_are_on_two_devices(both: tuple[Parts, Parts]) -> None:
-    engine, bridge = both[1].engine, both[1].bridge
+    engine, bridge = both[1].model.engine, both[1].bridge
     with SeparateDevices():
         for model in (engine.model, bridge):
             assert {weights.device for weights in model.parameters()} == set(DEVICES)
@@ -125,9 +123,8 @@ def test_cells(both: tuple[Parts, Parts], pairs: pd.DataFrame) -> None:
     """Every encoding, with doses relative to the residual stream and without, and the vectors of every control."""
 
     def measure(parts: Parts) -> dict[str, pd.DataFrame]:
-        prompts, layers = tokenise_pairs(pairs, parts.tokenizer), list(range(parts.engine.n_layers))
-        encoder = MemoryEncoder(parts.engine, parts.tokenizer, parts.lens)
-        relative = MemoryEncoder(parts.engine, parts.tokenizer, parts.lens, [1.0 for _ in layers])
+        prompts, layers = tokenise_pairs(pairs, parts.model.tokenizer), list(range(parts.model.engine.n_layers))
+        encoder, relative = parts.model.build_encoder(), parts.model.build_encoder([1.0 for _ in layers])
         own = list_cells(pairs, layers, [0.1, 0.2], list(ENCODINGS))
         kinds = ["curated", *(name for name, control in CONTROLS.items() if control.build)]
         controls = pd.concat(own.head(40).assign(control=control) for control in kinds)
@@ -136,12 +133,12 @@ def test_cells(both: tuple[Parts, Parts], pairs: pd.DataFrame) -> None:
             for control, memory in zip(controls["control"], controls["memory"], strict=True)
         ]
         controls = controls.assign(start=0, stop=3).reset_index(drop=True)
-        texts = list_texts(PlannedPrompts.of_pairs(pairs, parts.tokenizer))
+        texts = list_texts(PlannedPrompts.of_pairs(pairs, parts.model.tokenizer))
         return {
-            "own": pd.concat(CellComputer(parts.engine, encoder).compute(own, prompts)),
-            "relative": pd.concat(CellComputer(parts.engine, relative).compute(own, prompts)),
-            "controls": pd.concat(CellComputer(parts.engine, ControlEncoder(encoder)).compute(controls, prompts)),
-            "texts": score_texts(texts, parts.engine, parts.tokenizer),
+            "own": pd.concat(CellComputer(parts.model.engine, encoder).compute(own, prompts)),
+            "relative": pd.concat(CellComputer(parts.model.engine, relative).compute(own, prompts)),
+            "controls": pd.concat(CellComputer(parts.model.engine, ControlEncoder(encoder)).compute(controls, prompts)),
+            "texts": score_texts(texts, parts.model.engine, parts.model.tokenizer),
         }
 
     compare(both, measure)
@@ -152,12 +149,12 @@ def test_activations_and_mechanisms(both: tuple[Parts, Parts], pairs: pd.DataFra
     pairs = pairs.head(4)
 
     def measure(parts: Parts) -> dict[str, Any]:
-        recorded = record_activations(parts.bridge, parts.tokenizer, pairs, bos=True)
+        recorded = record_activations(parts.bridge, parts.model.tokenizer, pairs, bos=True)
         with ActivationCacheWriter(tmp_path / "cache", len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
             writer.write(recorded)
         cache = ActivationCache(tmp_path / "cache")
         settings = Causes(prompts=1, others=1, texts=2, factors=(1.0,))
-        made = Injections(parts.engine, parts.tokenizer, parts.lens, cache, pairs, settings, 0)
+        made = Injections(parts.model, cache, pairs, settings, 0)
         cells = pairs[["prompt_id"]].assign(encoding=SITE.encoding, layer=SITE.layer, magnitude=SITE.magnitude)
         return {
             **recorded,
@@ -173,7 +170,7 @@ def test_activations_and_mechanisms(both: tuple[Parts, Parts], pairs: pd.DataFra
 
 def test_the_check_of_a_models_forms(both: tuple[Parts, Parts]) -> None:
     def measure(parts: Parts) -> dict[str, Tensor]:
-        expected = expect(parts.engine, parts.tokenizer)
+        expected = expect(parts.model.engine, parts.model.tokenizer)
         check_bridge(parts.bridge, expected)
         return {"clean": expected.clean.to(CPU), "injected": expected.injected.to(CPU)}
 
@@ -181,17 +178,12 @@ def test_the_check_of_a_models_forms(both: tuple[Parts, Parts]) -> None:
 
 
 @pytest.mark.parametrize("hooks", [False, True])
-def test_one_prompt(both: tuple[Parts, Parts], folder: Path, hooks: bool) -> None:
+def test_one_prompt(both: tuple[Parts, Parts], hooks: bool) -> None:
     """The Python API and the playground, on the fast engine and through TransformerLens' hooks."""
     question = Question(PROMPT, "Karl Marx", "London", "Charles Darwin", "tiny")
 
     def measure(parts: Parts) -> dict[str, Any]:
-        if hooks:
-            injector = Injector.of(parts.bridge)
-        else:
-            model = Pretrained(folder, CPU)
-            vars(model).update(causal_lm=parts.engine.model, lens=parts.lens, bridge=parts.bridge)
-            injector = Injector(model)
+        injector = Injector.of(parts.bridge) if hooks else Injector(PlainModel(parts.model, lambda: parts.bridge))
         asked = (PROMPT, "Karl Marx")
         site: dict[str, Any] = {"layer": 1, "magnitude": 0.2}
         return {

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from memory_injections import Injector
 from memory_injections.errors import StudyError
-from memory_injections.interactive.comparisons import inject_beside_controls
 from memory_injections.interactive.controls import inject_controls
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -58,12 +57,14 @@ def test_what_cannot_be_injected_is_one_sentence(injector: Injector) -> None:
     for wrong in ({"draws": 0}, {"others": [" "]}, {"layer": 99}, {"encoding": "sum"}):
         with pytest.raises(StudyError):
             inject_controls(injector, PROMPT, MEMORY, **{**SITE, **wrong})
+    with pytest.raises(StudyError, match="draws is 0; give a whole number from 1"):
+        injector.inject(PROMPT, MEMORY, **SITE, other=OTHER, draws=0)
 
 
 def test_an_injection_has_the_same_controls_beside_it(injector: Injector) -> None:
     asked: dict[str, Any] = {**SITE, "magnitude": 0.2, "draws": 1, "seed": 3}
     table = inject_controls(injector, PROMPT, MEMORY, others=[OTHER], **asked).set_index("control")
-    found = inject_beside_controls(injector, PROMPT, MEMORY, other=OTHER, **asked).answer
+    found = injector.inject(PROMPT, MEMORY, other=OTHER, **asked).answer
     assert found is not None
     for name, control in (("injected", "curated"), ("shuffled", "shuffled"), ("random", "random_direction")):
         assert found[f"p_{name}"] == pytest.approx(table.loc[control, "p_injected"], rel=1e-4)

@@ -9,12 +9,13 @@ import torch
 from memory_injections import Injector, injecting
 from memory_injections.errors import LayerError, OverflowingInjectionError, StudyError
 from memory_injections.injection.encodings import ENCODINGS
-from memory_injections.interactive.pretrained import Pretrained
+from memory_injections.interactive.pretrained import load_pretrained
 from memory_injections.models.tokenisation import Prompt, tokenise_prompt
 from one_injection import ANSWER, MAGNITUDE, MEMORY, PROMPT, assert_same_probabilities, slow
 from slow_path import Model
 from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HOOKED = ["gpt2", "llama", "gpt-neox"]
 
@@ -32,6 +33,11 @@ def boot(folder: Path, dtype: torch.dtype = torch.float32, **compatibility: Any)
     if compatibility:
         bridge.enable_compatibility_mode(disable_warnings=True, **compatibility)
     return bridge
+
+
+def load_own(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """Load a model and its tokenizer as a user of transformers does."""
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype), AutoTokenizer.from_pretrained(folder)
 
 
 @pytest.fixture(scope="session")
@@ -154,10 +160,10 @@ def test_an_exception_leaves_no_hook_behind(head: int | None, tiny_models: dict[
 
 @pytest.mark.parametrize("method", ["inject", "generate"])
 def test_the_engines_model_is_left_as_it_was(method: str, tiny_models: dict[str, Path]) -> None:
-    model = Pretrained.named(tiny_models["llama"], torch.device("cpu"))
+    model = load_pretrained(tiny_models["llama"], torch.device("cpu"))
     with pytest.raises(OverflowingInjectionError, match=r"^magnitude 1e\+39 at layer 0 overflows"):
         getattr(Injector(model), method)(PROMPT, MEMORY, layer=0, magnitude=1e39)
-    assert not [module for module in model.causal_lm.modules() if module._forward_hooks]
+    assert not [module for module in model.engine.model.modules() if module._forward_hooks]
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -286,6 +292,55 @@ def test_bad_input_is_one_sentence(case: str, injectors: dict[str, Injector], ho
 def test_what_is_generated_fits_the_context(injectors: dict[str, Injector]) -> None:
     with pytest.raises(StudyError, match="BOS included, and is to get 60 new ones, but the model takes 64"):
         injectors["gpt2"].generate(PROMPT, MEMORY, layer=0, max_new_tokens=60)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_loaded_model_gives_the_numbers_of_its_folder(
+    name: str, tiny_models: dict[str, Path], injectors: dict[str, Injector]
+) -> None:
+    model, tokenizer = load_own(tiny_models[name])
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    own, settings = Injector.of(model, tokenizer), (model.config.to_dict(), repr(tokenizer))
+    asked: dict[str, Any] = {"layer": 1, "magnitude": MAGNITUDE, "answer": ANSWER, "top_k": 400}
+    for encoding in ENCODINGS:
+        torch.testing.assert_close(own.vector(MEMORY, encoding, 1), injectors[name].vector(MEMORY, encoding, 1))
+        for positions in (None, [-1]):
+            found, expected = (
+                injector.inject(PROMPT, MEMORY, **asked, encoding=encoding, positions=positions).table.sort_values(
+                    "token_id"
+                )
+                for injector in (own, injectors[name])
+            )
+            assert found["token"].tolist() == expected["token"].tolist()
+            np.testing.assert_allclose(found["p_injected"], expected["p_injected"], rtol=1e-5)
+    generated = own.generate(PROMPT, MEMORY, layer=1, max_new_tokens=6)
+    assert generated == injectors[name].generate(PROMPT, MEMORY, layer=1, max_new_tokens=6)
+    heads, expected = (injector.heads(PROMPT, [1], 3) for injector in (own, injectors[name]))
+    assert heads["token"].tolist() == expected["token"].tolist()
+    assert settings == (model.config.to_dict(), repr(tokenizer))
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(value, weights[key], rtol=0, atol=0)
+
+
+def test_a_loaded_model_in_a_lower_precision(tiny_models: dict[str, Path], injectors: dict[str, Injector]) -> None:
+    own = Injector.of(*load_own(tiny_models["llama"], torch.bfloat16))
+    at: dict[str, Any] = {"layer": 1, "magnitude": MAGNITUDE, "answer": ANSWER, "top_k": 400}
+    rough, exact = (
+        injector.inject(PROMPT, MEMORY, **at).table.set_index("token_id")["p_injected"].sort_index()
+        for injector in (own, injectors["llama"])
+    )
+    np.testing.assert_allclose(rough, exact, rtol=0.3)
+    assert own.generate(PROMPT, MEMORY, layer=1, max_new_tokens=3).injected
+
+
+def test_a_loaded_model_that_cannot_be_taken(tiny_models: dict[str, Path]) -> None:
+    model, tokenizer = load_own(tiny_models["gpt2"])
+    with pytest.raises(StudyError, match="the model has no tokenizer; give it as second argument"):
+        Injector.of(model)
+    with pytest.raises(StudyError, match=r"is in training mode, .* call its `eval\(\)`"):
+        Injector.of(model.train(), tokenizer)
+    with pytest.raises(StudyError, match="the model is on meta; move it to one of cpu, cuda"):
+        Injector.of(model.eval().to("meta"), tokenizer)
 
 
 def test_a_bridge_without_tokenizer(tiny_models: dict[str, Path]) -> None:

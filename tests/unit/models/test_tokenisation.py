@@ -36,7 +36,7 @@ def split_at() -> Callable[[str], PreTrainedTokenizerFast]:
 def test_prompt_has_bos_and_memory_has_none(tokenizer: PreTrainedTokenizerFast) -> None:
     assert tokenise_prompt(tokenizer, "Peru")[0] == tokenizer.bos_token_id
     assert tokenise_prompt(tokenizer, "Peru", bos=False) == tokenise_prompt(tokenizer, "Peru")[1:]
-    assert tokenizer.decode(tokenise_memory(tokenizer, "e")) == "e"
+    assert tokenizer.decode(list(tokenise_memory(tokenizer, "e"))) == "e"
 
 
 def test_a_repeated_token_counts_once(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from memory_injections import Injector
 from memory_injections.errors import StudyError
-from memory_injections.playground.models import LoadedModel
+from memory_injections.playground.models import KeptModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_a_model_stays_until_another_is_asked_for(injector: Injector, tiny_models: dict[str, Path]) -> None:
-    loaded = LoadedModel("first", injector)
+    loaded = KeptModel("first", injector)
     assert loaded.find("first") is injector
     for name, sentence in (("", "the model has no name; give an entry"), ("no such thing", "is no folder here")):
         with pytest.raises(StudyError, match=sentence):
@@ -25,7 +25,7 @@ def test_a_model_stays_until_another_is_asked_for(injector: Injector, tiny_model
 
 
 def test_work_is_done_in_turn_by_one_thread(injector: Injector) -> None:
-    loaded, running, threads = LoadedModel("first", injector), threading.Lock(), set()
+    loaded, running, threads = KeptModel("first", injector), threading.Lock(), set()
 
     def work(number: int) -> int:
         assert running.acquire(blocking=False)

@@ -1,5 +1,6 @@
 """A sweep that is repeated, extended or edited computes only what is missing, and ends with the same table."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,11 +78,11 @@ def test_another_seed_or_context_does_not_reuse_cells(bench: Bench) -> None:
     assert bench.run(sweep("nouns"), about={"precision": "tf32"})[1] == 0
 
 
-def test_the_context_names_everything_that_all_cells_depend_on() -> None:
-    manifest = {"files": {"model.safetensors": "1"}}
-    base = describe_context(manifest, "float32", "cpu", "code 1")
-    assert describe_context(manifest, "bfloat16", "cpu", "code 1") != base
-    assert describe_context(manifest, "float32", "cuda", "code 1") != base
-    assert describe_context(manifest, "float32", "cpu", "code 2") != base
-    assert describe_context({"files": {"model.safetensors": "2"}}, "float32", "cpu", "code 1") != base
+def test_the_context_names_everything_that_all_cells_depend_on(bench: Bench) -> None:
+    model = replace(bench.model, manifest={"files": {"model.safetensors": "1"}})
+    base = describe_context(model, "code 1")
+    assert describe_context(replace(model, precision="bfloat16"), "code 1") != base
+    assert describe_context(model, "code 2") != base
+    assert describe_context(replace(model, manifest={"files": {"model.safetensors": "2"}}), "code 1") != base
+    assert base["device"] == "cpu"
     assert {"torch", "transformers", "transformer_lens"} <= set(base["libraries"])

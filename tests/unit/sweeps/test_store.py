@@ -62,7 +62,7 @@ SWEEPS = sweep(), sweep("nouns", "layer")
 def run_slowly(model: Path, folder: Path, ready: Connection) -> None:
     torch.set_num_threads(1)  # a forked process does not have its parent's threads
     bench = Bench(model, folder)
-    injected = bench.engine.injected
+    injected = bench.model.engine.injected
 
     def slowly(*arguments: Any) -> Any:
         time.sleep(0.1)
@@ -70,7 +70,7 @@ def run_slowly(model: Path, folder: Path, ready: Connection) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cell_computer, "CELL_TOKENS", {"cpu": 512})
-        patch.setattr(bench.engine, "injected", slowly)
+        patch.setattr(bench.model.engine, "injected", slowly)
         ready.send(True)
         bench.run(*SWEEPS)
 

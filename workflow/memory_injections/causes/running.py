@@ -1,19 +1,21 @@
 """Everything that is measured of the injections of one model on one data set, as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from tqdm import tqdm
 
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.residual_norms import measure_residual_norms
-from memory_injections.analysis.evidence import SweepEffects
+from memory_injections.analysis.clusters import cluster_prompts
+from memory_injections.analysis.evidence import COLUMNS, SweepEffects
 from memory_injections.causes.direct_effects import measure_direct_effects
 from memory_injections.causes.logit_lens import read_blocks
 from memory_injections.causes.patching import patch_prompt, tabulate_patches
@@ -30,10 +32,10 @@ from memory_injections.controls.kinds import RANDOM, SHUFFLED
 from memory_injections.controls.recipes import ControlEncoder, Recipe
 from memory_injections.data.entities import identify_entity
 from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.memory_vectors import Encoder, MemoryEncoder
-from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.lens import Lens
 from memory_injections.models.tokenisation import Prompt, tokenise_pairs
+from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.terms import CURATED
 
 
@@ -75,9 +77,7 @@ def draw_others(pairs: pd.DataFrame, n_drawn: int, seed: int) -> list[Int[np.nda
 class Injections:
     """The injections of a model on a data set: the model, and the prompt pairs with their activation cache."""
 
-    engine: SkippingEngine
-    tokenizer: PreTrainedTokenizerBase
-    lens: Lens
+    model: LoadedModel
     cache: ActivationCache
     pairs: pd.DataFrame
     settings: Causes
@@ -86,13 +86,35 @@ class Injections:
     @cached_property
     def prompts(self) -> list[Prompt]:
         """The obscure prompts."""
-        return tokenise_pairs(self.tokenizer, self.pairs)["obscure"]
+        return tokenise_pairs(self.model.tokenizer, self.pairs)["obscure"]
 
     @cached_property
     def encoders(self) -> dict[bool, MemoryEncoder]:
         """An encoder for magnitudes that are factors, and one for relative doses."""
         norms = {False: [], True: measure_residual_norms(self.cache)}
-        return {relative: MemoryEncoder(self.engine, self.tokenizer, self.lens, own) for relative, own in norms.items()}
+        return {relative: self.model.build_encoder(own) for relative, own in norms.items()}
+
+    def measure(
+        self, curated: Sequence[Path], text: str, keep: Callable[[str, Callable[[], pd.DataFrame]], pd.DataFrame]
+    ) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Yield what is measured, by name: the heads of each prompt, the rest at the site of every curated sweep.
+
+        `keep` returns the table that a function measures, or one that it has kept under its name.
+        """
+        for row in tqdm(self.draw_patched(), desc="patching", unit="prompt"):
+            yield "patching", keep(f"patching.{row}", partial(self.patch_heads, row))
+        groups = cluster_prompts(self.pairs)
+        for sweep, path in index_sweeps(curated).items():
+            effects = SweepEffects.of_cells(pd.read_parquet(path, columns=COLUMNS), groups, self.seed)
+            site = choose_site(effects, sweep.encoding, sweep.relative)
+            measures = {
+                "direct_effects": partial(self.split_effects, site, list_effects(effects, site)),
+                "logit_lens": partial(self.read_later_blocks, site),
+                "side_effects": partial(self.find_side_effects, site),
+                "texts": partial(self.read_text, site, text),
+            }
+            for name, measure in measures.items():
+                yield name, keep(f"{name}.{sweep.coding}", measure)
 
     def draw_patched(self) -> list[int]:
         """Draw the rows of the prompts whose heads are patched."""
@@ -108,19 +130,21 @@ class Injections:
         explicit, obscure = (
             self.cache.rows(f"{kind}.p_answer", row, row + 1).double().log() for kind in ("explicit", "obscure")
         )
-        effects = patch_prompt(self.engine, self.lens, self.cache, self.prompts[row], row, [row, *others.tolist()])
+        effects = patch_prompt(
+            self.model.engine, self.model.lens, self.cache, self.prompts[row], row, [row, *others.tolist()]
+        )
         table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
         return table.assign(gap=(explicit - obscure).item())
 
     def split_effects(self, site: Site, effects: pd.DataFrame) -> pd.DataFrame:
         """Return the direct part of the effects of a site's sweep; see `direct_effects.measure_direct_effects`."""
-        return measure_direct_effects(self.engine, self.encoders[site.relative], self.cache, self.pairs, effects)
+        return measure_direct_effects(self.model.engine, self.encoders[site.relative], self.cache, self.pairs, effects)
 
     def read_later_blocks(self, site: Site) -> pd.DataFrame:
         """Read answer and memory behind every block from a site on; see `logit_lens.read_blocks`."""
         vectors = site.magnitude * self._encode(self.encoders[site.relative], site, self.pairs["memory"])
         targets = {name: self.cache[f"{name}_id"] for name in ("answer", "memory")}
-        table = read_blocks(self.engine, self.prompts, site.layer, vectors, targets)
+        table = read_blocks(self.model.engine, self.prompts, site.layer, vectors, targets)
         table.insert(0, "prompt_id", self.pairs["prompt_id"].to_numpy()[table["prompt"]])
         return table.drop(columns="prompt").assign(**site._asdict())
 
@@ -128,9 +152,9 @@ class Injections:
         """Inject every prompt's memory into other prompts; see `side_effects.measure_side_effects`."""
         others = draw_others(self.pairs, self.settings.others, self.seed)
         cells = plan_side_effects(self.pairs, others, site, self.settings.factors)
-        computer = CellComputer(self.engine, ControlEncoder(self.encoders[site.relative]))
-        found = measure_side_effects(computer, cells, {str(row): own for row, own in enumerate(self.prompts)})
-        return found.drop(columns=["prompt", "memory"])
+        computer = CellComputer(self.model.engine, ControlEncoder(self.encoders[site.relative]))
+        found = measure_side_effects(computer, cells, dict(zip(self.pairs["prompt_id"], self.prompts, strict=True)))
+        return found.drop(columns="memory").rename(columns={"prompt": "prompt_id"})
 
     def read_text(self, site: Site, text: str) -> pd.DataFrame:
         """Read a neutral text under some memories, and under random directions of their lengths.
@@ -152,8 +176,8 @@ class Injections:
         vectors = self._encode(ControlEncoder(self.encoders[site.relative]), site, index["key"])
         vectors = vectors * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
         surprisal = measure_surprisal(
-            self.engine,
-            cut_windows(self.tokenizer, text, self.engine.n_ctx),
+            self.model.engine,
+            cut_windows(self.model.tokenizer, text, self.model.engine.n_ctx),
             site.layer,
             torch.cat([torch.zeros_like(vectors[:1]), vectors]),
         ).cpu()

@@ -19,9 +19,9 @@ from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.limits import CELL_TOKENS
 from memory_injections.models.tokenisation import Prompt, find_bos, pad, tokenise_text
+from memory_injections.sweeps.cells import KEY
 from memory_injections.terms import CURATED
 
-KEY = ["prompt", "encoding", "memory", "layer", "magnitude"]
 # Tokens of the neutral text that are read together, behind BOS.
 WINDOW = 63
 
@@ -31,14 +31,12 @@ def plan_side_effects(
 ) -> pd.DataFrame:
     """List the cells of a site: every prompt with its own memory, those of `others`, and as many random directions.
 
-    Each goes in at the site's magnitude times each of `factors`. Columns: prompt (the row of the pair, as text),
-    prompt_id, memories (`curated`, `shuffled` or `random_direction`), encoding, relative, memory (the key of a
-    recipe), layer and magnitude.
+    Each goes in at the site's magnitude times each of `factors`. Columns: prompt (its prompt_id), memories (`curated`,
+    `shuffled` or `random_direction`), encoding, relative, memory (the key of a recipe), layer and magnitude.
     """
     recipes = pd.DataFrame(_list_recipes(pairs["memory"].tolist(), others), columns=["row", "memories", "memory"])
     cells = recipes.assign(
-        prompt=recipes["row"].astype(str),
-        prompt_id=pairs["prompt_id"].to_numpy()[recipes["row"]],
+        prompt=pairs["prompt_id"].to_numpy()[recipes["row"]],
         encoding=site.encoding,
         relative=site.relative,
         layer=site.layer,
@@ -66,7 +64,7 @@ def build_random_recipe(memory: str, seed: int) -> str:
     return Recipe(RANDOM, memory, 0, 0, seed=seed).key
 
 
-def measure_side_effects(computer: CellComputer, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> pd.DataFrame:
+def measure_side_effects(computer: CellComputer, cells: pd.DataFrame, prompts: Mapping[int, Prompt]) -> pd.DataFrame:
     """Compute planned cells; return them with their scores and is_top_changed: whether another token is first now.
 
     `computer` must encode recipes.

@@ -1,6 +1,7 @@
 """The command line `memory-injections`: injections into one prompt, and what surrounds a whole study."""
 
 import sys
+from dataclasses import astuple
 from importlib.metadata import version
 from io import TextIOWrapper
 from typing import Annotated, Any
@@ -123,9 +124,8 @@ def generate(
     asked |= {"magnitude": parse_number("magnitude", magnitude), "temperature": temperature, "seed": seed}
     check_texts(encoding, prompt=prompt, memory=memory, other=other)
     with load_injector(model, device) as (injector, _):
-        from memory_injections.interactive.comparisons import continue_beside_controls
-
-        texts = continue_beside_controls(injector, **asked, other=other, max_new_tokens=tokens)
+        found = injector.generate(**asked, other=other, max_new_tokens=tokens)
+    texts = dict(zip(("before", "after", "shuffled", "random"), astuple(found), strict=True))
     if as_json:
         print_json({"model": model, **asked, "other": other, **texts})
     else:
@@ -188,7 +188,7 @@ def playground(
 
     port = serving.find_port(port)
     with load_injector(model, device, is_grid=True) as (injector, _):
-        serving.warm_up(injector)
+        pass  # the page is there once the model is
     serving.serve_playground(injector, model, port, browser)
 
 

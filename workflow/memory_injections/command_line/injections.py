@@ -111,9 +111,7 @@ def inject(
         _inject_grid(asked, other, grid, model, device, save, plot, as_json)
         return
     with load_injector(model, device) as (injector, _):
-        from memory_injections.interactive.comparisons import inject_beside_controls
-
-        injection = inject_beside_controls(injector, **asked, **site, other=other, top_k=top)
+        injection = injector.inject(**asked, **site, other=other, top_k=top)
     save_table(injection.table, save, notes)
     if as_json:
         token = None if injection.answer is None else convert_row(injection.answer)
@@ -174,11 +172,9 @@ def _inject_grid(
 
 def _compare_at_best(injector: "Injector", asked: dict[str, Any], other: str, grid: "Grid") -> "pd.Series":
     """Return the best site of a grid with the probabilities that the controls give there."""
-    from memory_injections.interactive.comparisons import inject_beside_controls
-
     best = grid.best.copy()
     site: dict[str, Any] = {"layer": int(best["layer"]), "magnitude": float(best["magnitude"])}
-    table = inject_beside_controls(injector, **asked, **site, other=other, top_k=1).table.set_index("token_id")
+    table = injector.inject(**asked, **site, other=other, top_k=1).table.set_index("token_id")
     for name in ("p_shuffled", "p_random"):
         best[name] = table[name][grid.token_id]
     return best

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -76,7 +76,7 @@ class CellComputer:
         self.yield_seconds = yield_seconds
         self.batches = Batches(engine.device)
 
-    def compute(self, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> Iterator[pd.DataFrame]:
+    def compute(self, cells: pd.DataFrame, prompts: Mapping[Any, Prompt]) -> Iterator[pd.DataFrame]:
         """Yield the cells with their scores, every `yield_seconds`, in the order in which they are computed.
 
         `cells` has the columns prompt (a key of `prompts`), encoding, memory, layer and magnitude. With the columns
@@ -94,7 +94,7 @@ class CellComputer:
         if finished.rows:
             yield finished.take()
 
-    def _compute_batches(self, cells: pd.DataFrame, prompts: Mapping[str, Prompt]) -> Iterator["_ScoredBatch"]:
+    def _compute_batches(self, cells: pd.DataFrame, prompts: Mapping[Any, Prompt]) -> Iterator["_ScoredBatch"]:
         """Compute all cells: prompts of similar length together, injections in the order of their layers."""
         layers = sorted(cells["layer"].unique().tolist())
         memory, memories = pd.MultiIndex.from_frame(cells[["encoding", "memory"]]).factorize()
@@ -185,7 +185,7 @@ class _PromptGroup:
         self,
         engine: InjectionEngine,
         cells: pd.DataFrame,
-        prompts: Mapping[str, Prompt],
+        prompts: Mapping[Any, Prompt],
         vectors: Float[Tensor, "vector d_model"],
     ) -> None:
         self.engine, self.vectors = engine, vectors

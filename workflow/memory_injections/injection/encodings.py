@@ -113,4 +113,4 @@ def read_attention_outputs(
 def _list_tokens(model: Reader, text: str) -> list[int]:
     from memory_injections.models.tokenisation import tokenise_memory
 
-    return tokenise_memory(model.tokenizer, text)
+    return list(tokenise_memory(model.tokenizer, text))

@@ -5,6 +5,7 @@ say what Hugging Face's own forward pass says, without an injection and with one
 layer, and the bridge's heads must add up to what its attention adds to the residual stream.
 """
 
+import copy
 import gc
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass
@@ -75,6 +76,24 @@ def load_checked_bridge(
     with _refusing_failures(architecture, BRIDGE):
         bridge = load_bridge(folder, [device])
         return bridge, check_bridge(bridge, expected)
+
+
+def copy_checked_bridge(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> "TransformerBridge":
+    """Return a copy of a loaded model as processed bridge, in float32, checked as `load_checked_bridge` does.
+
+    The model and its tokenizer stay as they are.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    architecture, model = type(model).__name__, copy.deepcopy(model).float()
+    with _refusing_failures(architecture, ENGINE):
+        expected = expect(SkippingEngine(model), tokenizer)
+    with _refusing_failures(architecture, BRIDGE):
+        own = copy.deepcopy(tokenizer)  # TransformerLens sets it up in its way
+        bridge = TransformerBridge.boot_transformers(model.name_or_path, hf_model=model, tokenizer=own)
+        bridge.enable_compatibility_mode(disable_warnings=True)
+        check_bridge(bridge, expected)
+        return bridge.eval()
 
 
 def _refusing_failures(architecture: str, form: str) -> AbstractContextManager[None]:

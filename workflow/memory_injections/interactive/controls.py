@@ -3,19 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
-import torch
 
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, RANDOM, SHUFFLED, WORDS
 from memory_injections.controls.recipes import ControlEncoder, Recipe
-from memory_injections.errors import StudyError
+from memory_injections.controls.running import score_prompts
 from memory_injections.injection.cell_computer import CellComputer
-from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import check_layer, check_magnitude
-from memory_injections.interactive.injector import Injector
-from memory_injections.models.limits import CELL_PADDING
-from memory_injections.models.scoring import score_answers
-from memory_injections.models.tokenisation import Prompt, pad
+from memory_injections.interactive.injector import Injector, check_draws
+from memory_injections.models.tokenisation import Prompt
 from memory_injections.terms import CURATED, PAPER_ENCODING
 
 # Controls that need no other text, in the order in which they are shown.
@@ -44,8 +40,7 @@ def inject_controls(
     and p_injected and rank_injected of the injection in the middle. The last row, `in_context`, has the memory as text
     in front of the prompt. Raises `StudyError` for what `Injector.inject` refuses, and for fewer than one draw.
     """
-    if draws < 1:
-        raise StudyError(f"draws is {draws}; give a whole number from 1")
+    check_draws(draws)
     check_layer(layer, injector.n_layers)
     check_magnitude(magnitude)
     memory = injector.read_memory(memory, encoding)
@@ -56,11 +51,11 @@ def inject_controls(
     cells = pd.DataFrame({"control": [recipe.control for recipe in recipes]}).assign(
         prompt="prompt", encoding=encoding, memory=[recipe.key for recipe in recipes], layer=layer, magnitude=magnitude
     )
-    model = injector.model
-    encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.lens))
-    computed = pd.concat(CellComputer(model.engine, encoder).compute(cells, {"prompt": scored})).sort_index()
+    engine = injector.model.engine
+    computer = CellComputer(engine, ControlEncoder(injector.encoder))
+    computed = pd.concat(computer.compute(cells, {"prompt": scored})).sort_index()
     computed["effect"] = measure_effect(computed)
-    in_context = _score_text(injector, in_front)
+    in_context = {f"{name}_injected": values.item() for name, values in score_prompts([in_front], engine).items()}
     in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
     rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
     table = pd.DataFrame([*rows, {"control": IN_CONTEXT, "n": 1, **in_context}], index=range(len(rows) + 1))
@@ -80,14 +75,6 @@ def _list_recipes(
         yield Recipe(RANDOM, memory, 0, n_tokens, seed=seed + draw)
     for control in OWN:
         yield Recipe(control, memory, 0, n_tokens, answer=scored.answer if "answer" in CONTROLS[control].takes else 0)
-
-
-def _score_text(injector: Injector, scored: Prompt) -> dict[str, float]:
-    """Score the answer after a text, without an injection."""
-    engine = injector.model.engine
-    logits = engine.clean(*pad([scored.tokens], engine.device, CELL_PADDING[engine.device.type]), []).logits
-    scores = score_answers(logits.log_softmax(dim=1), torch.tensor([scored.answer], device=engine.device))
-    return {f"{name}_injected": values.item() for name, values in scores.items()}
 
 
 def _summarise(control: str, cells: pd.DataFrame) -> dict[str, object]:

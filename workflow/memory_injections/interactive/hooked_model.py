@@ -36,8 +36,6 @@ class HookedModel:
             )
         self.bridge = bridge
         self.tokenizer: PreTrainedTokenizerBase = bridge.tokenizer
-        self.n_layers: int = bridge.cfg.n_layers
-        self.n_ctx: int | None = bridge.cfg.n_ctx
 
     @cached_property
     def lens(self) -> Lens:

@@ -16,19 +16,11 @@ if TYPE_CHECKING:
 
 
 class InjectableModel(Protocol):
-    """A model to inject memories into: loaded by name (`pretrained.Pretrained`), or a user's own (`HookedModel`)."""
+    """A model to inject memories into: on the fast engine (`PlainModel`), or in TransformerLens (`HookedModel`)."""
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-
-    @property
-    def n_ctx(self) -> int | None:
-        """Length of the context in tokens; None if there is no limit."""
 
     @property
     def engine(self) -> InjectionEngine:

@@ -12,6 +12,7 @@ the memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the mo
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,12 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from memory_injections.activations.heads import count_above
 from memory_injections.analysis.averages import measure_change
+from memory_injections.controls.kinds import RANDOM, SHUFFLED
+from memory_injections.controls.recipes import ControlEncoder, Recipe
 from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
@@ -39,20 +43,22 @@ from memory_injections.injection.validation import (
 from memory_injections.interactive.generation import continue_prompt
 from memory_injections.interactive.hooked_model import HookedModel
 from memory_injections.interactive.injectable_model import InjectableModel
-from memory_injections.interactive.pretrained import DEFAULT, Pretrained, find_device
+from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.interactive.pretrained import DEFAULT, find_device, load_pretrained
 from memory_injections.interactive.results import Continuation, Grid, Injection
 from memory_injections.models.devices import stack_blocks
 from memory_injections.models.lens import compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import kl_divergence
 from memory_injections.models.tokenisation import Prompt, pad, tokenise_memory, tokenise_prompt
-from memory_injections.terms import PAPER_ENCODING
+from memory_injections.terms import CURATED, PAPER_ENCODING
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
+# The control that is drawn at random (docs/method.md).
 logger = logging.getLogger(__name__)
 
 
@@ -75,26 +81,30 @@ class Injector:
         `model` is an entry of the default study, a folder in Hugging Face format, or a repository on the hub. What must
         be fetched is fetched once, into a cache folder (see `pretrained`).
         """
-        return cls(Pretrained.named(model, find_device(device)))
+        return cls(load_pretrained(model, find_device(device)))
 
     @classmethod
-    def of(cls, bridge: "TransformerBridge") -> "Injector":
-        """Take a model that TransformerLens has loaded, in any precision; injections go through its hooks.
+    def of(
+        cls, model: "PreTrainedModel | TransformerBridge", tokenizer: PreTrainedTokenizerBase | None = None
+    ) -> "Injector":
+        """Take a model that is loaded already: a Hugging Face model with its tokenizer, or a `TransformerBridge`.
 
-        The bridge is left as it is. If its weights are not processed (`enable_compatibility_mode()` with its defaults
-        does that), memories come from a processed copy, which needs the model's memory a second time for a moment.
+        Both may be in any precision, and are left as they are. The first runs on the fast engine, and its memories come
+        from a copy with processed weights, in float32. Injections into a bridge go through its hooks; if its weights
+        are not processed (`enable_compatibility_mode()` with its defaults does that), memories come from a processed
+        copy, which needs the model's memory a second time for a moment.
         """
-        return cls(HookedModel(bridge))
+        return cls(PlainModel.of(model, tokenizer) if isinstance(model, PreTrainedModel) else HookedModel(model))
 
     @property
     def n_layers(self) -> int:
         """Number of blocks."""
-        return self.model.n_layers
+        return self.model.engine.n_layers
 
     def vector(self, memory: str, encoding: str = PAPER_ENCODING, layer: int = 0) -> Float[Tensor, " d_model"]:
         """Return a memory's vector at magnitude 1; it depends on the layer if the encoding runs the model."""
         check_layer(layer, self.n_layers)
-        return self._encode_memory(self.model.engine, memory, encoding, layer)[0]
+        return self.encoder.encode([(encoding, self.read_memory(memory, encoding))], [layer]).vectors[0]
 
     def inject(
         self,
@@ -108,6 +118,9 @@ class Injector:
         top_k: int = 10,
         positions: Positions | None = None,
         head: int | None = None,
+        other: str | None = None,
+        draws: int = 10,
+        seed: int = 0,
     ) -> Injection:
         """Compare the next token without and with a memory at one layer and magnitude (paper, section 3.3).
 
@@ -115,14 +128,19 @@ class Injector:
         some positions, counted from 0 (BOS). `head` adds it to one head's result, which has the same effect. `top_k` is
         how many of the most probable tokens without and with the memory to list. Where the tokenizer writes a bare
         space before the answer as a token of its own, that is the prompt's last token.
+
+        With an `other` memory, the table says what else would do as much: the other memory in its place, and `draws`
+        random directions of the memory's length, drawn from `seed` on.
         """
         check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
         ids, wanted = self.read_prompt(prompt, answer)
+        vectors = self._encode_beside(memory, other, encoding, layer, draws, seed)
         engine = self._choose_engine(ids, positions, head)
-        vector = self._encode_memory(engine, memory, encoding, layer)
-        before, after = compute_next_tokens(engine, ids, vector, layer, magnitude)
-        return self.compare(before, after, wanted, top_k)
+        before, after = _compute_next_tokens(engine, ids, vectors, layer, magnitude)
+        table = self._compare_tokens(before, after, wanted, top_k)
+        followed = table[table["token_id"] == wanted[0]].iloc[0] if wanted else None
+        return Injection(table, followed, float(kl_divergence(before[None], after[:1])))
 
     def sweep(
         self,
@@ -157,9 +175,10 @@ class Injector:
             [["prompt"], [encoding], [memory], layers, magnitudes],
             names=["prompt", "encoding", "memory", "layer", "magnitude"],
         ).to_frame(index=False)
-        encoder = MemoryEncoder(engine, self.model.tokenizer, self.model.lens)
         finished: list[pd.DataFrame] = []
-        for scored in CellComputer(engine, encoder, yield_seconds=0.2).compute(cells, {"prompt": Prompt(ids, token)}):
+        for scored in CellComputer(engine, self.encoder, yield_seconds=0.2).compute(
+            cells, {"prompt": Prompt(ids, token)}
+        ):
             finished.append(scored)
             if progress:
                 progress(sum(map(len, finished)), len(cells))
@@ -217,18 +236,20 @@ class Injector:
         encoding: str = PAPER_ENCODING,
         max_new_tokens: int = 20,
         temperature: float = 0.0,
+        other: str | None = None,
         seed: int = 0,
     ) -> Continuation:
         """Continue a prompt without and with a memory, which is added at every position, those of new tokens included.
 
-        Temperature 0 takes the most probable token. Above it, tokens are drawn, with the same random numbers for both
-        continuations, so that they differ by the memory alone. Each ends before its first EOS token.
+        Temperature 0 takes the most probable token. Above it, tokens are drawn, with the same random numbers for all
+        continuations, so that they differ by the memory alone. Each ends before its first EOS token. With an `other`
+        memory, the prompt is also continued with that in its place, and with a random direction.
         """
         check_layer(layer, self.n_layers)
         check_magnitude(magnitude)
         ids, _ = self.read_prompt(prompt, n_new=max_new_tokens)
-        vector = self._encode_memory(self.model.engine, memory, encoding, layer)
-        texts = continue_prompt(self.model, ids, vector, layer, magnitude, max_new_tokens, temperature, seed)
+        vectors = self._encode_beside(memory, other, encoding, layer, 1, seed)
+        texts = continue_prompt(self.model, ids, vectors, layer, magnitude, max_new_tokens, temperature, seed)
         return Continuation(*texts)
 
     def _sort_layers(self, layers: Iterable[int] | None) -> Sequence[int]:
@@ -245,38 +266,50 @@ class Injector:
             return self.model.engine
         return self.model.build_engine(select_positions(positions, len(ids)), head)
 
-    def _encode_memory(
-        self, engine: InjectionEngine, memory: str, encoding: str, layer: int
-    ) -> Float[Tensor, "1 d_model"]:
-        text = self.read_memory(memory, encoding)
-        encoder = MemoryEncoder(engine, self.model.tokenizer, self.model.lens)
-        return encoder.encode([(encoding, text)], [layer]).vectors
+    @cached_property
+    def encoder(self) -> MemoryEncoder:
+        """What turns memories into vectors."""
+        return MemoryEncoder(self.model.engine, self.model.tokenizer, self.model.lens)
+
+    def _encode_beside(
+        self, memory: str, other: str | None, encoding: str, layer: int, draws: int, seed: int
+    ) -> Float[Tensor, "injection d_model"]:
+        """Return the vector of a memory and, if there is another, that one's and those of random directions."""
+        check_draws(draws)
+        memory = self.read_memory(memory, encoding)
+        recipes = [Recipe(CURATED, memory, 0, 0)]
+        if other is not None:
+            recipes.append(Recipe(SHUFFLED, memory, 0, 0, source=self.read_memory(other, encoding)))
+            recipes += [Recipe(RANDOM, memory, 0, 0, seed=seed + draw) for draw in range(draws)]
+        keys = [(encoding, recipe.key) for recipe in recipes]
+        return ControlEncoder(self.encoder).encode(keys, [layer]).vectors
 
     def _find_most_probable(self, engine: InjectionEngine, ids: Sequence[int]) -> int:
         """Return the next token that is most probable without a memory."""
         tokens, lengths = pad([ids], engine.device, CELL_PADDING[engine.device.type])
         return int(engine.clean(tokens, lengths, []).logits.argmax())
 
-    def compare(
-        self, before: Float[Tensor, "1 vocab"], after: Float[Tensor, "1 vocab"], wanted: list[int], top_k: int
-    ) -> Injection:
-        """Describe an injection by the next token's log-probabilities without and with it (`inject`)."""
-        table = self._compare_tokens(before[0], after[0], wanted, top_k)
-        followed = table[table["token_id"] == wanted[0]].iloc[0] if wanted else None
-        return Injection(table, followed, float(kl_divergence(before, after)))
-
     def _compare_tokens(
-        self, before: Float[Tensor, " vocab"], after: Float[Tensor, " vocab"], wanted: list[int], top_k: int
+        self, before: Float[Tensor, " vocab"], after: Float[Tensor, "injection vocab"], wanted: list[int], top_k: int
     ) -> pd.DataFrame:
-        """Tabulate the most probable tokens of two log-probability distributions, and the wanted ones."""
-        likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (after, before))
+        """Tabulate the most probable tokens without and with a memory, and the wanted ones (`Injection.table`).
+
+        `after` has the log-probabilities with the memory and, behind them, with another one and with random directions,
+        if there is another.
+        """
+        own = after[0]
+        likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (own, before))
         tokens = torch.unique(torch.cat([*likely, torch.tensor(wanted, dtype=torch.long)]))
-        tokens = tokens[after[tokens].argsort(descending=True, stable=True)]
+        tokens = tokens[own[tokens].argsort(descending=True, stable=True)]
         table = pd.DataFrame({"token_id": tokens.numpy(), "token": self._decode_each(tokens.tolist())})
-        for name, log_probs in (("obscure", before), ("injected", after)):
+        for name, log_probs in (("obscure", before), ("injected", own)):
             table[f"p_{name}"] = log_probs[tokens].exp().numpy()
             table[f"rank_{name}"] = (log_probs > log_probs[tokens, None]).sum(dim=1).numpy()
         table["percent_change"] = measure_change(table)
+        if len(after) > 1:
+            shuffled, *random = after[1:, tokens].exp()
+            table["p_shuffled"] = shuffled.numpy()
+            table["p_random"] = torch.stack(random).mean(dim=0).numpy()
         return table
 
     def _decode_each(self, tokens: Iterable[int]) -> list[str]:
@@ -300,11 +333,11 @@ class Injector:
 
     def _check_context(self, what: str, ids: Sequence[int], n_new: int = 0) -> None:
         """Raise `StudyError` if a text does not fit into the context with `n_new` tokens more."""
-        if self.model.n_ctx is not None and len(ids) + n_new > self.model.n_ctx:
+        n_ctx = self.model.engine.n_ctx
+        if n_ctx is not None and len(ids) + n_new > n_ctx:
             new = f", and is to get {n_new} new ones" if n_new else ""
             raise StudyError(
-                f"the {what} has {len(ids)} tokens, BOS included{new}, but the model takes {self.model.n_ctx}; "
-                "shorten it"
+                f"the {what} has {len(ids)} tokens, BOS included{new}, but the model takes {n_ctx}; shorten it"
             )
 
     def tokenise_answer(self, prompt: str, answer: str, what: str = "prompt") -> Prompt:
@@ -327,6 +360,12 @@ class Injector:
         return memory
 
 
+def check_draws(draws: int) -> None:
+    """Raise `StudyError` for fewer than one draw."""
+    if draws < 1:
+        raise StudyError(f"draws is {draws}; give a whole number from 1")
+
+
 def _strip(what: str, text: str, strip: Callable[[str], str]) -> str:
     """Strip a text and warn of it; a text that stays as it is, or has nothing to show, is returned as it is."""
     stripped = strip(text)
@@ -337,13 +376,13 @@ def _strip(what: str, text: str, strip: Callable[[str], str]) -> str:
     return stripped
 
 
-def compute_next_tokens(
+def _compute_next_tokens(
     engine: InjectionEngine,
     ids: Sequence[int],
     vectors: Float[Tensor, "injection d_model"],
     layer: int,
     magnitude: float,
-) -> tuple[Float[Tensor, "1 vocab"], Float[Tensor, "injection vocab"]]:
+) -> tuple[Float[Tensor, " vocab"], Float[Tensor, "injection vocab"]]:
     """Compute the next token's log-probabilities without an injection, and with each vector times `magnitude`.
 
     Raises `OverflowingInjectionError` if an injection overflows the model's arithmetic.
@@ -353,4 +392,4 @@ def compute_next_tokens(
     logits = engine.injected(clean, [layer] * len(vectors), rows, magnitude * vectors)
     check_overflow(logits, layer, magnitude)
     before, after = (values.log_softmax(dim=1).cpu() for values in (clean.logits, logits))
-    return before, after
+    return before[0], after

@@ -12,26 +12,23 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
-from jaxtyping import Float, Int
 from platformdirs import user_cache_dir
-from torch import Tensor, nn
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from memory_injections.atomic_files import replace_folder
 from memory_injections.checksums import verify_file, write_checksum
 from memory_injections.errors import DamagedFileError, StudyError
-from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.load_check import load_checked_bridge
-from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
-from memory_injections.injection.validation import Positions
+from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.interactive.plain_model import PlainModel
 from memory_injections.models.checkpoints import (
     check_model_folder,
     check_weights,
@@ -40,8 +37,7 @@ from memory_injections.models.checkpoints import (
 )
 from memory_injections.models.lens import Lens
 from memory_injections.models.limits import CELL_TOKENS
-from memory_injections.models.loading import ModelParts, load_bridge, load_causal_lm
-from memory_injections.models.sizes import measure_context
+from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.sources import HuggingFaceModel, ModelSource, PypiModel
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.terms import expand_home
@@ -52,6 +48,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 CACHE_VARIABLE = "MEMORY_INJECTIONS_CACHE"
 DEFAULT = "smollm2-135m"
+# transformers builds a model under settings of the whole process: of two at once, one would lack weights.
+_LOADING = Lock()
 # Characters of a name in a message.
 LONGEST_SHOWN = 100
 # The models of the default study (config/config.yaml).
@@ -78,114 +76,52 @@ def find_device(device: str | torch.device | None) -> torch.device:
     return found
 
 
-class Pretrained:
-    """A pretrained model in float32, its parts loaded when they are first used (an `InjectableModel`).
+def load_pretrained(name: str | Path, device: torch.device) -> PlainModel:
+    """Load a model in float32 by its name: an entry of the default study, a local folder, or a repository on the hub.
 
-    `folder` has the model in Hugging Face format. Of a model that the cache has, `manifest` and `lens` are the files
-    beside it; without them, the lens is taken from the model itself, after the check that a study makes before
-    (`injection.load_check`).
+    A model of the hub is fetched once, from the branch `main`. Raises `StudyError` if there is no such model, or it
+    cannot be fetched.
     """
+    name = str(name)
+    if name in DEFAULT_STUDY:
+        return _load_cached(_find_or_fetch(DEFAULT_STUDY[name]), device)
+    folder = expand_home(name)
+    if os.path.isdir(folder):  # noqa: PTH112 (pathlib's raises an error for a name that is too long)
+        return _load_folder(Path(folder), device)
+    try:
+        validate_repo_id(name)
+        cached = _find_or_fetch(HuggingFaceModel(source="huggingface", repo=name))
+    except (StudyError, HFValidationError) as error:
+        reason = error if isinstance(error, StudyError) else "no name of a repository on the hub; correct it"
+        raise StudyError(
+            f"model {name[:LONGEST_SHOWN]!r} is no folder here and no entry of the default study "
+            f"({', '.join(DEFAULT_STUDY)}), and {reason}"
+        ) from error
+    return _load_cached(cached, device)
 
-    def __init__(self, folder: Path, device: torch.device, manifest: Path | None = None, lens: Path | None = None):
-        self.folder, self.device = folder, device
-        self._manifest, self._lens_file = manifest, lens
-        config = AutoConfig.from_pretrained(folder)
-        self.n_layers: int = config.num_hidden_layers
-        self.n_ctx = measure_context(config)
 
-    @classmethod
-    def named(cls, name: str | Path, device: torch.device) -> "Pretrained":
-        """Find a model by name: an entry of the default study, a local folder, or a repository on the hub.
+def _load_folder(folder: Path, device: torch.device) -> PlainModel:
+    """Load a model from a folder in Hugging Face format, after the check that a study makes (`load_check`)."""
+    check_model_folder(folder)
+    check_weights(folder)
+    with _LOADING:
+        engine = SkippingEngine(load_causal_lm(folder, [device]), min_rows=1)
+        bridge, _ = load_checked_bridge(folder, device, engine)
+    return PlainModel(LoadedModel(engine, load_tokenizer(folder), Lens.of(bridge)), lambda: bridge)
 
-        A model of the hub is fetched once, from the branch `main`. Raises `StudyError` if there is no such model, or it
-        cannot be fetched.
-        """
-        name = str(name)
-        if name in DEFAULT_STUDY:
-            return cls.cached(_find_or_fetch(DEFAULT_STUDY[name]), device)
-        folder = expand_home(name)
-        if os.path.isdir(folder):  # noqa: PTH112 (pathlib's raises an error for a name that is too long)
-            check_model_folder(Path(folder))
-            check_weights(Path(folder))
-            return cls(Path(folder), device)
-        try:
-            validate_repo_id(name)
-            return cls.cached(_find_or_fetch(HuggingFaceModel(source="huggingface", repo=name)), device)
-        except (StudyError, HFValidationError) as error:
-            reason = error if isinstance(error, StudyError) else "no name of a repository on the hub; correct it"
-            raise StudyError(
-                f"model {name[:LONGEST_SHOWN]!r} is no folder here and no entry of the default study "
-                f"({', '.join(DEFAULT_STUDY)}), and {reason}"
-            ) from error
 
-    @classmethod
-    def cached(cls, folder: Path, device: torch.device) -> "Pretrained":
-        """Take a model from its folder in the cache."""
-        checkpoint, manifest = folder / "checkpoint", folder / "manifest.json"
-        with _naming_damage(), hold_model(checkpoint, manifest, weights=False):
-            return cls(checkpoint, device, manifest, folder / "lens.safetensors")
+def _load_cached(folder: Path, device: torch.device) -> PlainModel:
+    """Load a model from its folder in the cache, which has a manifest and a lens beside the checkpoint."""
+    checkpoint, manifest, lens = (folder / name for name in ("checkpoint", "manifest.json", "lens.safetensors"))
 
-    @cached_property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer."""
-        return load_tokenizer(self.folder)
+    def load_held_bridge() -> "TransformerBridge":
+        with _LOADING, _naming_damage(), hold_model(checkpoint, manifest):
+            return load_bridge(checkpoint, [device])
 
-    @cached_property
-    def causal_lm(self) -> PreTrainedModel:
-        """The plain Hugging Face model."""
-        if self._manifest is None:
-            return load_causal_lm(self.folder, [self.device])
-        with _naming_damage(), hold_model(self.folder, self._manifest):
-            return load_causal_lm(self.folder, [self.device])
-
-    @cached_property
-    def engine(self) -> SkippingEngine:
-        """The fast engine, on the plain Hugging Face model, for the few rows of one prompt."""
-        parts = ModelParts.from_manifest(read_manifest(self._manifest)) if self._manifest else None
-        return SkippingEngine(self.causal_lm, parts, min_rows=1)
-
-    @cached_property
-    def bridge(self) -> "TransformerBridge":
-        """The model in TransformerLens, its weights processed."""
-        if self._lens_file:
-            return load_bridge(self.folder, [self.device])
-        return load_checked_bridge(self.folder, self.device, self.engine)[0]
-
-    @cached_property
-    def lens(self) -> Lens:
-        """The processed weights between residual stream and vocabulary."""
-        if self._lens_file is None:
-            return Lens.of(self.bridge)
-        with _naming_damage():
-            verify_file(self._lens_file)
-        return Lens.load(self._lens_file, self.device)
-
-    def process_weights(self) -> "TransformerBridge":
-        """Return the model with processed weights."""
-        return self.bridge
-
-    def build_engine(self, positions: Positions | None, head: int | None) -> HookedEngine:
-        """Return an engine that injects at some positions, or through one head."""
-        return HookedEngine(self.bridge, positions, head)
-
-    @contextmanager
-    def injecting(self, layer: int, vectors: Float[Tensor, "batch d_model"]) -> Iterator[None]:
-        """Within the block, add these vectors, one for each row, to the layer's attention output at every position."""
-        parts = self.engine.components
-
-        def add(_: nn.Module, __: Any, output: Any) -> Any:
-            return add_to_first(output, vectors[:, None] / parts.attn_scale)
-
-        handle = parts.attn_out[layer].register_forward_hook(add)
-        try:
-            yield
-        finally:
-            handle.remove()
-
-    def step(self, tokens: Int[Tensor, "batch pos"], cache: Any) -> tuple[Float[Tensor, "batch vocab"], Any]:
-        """Return the next token's logits, and the cache with `tokens` added."""
-        output = self.causal_lm(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits[:, -1], output.past_key_values
+    with _LOADING, _naming_damage():
+        verify_file(lens)
+        loaded = LoadedModel.load(checkpoint, manifest, lens, [device], min_rows=1)
+    return PlainModel(loaded, load_held_bridge)
 
 
 @contextmanager

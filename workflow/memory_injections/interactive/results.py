@@ -11,7 +11,8 @@ class Injection:
 
     `table` has a row for each of the most probable tokens without and with the memory, and for the answer's first
     token, if there is an answer. Its columns are token_id, token, p_obscure, p_injected, percent_change, rank_obscure
-    and rank_injected; the most probable token after the injection comes first. `answer` is the row of the answer's
+    and rank_injected; the most probable token after the injection comes first. Beside another memory there are also
+    p_shuffled, with that memory, and p_random, the mean over random directions. `answer` is the row of the answer's
     first token, and `kl` is KL(without || with) of the next token in nats.
     """
 
@@ -47,7 +48,12 @@ class Grid:
 
 @dataclass(frozen=True)
 class Continuation:
-    """The text that follows a prompt without the memory (`obscure`) and with it (`injected`)."""
+    """The text that follows a prompt without the memory (`obscure`) and with it (`injected`).
+
+    Beside another memory there are also the texts with that (`shuffled`) and with a random direction (`random`).
+    """
 
     obscure: str
     injected: str
+    shuffled: str | None = None
+    random: str | None = None

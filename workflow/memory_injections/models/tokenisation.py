@@ -19,6 +19,9 @@ from memory_injections.errors import StudyError
 from memory_injections.models.devices import upload
 from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 
+# Every encoding, and whoever checks a memory first, asks for its tokens again.
+KNOWN_MEMORIES = 8192
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -109,14 +112,15 @@ def tokenise_prompt(tokenizer: PreTrainedTokenizerBase, text: str, bos: bool = T
     return [find_bos(tokenizer), *ids] if bos else ids
 
 
-def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> list[int]:
+@lru_cache(maxsize=KNOWN_MEMORIES)
+def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> tuple[int, ...]:
     """Return the *set* of a memory's tokens, sorted; raise `StudyError` if none of them is of a text that is known."""
     ids = set(tokenise_text(tokenizer, memory))
     if not any(str(tokenizer.decode([token])).strip() for token in ids - find_reserved(tokenizer).unknown):
         raise StudyError(
             f"the memory {memory!r} has no tokens of a known text; give it a text that the tokenizer knows"
         )
-    return sorted(ids)
+    return tuple(sorted(ids))
 
 
 def find_first_token(tokenizer: PreTrainedTokenizerBase, memory: str) -> int:

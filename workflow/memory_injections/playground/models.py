@@ -12,7 +12,7 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
-class LoadedModel:
+class KeptModel:
     """Keeps one model loaded: the newest that a question named.
 
     Everything that computes runs in one thread, in turn, so that questions do not slow each other down and the page

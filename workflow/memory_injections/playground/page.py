@@ -13,7 +13,7 @@ from memory_injections.errors import StudyError
 from memory_injections.interactive.injector import Injector
 from memory_injections.playground import sites
 from memory_injections.playground.examples import FAILS, WORKS, Example
-from memory_injections.playground.models import LoadedModel
+from memory_injections.playground.models import KeptModel
 from memory_injections.playground.questions import MAGNITUDES, Question, Site, write_commands, write_python
 
 P = ParamSpec("P")
@@ -39,7 +39,7 @@ class _SupersededError(Exception):
 class Page:
     """The page of one tab: its form, the map of its question, and a close look at one site."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: KeptModel) -> None:
         self.model = model
         self._turn = 0  # the newest request; older ones stop
         self._asked: tuple[Question, Injector] | None = None

@@ -32,11 +32,6 @@ def find_port(wanted: int) -> int:
         return probe.getsockname()[1]
 
 
-def warm_up(injector: "Injector") -> None:
-    """Load what the map needs, so that the first question does not wait for it."""
-    injector.vector("memory")
-
-
 def serve_playground(injector: "Injector", model: str, port: int, opens_browser: bool) -> None:
     """Serve the page until the process is interrupted; `model` is the name of the model that is loaded.
 
@@ -46,10 +41,10 @@ def serve_playground(injector: "Injector", model: str, port: int, opens_browser:
     from nicegui import app, ui
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from memory_injections.playground.models import LoadedModel
+    from memory_injections.playground.models import KeptModel
     from memory_injections.playground.page import Page
 
-    loaded = LoadedModel(model, injector)
+    loaded = KeptModel(model, injector)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     app.on_startup(lambda: print(f"The playground is at http://{HOST}:{port} (Ctrl+C ends it).", flush=True))
     ui.run(

@@ -2,23 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import matplotlib
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.colors import to_hex
 
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import injecting
-from memory_injections.injection.validation import check_overflow
 from memory_injections.interactive.injector import Injector
 from memory_injections.interactive.results import Continuation
-from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
-from memory_injections.models.scoring import score_answers
-from memory_injections.models.tokenisation import pad
 from memory_injections.playground.questions import MAGNITUDES, Question, Site
 
 ENCODING = "unembed"
@@ -51,28 +45,16 @@ def check_question(injector: Injector, question: Question) -> None:
 def sweep_layers(injector: Injector, question: Question) -> Iterator[pd.DataFrame]:
     """Yield the cells of the map as they are computed, some layers at a time: the last layers, the quickest, first.
 
-    The cells are those of `Injector.sweep`, with columns layer, magnitude, p_obscure, p_injected, rank_obscure,
-    rank_injected and effect (change of the answer's log-probability, nats).
+    The cells are those of `Injector.sweep`, with one more column: effect, the change of the answer's log-probability in
+    nats.
     """
-    scored, engine = injector.tokenise_answer(question.prompt, question.answer), injector.model.engine
-    tokens, lengths = pad([scored.tokens], engine.device, CELL_PADDING[engine.device.type])
-    clean, answer = engine.clean(tokens, lengths), torch.tensor([scored.answer], device=engine.device)
-    before = score_answers(clean.logits.log_softmax(dim=1), answer)
-    vector = injector.vector(question.memory, ENCODING)
-    at_once = CELL_TOKENS[engine.device.type] // (tokens.shape[1] * len(MAGNITUDES))
-    step = max(1, min(at_once, -(-injector.n_layers // N_PARTS)))
+    step = -(-injector.n_layers // N_PARTS)
     for stop in range(injector.n_layers, 0, -step):
-        cells = pd.DataFrame(product(range(max(0, stop - step), stop), MAGNITUDES), columns=["layer", "magnitude"])
-        magnitudes = torch.tensor(cells["magnitude"].to_numpy(), dtype=vector.dtype, device=vector.device)
-        rows = torch.zeros(len(cells), dtype=torch.long, device=engine.device)
-        logits = engine.injected(clean, cells["layer"].tolist(), rows, magnitudes[:, None] * vector)
-        for cell, own in zip(cells.itertuples(), logits, strict=True):
-            check_overflow(own[None], cell.layer, cell.magnitude)
-        after = score_answers(logits.log_softmax(dim=1), answer.expand(len(cells)))
-        for name in before:
-            cells[f"{name}_obscure"] = before[name].item()
-            cells[f"{name}_injected"] = after[name].numpy(force=True)
-        yield cells.assign(effect=measure_effect).drop(columns=["logp_obscure", "logp_injected"])
+        cells = injector.sweep(
+            question.prompt, question.memory, layers=range(max(0, stop - step), stop), magnitudes=MAGNITUDES,
+            encoding=ENCODING, answer=question.answer,
+        ).table  # fmt: skip
+        yield cells.assign(effect=measure_effect)
 
 
 def choose_colours(effect: float) -> tuple[str, str]:

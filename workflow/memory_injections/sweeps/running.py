@@ -1,24 +1,29 @@
 """Running the sweeps of one model on one data set: known cells come from the store, the others are computed."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.injection.cell_computer import CellComputer
-from memory_injections.models.tokenisation import Prompt
+from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.models.tokenisation import Prompt, list_vocabulary
 from memory_injections.sweeps.cell_plan import plan_cells
-from memory_injections.sweeps.cells import KEY, SCORES
-from memory_injections.sweeps.grid import Sweep
+from memory_injections.sweeps.cells import KEY, SCHEMA, SCORES
+from memory_injections.sweeps.grid import Sweep, split_by_dose
 from memory_injections.sweeps.store import CellStore
 
 # How many cells are planned, looked up and written together. This bounds the memory of a job.
@@ -28,12 +33,12 @@ LIBRARIES = ("torch", "transformers", "transformer_lens", "tokenizers")
 logger = logging.getLogger(__name__)
 
 
-def describe_context(manifest: Mapping[str, Any], precision: str, device_type: str, code: str) -> dict[str, Any]:
+def describe_context(model: LoadedModel, code: str) -> dict[str, Any]:
     """Describe what all cells of a model depend on: its files, precision, device, code and libraries."""
     return {
-        "files": manifest["files"],
-        "precision": precision,
-        "device": device_type,
+        "files": model.manifest["files"],
+        "precision": model.precision,
+        "device": model.engine.device.type,
         "code": code,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
@@ -66,30 +71,48 @@ def score_cells(
 
 @dataclass
 class Experiment:
-    """All sweeps of one model over one data set."""
+    """Injections of one model over one data set; `words` are the candidates of each kind of random memory."""
 
-    model: str
-    dataset: str
-    sweeps: Sequence[Sweep]
+    model: LoadedModel
+    cache: ActivationCache
+    pairs: Path
     words: Mapping[str, Sequence[str]]
     seed: int
-    pairs: Path
-    cache: ActivationCache
-    tokenizer: PreTrainedTokenizerBase
-    vocabulary: Sequence[str]
     n_known: int = 0
     n_computed: int = 0
 
-    def run(self, computer: CellComputer, store: CellStore) -> Iterator[pd.DataFrame]:
-        """Yield all cells, some prompts at a time, in the columns of `cells.SCHEMA`; known ones are not recomputed."""
-        per_prompt = sum(sweep.cells_per_prompt for sweep in self.sweeps)
+    @cached_property
+    def _vocabulary(self) -> Sequence[str]:
+        return list_vocabulary(self.model.tokenizer, self.model.lens.W_U.shape[1])
+
+    def write(self, sweeps: Sequence[Sweep], store: Path, code: str, output: Path) -> None:
+        """Write all cells of some sweeps, in the columns of `cells.SCHEMA`.
+
+        What the folder `store` does not have yet is computed and put there; `code` is the digest of what computes it.
+        """
+        context = describe_context(self.model, code)
+        schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
+        with replace_file(output) as path, pq.ParquetWriter(path, schema) as writer:
+            for own in split_by_dose(sweeps):
+                # A relative dose depends on all prompts of the data set, other cells do not: they have own stores.
+                norms = measure_residual_norms(self.cache) if own[0].relative else []
+                computer = CellComputer(self.model.engine, self.model.build_encoder(norms))
+                with CellStore(store, context | ({"residual_norms": norms} if norms else {})) as cell_store:
+                    for cells in self.run(own, computer, cell_store):
+                        for _, sweep in cells.groupby(["memories", "encoding"], sort=False):
+                            writer.write_table(pa.Table.from_pandas(sweep, schema, preserve_index=False))
+        logger.info("%d cells: %d known, %d computed", self.n_known + self.n_computed, self.n_known, self.n_computed)
+
+    def run(self, sweeps: Sequence[Sweep], computer: CellComputer, store: CellStore) -> Iterator[pd.DataFrame]:
+        """Yield the cells of some sweeps, some prompts at a time; known ones are not computed again."""
+        per_prompt = sum(sweep.cells_per_prompt for sweep in sweeps)
         rows = min(PROMPTS_AT_ONCE, max(1, CELLS_AT_ONCE // per_prompt))
         start = 0
         with tqdm(total=self.cache.n_prompts * per_prompt, desc="injections", unit="cell") as progress:
             for pairs in iterate_pairs(self.pairs, rows):
                 p_explicit = self.cache.rows("explicit.p_answer", start, start + len(pairs)).numpy()
                 start += len(pairs)
-                cells = plan_cells(pairs, self.sweeps, self.words, self.seed)
+                cells = plan_cells(pairs, sweeps, self.words, self.seed)
                 scores, n_computed = score_cells(
                     cells, partial(self._tokenise_prompts, cells, pairs), computer, store, progress
                 )
@@ -97,14 +120,13 @@ class Experiment:
                 self.n_known += len(scores) - n_computed
                 cells = cells.merge(scores, on=KEY, how="left", validate="many_to_one")
                 cells["p_explicit"] = cells["prompt_id"].map(pd.Series(p_explicit, index=pairs["prompt_id"]))
-                cells = cells.assign(model=self.model, dataset=self.dataset)
-                cells["top_token"] = [self.vocabulary[token] for token in cells["top_token_id"]]
+                cells = cells.assign(model=self.cache.model, dataset=self.cache.dataset)
+                cells["top_token"] = [self._vocabulary[token] for token in cells["top_token_id"]]
                 yield cells
-        logger.info("%d cells: %d known, %d computed", self.n_known + self.n_computed, self.n_known, self.n_computed)
 
     def _tokenise_prompts(self, cells: pd.DataFrame, pairs: pd.DataFrame, keys: Sequence[str]) -> dict[str, Prompt]:
         """Tokenise the obscure prompts with some keys, with their answers; return them by their keys."""
         ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[keys]
         rows = pairs.set_index("prompt_id").loc[ids.to_numpy()]
         texts = zip(ids.index, rows["obscure_prompt"], rows["answer"], strict=True)
-        return {key: Prompt.tokenise(self.tokenizer, text, answer) for key, text, answer in texts}
+        return {key: Prompt.tokenise(self.model.tokenizer, text, answer) for key, text, answer in texts}

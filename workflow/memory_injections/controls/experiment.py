@@ -1,0 +1,88 @@
+"""The controls of one model on one data set: the sites that the evidence chooses, and every cell there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.analysis.clusters import cluster_prompts
+from memory_injections.analysis.evidence import COLUMNS
+from memory_injections.atomic_files import replace_file
+from memory_injections.controls.plan import PlannedPrompts, list_recipes, plan_controls
+from memory_injections.controls.recipes import ControlEncoder
+from memory_injections.controls.running import SCHEMA, list_texts, run_controls, score_texts
+from memory_injections.controls.settings import Controls
+from memory_injections.controls.sites import choose_control_sites
+from memory_injections.errors import ControlLayerError
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.paper.reported import find_reported_site, identify_as_papers, rename_numbers
+from memory_injections.sweeps.cells import index_sweeps
+from memory_injections.sweeps.running import describe_context
+from memory_injections.sweeps.store import CellStore
+
+
+@dataclass(frozen=True)
+class ControlExperiment:
+    """Controls of the injections of one model into the prompts of one data set; `words` are those to match."""
+
+    model: LoadedModel
+    cache: ActivationCache
+    pairs: pd.DataFrame
+    controls: Controls
+    words: Sequence[str]
+    seed: int
+
+    @cached_property
+    def _planned(self) -> PlannedPrompts:
+        return PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer)
+
+    def choose_sites(self, curated: Iterable[Path], paper: Mapping[str, Any]) -> pd.DataFrame:
+        """Choose the sites of every sweep of curated memories; `paper` has the sites that the paper reports.
+
+        Raises `ControlLayerError` for a site of the user's in a layer that the model does not have.
+        """
+        for site in self.controls.sites:
+            if site.layer >= self.model.engine.n_layers:
+                raise ControlLayerError(site.layer, self.model.engine.n_layers)
+        papers = identify_as_papers(self.model.manifest, self.pairs, paper)
+        names = {(self.cache.model, self.cache.dataset): papers} if papers else {}
+        numbers = {"sites": rename_numbers(paper["sites"], names)}
+        groups, tables = cluster_prompts(self.pairs), []
+        for sweep, path in index_sweeps(curated).items():
+            cells, reported = pd.read_parquet(path, columns=COLUMNS), find_reported_site(sweep, numbers)
+            sites = choose_control_sites(cells, groups, self.seed, reported, self.controls.sites)
+            tables.append(sites.assign(encoding=sweep.encoding, relative=sweep.relative))
+        return pd.concat(tables, ignore_index=True)
+
+    def write_cells(self, sites: pd.DataFrame, store: Path, code: str, output: Path) -> None:
+        """Write all cells at some sites, in the columns of `running.SCHEMA`.
+
+        What the folder `store` does not have yet is computed and put there; `code` is the digest of what computes it.
+        """
+        recipes = list_recipes(self._planned, self.controls, self.words, self.seed)
+        cells = plan_controls(sites, self._planned, recipes, self.controls, self.model.tokenizer)
+        context = describe_context(self.model, code)
+        with replace_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
+            for relative, part in cells.groupby("relative"):
+                norms = measure_residual_norms(self.cache) if relative else []
+                computer = CellComputer(self.model.engine, ControlEncoder(self.model.build_encoder(norms)))
+                with CellStore(store, context | ({"residual_norms": norms} if norms else {})) as cell_store:
+                    for scored in run_controls(part, self._planned, computer, cell_store):
+                        table = pa.Table.from_pandas(self.name(scored), SCHEMA, preserve_index=False)
+                        writer.write_table(table)
+
+    def score_texts(self) -> pd.DataFrame:
+        """Score the texts that controls are compared with; see `running.score_texts`."""
+        return score_texts(list_texts(self._planned), self.model.engine, self.model.tokenizer)
+
+    def name(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Add the names of the model and the data set to a table, as columns."""
+        return table.assign(model=self.cache.model, dataset=self.cache.dataset)

@@ -1,0 +1,28 @@
+"""Models of jobs: each is on devices that no other job uses meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import torch
+
+from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.jobs.gpus import hold_devices
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.sizes import ModelSize
+from memory_injections.terms import Precision
+
+
+def hold_devices_for(
+    manifest: str, precision: Precision = "float32", copies: int = 1
+) -> AbstractContextManager[list[torch.device]]:
+    """Hold the devices that some copies of a model's weights need."""
+    size = ModelSize.from_manifest(read_manifest(manifest))
+    return hold_devices(copies * size.weight_bytes(precision))
+
+
+@contextmanager
+def hold_loaded_model(checkpoint: str, manifest: str, lens: str, precision: Precision) -> Iterator[LoadedModel]:
+    """Load a model from its files, and hold the devices that it is on for the block."""
+    with hold_devices_for(manifest, precision) as devices:
+        yield LoadedModel.load(Path(checkpoint), Path(manifest), Path(lens), devices, precision)
