@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-    from memory_injections.controls.descriptions import Description
-
 # The controls that others are compared with by name.
 SHUFFLED, RANDOM, WORDS, IN_CONTEXT = "shuffled", "random_direction", "matched_words", "in_context"
 
@@ -54,7 +52,7 @@ class Draw:
 
 Build = Callable[[Ingredients], 'Float[Tensor, "row d_model"]']
 Choose = Callable[["pd.DataFrame", Draw], "pd.Series"]
-Write = Callable[[Mapping[str, Any], "Description | None"], str | None]
+Write = Callable[[Mapping[str, Any], str | None], str | None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,8 @@ class Control:
       prompt without one (NaN) lacks the control
     - `is_drawn`: it is drawn at random, several times for each prompt
     - `takes`: which of the ingredients it uses that differ between prompts of one memory, or between draws
-    - `write` puts a text in front of the obscure prompt of a pair, given its description; None where it cannot
+    - `write` gives the text in front of a pair's obscure prompt, from the pair and its description as the start of a
+      sentence, if it is known; None where there is no such text
     """
 
     name: str
@@ -210,12 +209,12 @@ def remove_answer(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
 
 
 @register_text("in_context", label="the memory as text in front of the prompt")
-def name_memory(pair: Mapping[str, Any], description: "Description | None") -> str:
+def name_memory(pair: Mapping[str, Any], description: str | None) -> str:
     """The memory as a sentence of its own."""
     return f"{pair['memory'].strip()}."
 
 
 @register_text("in_context_description", label="text in front of the prompt that says what the description stands for")
-def resolve_description(pair: Mapping[str, Any], description: "Description | None") -> str | None:
+def resolve_description(pair: Mapping[str, Any], description: str | None) -> str | None:
     """A sentence that says of what the obscure prompt describes that it is the memory."""
-    return None if description is None else f"{description.opening} is {pair['memory'].strip()}."
+    return None if description is None else f"{description} is {pair['memory'].strip()}."

@@ -70,7 +70,7 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
         name, description = pair["prompt_id"], planned.descriptions[pair["prompt_id"]]
         texts = {"obscure": pair["obscure_prompt"], "explicit": pair["explicit_prompt"]}
         for control in CONTROLS.values():
-            if control.write and (written := control.write(pair, description)):
+            if control.write and (written := control.write(pair, description and description.opening)):
                 texts[control.name] = f"{written} {pair['obscure_prompt']}"
         if description is not None:
             rows.append((name, "first_hop", f"{description.opening} is", pair["memory"].strip()))
