@@ -32,7 +32,15 @@ EVENT = re.compile(
 )
 DRAWING = ("figures", "report", "explorer", "walkthrough")
 # Rules whose scripts load a model.
-ARITHMETIC = ("model", "lens", "activations", "attribution", "cells", "control_cells", "cause_measurements")
+ARITHMETIC = (
+    "model",
+    "processed_weights",
+    "activations",
+    "attribution",
+    "inject",
+    "control_cells",
+    "mechanism_measurements",
+)
 
 
 @dataclass

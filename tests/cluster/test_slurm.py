@@ -83,7 +83,7 @@ class Submitted:
 
     def signal_script(self, name: str) -> None:
         """Send a signal to the script of the cells, once it runs."""
-        script = f"{self.folder}/.snakemake/scripts/.*cells.py"
+        script = f"{self.folder}/.snakemake/scripts/.*inject.py"
         self.until(lambda: subprocess.run(["pkill", f"-{name}", "-f", script]).returncode == 0)
 
     def running(self, rule: str, attempt: int) -> str:
@@ -116,7 +116,7 @@ def submit() -> Iterator[Callable[..., Submitted]]:
 def test_same_results_as_locally(
     tiny_models: dict[str, Path], tmp_path: Path, snakemake: Run, submit: Callable[..., Submitted]
 ) -> None:
-    study = tiny_study(tiny_models["llama"], causes=False, walkthrough=False)
+    study = tiny_study(tiny_models["llama"], mechanisms=False, walkthrough=False)
     here, there = tmp_path / "here", tmp_path / "there"
     for folder in (here, there):
         folder.mkdir()
@@ -125,7 +125,7 @@ def test_same_results_as_locally(
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
     # Small jobs are grouped; downloads and tables are not submitted at all.
     assert len(run.jobs()) == 5
-    gpu_jobs = {rule: output("scontrol", "show", "job", run.jobs(rule)[0]) for rule in ("activations", "cells")}
+    gpu_jobs = {rule: output("scontrol", "show", "job", run.jobs(rule)[0]) for rule in ("activations", "inject")}
     for about in gpu_jobs.values():
         assert re.search(r"Partition=gpu", about)
         assert re.search(r"gres:gpu:1|TresPerJob=\S*gpu:1|gres/gpu=1", about)
@@ -155,7 +155,10 @@ def make_study(model: Path, n_magnitudes: int = N_MAGNITUDES) -> dict[str, Any]:
 def finished_before(tiny_models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, snakemake: Run) -> Path:
     """A folder with everything that the cells of such a study are made from."""
     folder = tmp_path_factory.mktemp("before")
-    made = ["results/shared/models/tiny/lens.safetensors", "results/shared/activations/tiny/pairs.bos.safetensors"]
+    made = [
+        "results/shared/models/tiny/processed_weights.safetensors",
+        "results/shared/activations/tiny/pairs.bos.safetensors",
+    ]
     done = snakemake(folder, make_study(tiny_models["llama"]), *made)
     assert done.returncode == 0, done.stderr
     return folder
@@ -171,20 +174,20 @@ def test_a_job_goes_on_where_it_was_after_every_kind_of_death(
     tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
 ) -> None:
     run = submit(folder, make_study(tiny_models["llama"]), CELLS, "--retries", "4")
-    run.running("cells", attempt=1)
+    run.running("inject", attempt=1)
     run.until_saved()
     preempt(run)
     lose_node(run)
     # Either Slurm itself has run the job of the lost node again, or Snakemake has submitted it anew.
-    n_submitted = len(run.jobs("cells"))
-    late = run.jobs("cells")[-1]
+    n_submitted = len(run.jobs("inject"))
+    late = run.jobs("inject")[-1]
     # It must not be finished before its time is up.
     run.signal_script("STOP")
     output("scontrol", "update", f"JobId={late}", "TimeLimit=1")
-    cancelled = run.running("cells", attempt=n_submitted + 1)
+    cancelled = run.running("inject", attempt=n_submitted + 1)
     assert "TIMEOUT" in output("scontrol", "show", "job", late)
     output("scancel", cancelled)
-    run.running("cells", attempt=n_submitted + 2)
+    run.running("inject", attempt=n_submitted + 2)
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
     asked = [int(minutes) for minutes in re.findall(r" gpu=1, .*runtime=(\d+)", run.said())]
     assert asked == [attempt * asked[0] for attempt in range(1, n_submitted + 3)]
@@ -193,7 +196,7 @@ def test_a_job_goes_on_where_it_was_after_every_kind_of_death(
 
 def preempt(run: Submitted) -> None:
     """Take the job back, as Slurm does for another of higher priority, and wait until it runs again."""
-    (job,) = run.jobs("cells")
+    (job,) = run.jobs("inject")
     output("scontrol", "requeue", job)
     run.until(lambda: state_of(job) == "PENDING")
     run.until(lambda: is_running_again(run))
@@ -202,7 +205,7 @@ def preempt(run: Submitted) -> None:
 def lose_node(run: Submitted) -> None:
     """Take the node of the GPUs down, with its job, and bring it back; wait until the job runs again."""
     (node,) = output("sinfo", "-h", "-p", "gpu", "-o", "%n").split()
-    (job,) = run.jobs("cells")
+    (job,) = run.jobs("inject")
     output("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
     run.until(lambda: state_of(job) != "RUNNING")
     # Where Slurm is set so (ReturnToService), the node may be back already, and this fails.
@@ -212,7 +215,7 @@ def lose_node(run: Submitted) -> None:
 
 def is_running_again(run: Submitted) -> bool:
     """Whether the last job of the cells is running; one that Slurm puts off, for two minutes, starts at once."""
-    job = run.jobs("cells")[-1]
+    job = run.jobs("inject")[-1]
     if state_of(job) == "PENDING":
         subprocess.run(["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True)
     return state_of(job) == "RUNNING"
@@ -240,7 +243,7 @@ def test_a_job_killed_for_memory_comes_back_with_more(
     memory = ("--set-resources", "cells:mem_mb=attempt**5*100")
     run = submit(folder, make_study(tiny_models["llama"], 2), CELLS, *memory)
     assert run.process.wait(timeout=300) == 0, run.said()[-3000:]
-    first, *_, last = run.jobs("cells")
+    first, *_, last = run.jobs("inject")
     assert re.search(r"JobState=(OUT_OF_MEMORY|CANCELLED|FAILED)", output("scontrol", "show", "job", first))
     asked = [output("squeue", "-h", "-t", "all", "-j", job, "-o", "%m").strip() for job in (first, last)]
     assert asked == ["100M", "3200M"]
@@ -269,7 +272,7 @@ def test_a_full_disk_of_the_node_is_one_sentence_and_loses_nothing(
 
 def test_ctrl_c_cancels_the_jobs(tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]) -> None:
     run = submit(folder, make_study(tiny_models["llama"]), CELLS)
-    job = run.running("cells", attempt=1)
+    job = run.running("inject", attempt=1)
     run.signal_script("STOP")
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=120) != 0
@@ -281,9 +284,9 @@ def test_no_run_starts_while_jobs_of_a_killed_one_are_in_the_queue(
     tiny_models: dict[str, Path], tmp_path: Path, submit: Callable[..., Submitted]
 ) -> None:
     """A stopped job of a killed run would remove the results of the next one when it goes on and fails."""
-    study = tiny_study(tiny_models["llama"], causes=False, walkthrough=False)
+    study = tiny_study(tiny_models["llama"], mechanisms=False, walkthrough=False)
     run = submit(tmp_path, study, CELLS)
-    job = run.running("cells", 1)
+    job = run.running("inject", 1)
     run.signal_script("STOP")
     run.process.kill()
     run.process.wait()

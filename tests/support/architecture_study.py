@@ -16,7 +16,7 @@ NAME = "families"
 # Some tokenizers of transformers, such as Qwen2's, add tokens of their own, and the tiny models have 400.
 N_TOKENS = 390
 # A model's last files: whatever else is computed with it comes before.
-ENDS = ("attribution/{}/pairs.parquet", "controls/{}/pairs/cells.parquet", "causes/{}/pairs/texts.parquet")
+ENDS = ("attribution/{}/pairs.parquet", "controls/{}/pairs/cells.parquet", "mechanisms/{}/pairs/texts.parquet")
 
 
 def name_model(family: str) -> str:
@@ -32,7 +32,7 @@ def build_study(families: Sequence[str]) -> dict[str, Any]:
         "datasets": {"pairs": {"source": "file", "path": str(PAIRS), "rows": 2}},
         "injection": {"encodings": list(ENCODINGS), "layers": {"step": 2}, "magnitudes": [1]},
         "controls": {"kinds": ["random_direction", "shuffled", "in_context"], "draws": 1, "doses": [0.1]},
-        "causes": {"prompts": 1, "texts": 1, "factors": [1]},
+        "mechanisms": {"prompts": 1, "texts": 1, "factors": [1]},
         "walkthrough": False,
     }
 

@@ -15,8 +15,8 @@ from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.sweeps.running import Experiment
@@ -50,7 +50,9 @@ def assert_same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 def load(folder: Path) -> tuple[TransformerBridge, LoadedModel]:
     """Load a model in both forms, only once."""
     bridge = load_bridge(folder, CPU)
-    return bridge, LoadedModel(SkippingEngine(load_causal_lm(folder, CPU)), load_tokenizer(folder), Lens.of(bridge))
+    return bridge, LoadedModel(
+        SkippingEngine(load_causal_lm(folder, CPU)), load_tokenizer(folder), ProcessedWeights.of(bridge)
+    )
 
 
 class Bench:

@@ -12,7 +12,7 @@ ANY = object()
 
 
 def list_forms(value: Any = ANY) -> set[str]:
-    """List the forms of a config, or of all configs: `causes.factors`, `precision=tf32`, `models.*<local>.path`."""
+    """List the forms of a config, or of all configs: `mechanisms.factors`, `precision=tf32`, `models.*<local>.path`."""
     return set(_walk(SCHEMA, "", value))
 
 

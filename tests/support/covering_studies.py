@@ -46,7 +46,7 @@ def build_whole() -> dict[str, Any]:
             "positions": ["all", "without_bos", "last", "description"],
             "doses": [0.1, 1],
         },
-        "causes": {
+        "mechanisms": {
             "encodings": list(ENCODINGS), "prompts": 2, "others": 1, "texts": 1, "factors": [0, 1],
         },
         "walkthrough": True,
@@ -78,7 +78,7 @@ def build_hub(at: Places) -> dict[str, Any]:
         "precision": "tf32",
         "attribution": {"bos": False},
         "controls": False,
-        "causes": False,
+        "mechanisms": False,
         "walkthrough": False,
         "shards": 1,
     }  # fmt: skip
@@ -106,7 +106,7 @@ def build_made(at: Places) -> dict[str, Any]:
         "injection": {"layers": [2], "magnitudes": {"relative": [0.3]}},
         "precision": "bfloat16",
         "controls": False,
-        "causes": False,
+        "mechanisms": False,
         "walkthrough": False,
     }  # fmt: skip
 

@@ -122,7 +122,7 @@ def answer(connection: socket.socket, folders: list[str]) -> None:
 
 
 def name_process(program: str) -> None:
-    """Name this process after its program, as tools show it: `cells.py` for Snakemake's copy `tmp1a2b3c.cells.py`."""
+    """Name this process after its program, as tools show it: `inject.py` for Snakemake's copy `tmp1a2b3c.inject.py`."""
     name = Path(program).name.split(".", 1)[-1]
     ctypes.CDLL(None).prctl(SET_NAME, name.encode(), 0, 0, 0)
 

@@ -8,8 +8,8 @@ from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import Prompt, load_tokenizer, tokenise_memory, tokenise_prompt
 from transformers import PreTrainedTokenizerBase
 
@@ -22,12 +22,12 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tokenizer, self.bridge = load_tokenizer(folder), load_bridge(folder, CPU)
-        self.lens, self.engine = Lens.of(self.bridge), SkippingEngine(load_causal_lm(folder, CPU))
+        self.processed, self.engine = ProcessedWeights.of(self.bridge), SkippingEngine(load_causal_lm(folder, CPU))
         self.computer = self.build_computer(self.engine)
 
     def build_computer(self, engine: InjectionEngine) -> CellComputer:
         """Return a `CellComputer` for an engine."""
-        return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.lens))
+        return CellComputer(engine, MemoryEncoder(engine, self.tokenizer, self.processed))
 
     def slow_log_probs(self, ids: list[int], layer: int, vector: torch.Tensor) -> torch.Tensor:
         """Log-probabilities from one full forward pass with a TransformerLens hook, on processed weights.
@@ -44,9 +44,9 @@ class Model:
         """The vector of a memory in an encoding, at a layer."""
         tokens = sorted(set(tokenise_memory(self.tokenizer, memory)))
         if encoding == "unembed":
-            return self.lens.W_U[:, tokens].sum(dim=1)
+            return self.processed.W_U[:, tokens].sum(dim=1)
         if encoding == "embed":
-            return self.lens.W_E[tokens].sum(dim=0)
+            return self.processed.W_E[tokens].sum(dim=0)
         with torch.inference_mode():
             _, cache = self.bridge.run_with_cache(torch.tensor([tokenise_prompt(self.tokenizer, memory)]))
         return cache[f"blocks.{layer}.hook_attn_out"][0, -1]

@@ -26,7 +26,7 @@ def make_study(folder: Path, python: Path, model: Path, **changes: Any) -> Check
         "words": {"source": "file", "path": "words.csv"},
         "injection": {"memories": ["curated", "nouns"], "layers": [0, 2], "magnitudes": [1, 4]},
         "attribution": {"top_k": 3},
-        **dict.fromkeys(("controls", "causes", "walkthrough"), False),
+        **dict.fromkeys(("controls", "mechanisms", "walkthrough"), False),
     }
     return Checkout(folder, study | changes, python)
 

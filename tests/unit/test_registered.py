@@ -76,7 +76,7 @@ def test_every_function_says_what_it_does() -> None:
 def test_an_encoding_gives_every_text_a_vector_of_its_own(name: str, model: Model) -> None:
     encoding, encoder, layers = ENCODINGS[name], model.computer.encoder, [0, 2]
     together = encoding.encode(encoder, TEXTS, layers)  # type: ignore[arg-type]
-    assert together.shape == (3, 2 if encoding.needs_pass else 1, model.lens.W_U.shape[0])
+    assert together.shape == (3, 2 if encoding.needs_pass else 1, model.processed.W_U.shape[0])
     assert together.dtype == torch.float32
     assert together.isfinite().all()
     for row, text in enumerate(TEXTS):

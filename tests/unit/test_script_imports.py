@@ -6,7 +6,7 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 LIGHT = (
-    "coverage", "explorer", "figures", "injections", "report", "tables", "word_files",
+    "coverage", "explorer", "figures", "gather", "report", "tables", "word_files",
 )  # fmt: skip
 CODE = """
 import runpy, sys

@@ -18,7 +18,7 @@ LATE = [
 ]
 EARLY = [
     "results/shared/models/llama/manifest.json",
-    "results/shared/models/llama/lens.safetensors",
+    "results/shared/models/llama/processed_weights.safetensors",
     "results/shared/models/llama/check.json",
     "results/shared/datasets/mine.csv",
     "results/shared/activations/llama/mine.bos.safetensors",
@@ -93,7 +93,7 @@ def test_a_job_refuses_a_damaged_input_and_sets_it_aside(finished: Checkout) -> 
     content, sealed, before = cells.read_bytes(), seal.read_bytes(), target.read_bytes()
     damage(cells)
     done = subprocess.run(
-        [sys.executable, "workflow/scripts/injections.py", str(target.relative_to(finished.folder)),
+        [sys.executable, "workflow/scripts/gather.py", str(target.relative_to(finished.folder)),
          "--configfile", "study.yaml"], cwd=finished.folder, env=finished.environment, text=True, capture_output=True,
     )  # fmt: skip
     assert done.returncode == 1

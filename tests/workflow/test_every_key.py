@@ -28,7 +28,7 @@ from memory_injections.terms import PAPER_ENCODING
 from tiny_gguf import write_wheel
 from two_wiki_files import write_records
 
-PARTS = {"controls": "control_contrasts.csv", "causes": "side_effects.csv"}
+PARTS = {"controls": "control_contrasts.csv", "mechanisms": "side_effects.csv"}
 
 
 def hash_bytes(content: bytes) -> str:

@@ -138,8 +138,11 @@ def test_an_installed_package_adds_an_encoding_and_a_control(
     assert not cells[0]["p_injected"].equals(cells[1]["p_injected"])
 
     assert checkout.plan() == {}
-    for old, new, first in (("1, dims=1", "2, dims=1", "control_cells"), ('" ".join(text)', '"-".join(text)', "cells")):
+    for old, new, first in (
+        ("1, dims=1", "2, dims=1", "control_cells"),
+        ('" ".join(text)', '"-".join(text)', "inject"),
+    ):
         checkout.replace("../site/spelled_memories.py", old, new)
         planned = checkout.plan()
         assert first in planned
-        assert ("cells" in planned) == (first == "cells")
+        assert ("inject" in planned) == (first == "inject")

@@ -12,8 +12,8 @@ import torch
 from conftest import SHARED, Run
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.scoring import score_token
 from memory_injections.models.tokenisation import (
     Prompt,
@@ -113,8 +113,8 @@ def test_random_words(golden: Path, golden_results: Path) -> None:
     cells = pd.read_csv(golden / "random.csv")
     texts = pd.read_csv(golden_results / "shared/datasets/hand.csv")
     tokenizer, engine = load_tokenizer(golden), SkippingEngine(load_causal_lm(golden, [CPU]))
-    lens = Lens.load(golden_results / "shared/models/tiny-gpt2/lens.safetensors", CPU)
-    encoder = MemoryEncoder(engine, tokenizer, lens)
+    processed = ProcessedWeights.load(golden_results / "shared/models/tiny-gpt2/processed_weights.safetensors", CPU)
+    encoder = MemoryEncoder(engine, tokenizer, processed)
     for (layer, magnitude), group in cells.groupby(["layer", "tweak"]):
         prompts = [
             Prompt.tokenise(tokenizer, texts["obscure_prompt"][row], texts["answer"][row]) for row in group["row"]

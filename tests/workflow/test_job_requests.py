@@ -29,7 +29,7 @@ def test_requests_are_known_once_the_model_is_there_and_further_attempts_ask_for
     # 0.1 MB of weights on GPUs with 1 MB, of which weights may take 0.8.
     request = Requests(parse_study(study), 1).for_cells(model, texts, 2, 2)
     assert request.gpu == 1
-    attempts = re.findall(r"rule cells:.*?^    resources: (.*?)$", said, re.DOTALL | re.MULTILINE)
+    attempts = re.findall(r"rule inject:.*?^    resources: (.*?)$", said, re.DOTALL | re.MULTILINE)
     asked = [dict(re.findall(r"\b(gpu|mem_mb|runtime)=(\d+)", attempt)) for attempt in attempts]
     assert asked == [
         {"gpu": "1", "mem_mb": str(times * request.mem_mb), "runtime": str(times * request.runtime)} for times in (1, 2)
@@ -42,7 +42,7 @@ def test_an_earlier_versions_manifest_is_as_good_as_none(
     model = tmp_path / SHARED / "models" / "tiny"
     (model / "checkpoint").mkdir(parents=True)
     (model / "manifest.json").write_text('{"n_layers": 3}', encoding="utf-8")
-    target = "results/shared/models/tiny/lens.safetensors"
+    target = "results/shared/models/tiny/processed_weights.safetensors"
     planned = snakemake(tmp_path, tiny_study(tiny_models["llama"]), target, "--dry-run")
     assert planned.returncode == 0, planned.stderr
     assert "runtime=<TBD>" in planned.stdout + planned.stderr

@@ -55,7 +55,7 @@ def wait_for_script(run: subprocess.Popen[str], folder: Path, name: str) -> psut
 @pytest.mark.parametrize(
     ("script", "file", "old", "new"),
     [
-        ("cells.py", f"{LIBRARY}/models/limits.py", "MIN_ROWS = 32", "MIN_ROWS = 64"),
+        ("inject.py", f"{LIBRARY}/models/limits.py", "MIN_ROWS = 32", "MIN_ROWS = 64"),
         ("tables.py", f"{LIBRARY}/analysis/evidence.py", "FEWEST_PROMPTS = 5", "FEWEST_PROMPTS = 1"),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_change_behind_another_that_only_ancient_files_connect(copy: Checkout,
     copy.replace(f"{LIBRARY}/models/text_check.py", "SHORT = 2", "SHORT = 3")
     copy.replace(COMPUTER, "logits.log_softmax", "logits.mul(0.5).log_softmax")
     planned = copy.plan()
-    assert {"text_check", "cells", "evidence"} <= planned.keys()
+    assert {"text_check", "inject", "evidence"} <= planned.keys()
     assert "activations" not in planned
     copy.snakemake()
     assert list_differences(read_results(copy.folder), run_anew(copy, tmp_path / "fresh")) == []
@@ -179,7 +179,7 @@ def edit_while_running(checkout: Checkout, during: str) -> subprocess.CompletedP
     return subprocess.CompletedProcess(run.args, run.returncode, *said)
 
 
-@pytest.mark.parametrize("during", ["lens.py", "cells.py"])
+@pytest.mark.parametrize("during", ["processed_weights.py", "inject.py"])
 def test_code_that_is_edited_during_a_run_makes_no_result(during: str, copy: Checkout) -> None:
     expected = read_results(copy.folder)
     shutil.rmtree(copy.folder / "results")
@@ -219,9 +219,9 @@ def orphan(copy: Checkout) -> Iterator[psutil.Process]:
     """The script of a job whose Snakemake was killed."""
     scripts = copy.folder / ".snakemake" / "scripts"
     scripts.mkdir(parents=True, exist_ok=True)
-    (scripts / "tmp1a2b3c.cells.py").write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
+    (scripts / "tmp1a2b3c.inject.py").write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
     starter = subprocess.run(
-        ["bash", "-c", f"sleep 600 & python3 {scripts}/tmp1a2b3c.cells.py > /dev/null 2>&1 & echo $!; kill %1"],
+        ["bash", "-c", f"sleep 600 & python3 {scripts}/tmp1a2b3c.inject.py > /dev/null 2>&1 & echo $!; kill %1"],
         text=True, capture_output=True, check=True,
     )  # fmt: skip
     process = psutil.Process(int(starter.stdout))
@@ -235,10 +235,10 @@ def test_no_run_starts_while_a_job_of_a_killed_one_is_at_work(copy: Checkout, or
     done = copy.call()
     assert done.returncode == 1
     assert (
-        f"an earlier run was killed, and process {orphan.pid} (cells.py) of it is still at work here; "
+        f"an earlier run was killed, and process {orphan.pid} (inject.py) of it is still at work here; "
         f"wait for that, or end it first: kill {orphan.pid}"
     ) in done.stderr
-    assert copy.plan()["cells"] == 1  # a dry run tells what there is to do
+    assert copy.plan()["inject"] == 1  # a dry run tells what there is to do
     orphan.kill()
     orphan.wait()
     assert DONE not in copy.snakemake()

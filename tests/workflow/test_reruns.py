@@ -10,13 +10,13 @@ from memory_injections.tables.registry import list_table_jobs
 
 STAGES = {
     "data": {"pairs", "words"},
-    "model": {"model", "lens"},
+    "model": {"model", "processed_weights"},
     "text check": {"text_check", "text_check_tables"},
     "activations": {"activations"},
     "attribution": {"attribution", "table2"},
-    "injections": {"cells", "injections"},
+    "injections": {"inject", "gather"},
     "controls": {"control_cells", "controls"},
-    "causes": {"cause_measurements", "causes"},
+    "mechanisms": {"mechanism_measurements", "mechanisms"},
     "tables": {"paper", "table1", "table3", "evidence", "claims", "scorecard", "headline"},
     "figures": {"sweep_figures", "encoding_figures", "heads_figures", "study_figures"},
     "report": {"report"},
@@ -56,14 +56,16 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "another profile": lambda _: ["--workflow-profile", "workflow/profiles/gpu"],
     "the config's keys in another order": lambda c: setattr(c, "config", reorder(c.config)),
     "a comment, a docstring and spaces in the engine": reword,
-    "a comment in a script": lambda c: c.replace("workflow/scripts/cells.py", "import torch", "# More.\nimport torch"),
+    "a comment in a script": lambda c: c.replace("workflow/scripts/inject.py", "import torch", "# More.\nimport torch"),
     "a function that no job calls": lambda c: c.replace(
         f"{LIBRARY}/analysis/averages.py",
         "def measure_change",
         "def unused() -> None:\n    return\n\n\ndef measure_change",
     ),
     "the engine's arithmetic": lambda c: c.replace(LIMITS, "MIN_ROWS = 32", "MIN_ROWS = 64"),
-    "the heads' projection": lambda c: c.replace(f"{LIBRARY}/models/lens.py", "addmm(lens.b_U", "addmm(0 * lens.b_U"),
+    "the heads' projection": lambda c: c.replace(
+        f"{LIBRARY}/models/processed_weights.py", "addmm(processed.b_U", "addmm(0 * processed.b_U"
+    ),
     "how an answer is scored": lambda c: c.replace(
         f"{LIBRARY}/models/scoring.py", "log_probs > own", "log_probs >= own"
     ),

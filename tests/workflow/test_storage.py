@@ -16,8 +16,8 @@ FIGURE = "results/tiny/figures/effect.tiny.pairs.curated.unembed.png"
 
 @pytest.fixture(scope="module")
 def study(tiny_models: dict[str, Path]) -> dict[str, object]:
-    causes = {"prompts": 1, "texts": 1, "factors": [1.0]}
-    return tiny_study(tiny_models["llama"], controls={"kinds": ["shuffled"], "draws": 1}, causes=causes)
+    mechanisms = {"prompts": 1, "texts": 1, "factors": [1.0]}
+    return tiny_study(tiny_models["llama"], controls={"kinds": ["shuffled"], "draws": 1}, mechanisms=mechanisms)
 
 
 @pytest.fixture(scope="module")

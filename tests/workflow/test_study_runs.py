@@ -16,7 +16,7 @@ from memory_injections.controls.kinds import CONTROLS
 from memory_injections.sweeps.cell_plan import draw_word
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
-CAUSES = {"patching", "patching_agreement", "direct_effects", "logit_lens", "side_effects"}
+MECHANISMS = {"patching", "patching_agreement", "direct_effects", "logit_lens", "side_effects"}
 
 
 def test_second_run_does_nothing(finished: Checkout) -> None:
@@ -61,7 +61,7 @@ def test_tables(finished: Checkout) -> None:
         "table1", "table2", "telling_heads", "table3", "evidence", "contrasts", "last_hops", "sites",
         "explicit_prompts", "claims", "headline", "headline_prompts", "scorecard", "controls", "control_contrasts",
         "positions", "doses", "both_hops", "text_check", "text_check_pairs",
-        *CAUSES,
+        *MECHANISMS,
     }  # fmt: skip
     assert set(tables["contrasts"]["memories"]) == {"nouns"}
     assert len(tables["evidence"]) == 2 * 4
@@ -106,7 +106,7 @@ def test_controls(finished: Checkout) -> None:
 
 
 def test_tables_of_causes(finished: Checkout) -> None:
-    tables = {name: pd.read_csv(finished.folder / f"results/tiny/tables/{name}.csv") for name in CAUSES}
+    tables = {name: pd.read_csv(finished.folder / f"results/tiny/tables/{name}.csv") for name in MECHANISMS}
     assert len(tables["patching"]) == 2 * 3 * 4
     assert set(tables["patching_agreement"]["source"]) == {"own", "other"}
     parts = tables["direct_effects"]
@@ -157,7 +157,7 @@ def test_report_stands_alone(finished: Checkout) -> None:
     headings = re.findall(r'<h2 id="\w+">([^<]+)</h2>', page)
     assert headings == [
         "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites",
-        "Controls", "Causes", "Side effects", "Scorecard", "Caveats",
+        "Controls", "Mechanisms", "Side effects", "Scorecard", "Caveats",
         "How it was made",
     ]  # fmt: skip
 
@@ -209,8 +209,8 @@ def test_snakemake_report(finished: Checkout) -> None:
 
 def test_cores_are_shared_out_among_gpus(finished: Checkout) -> None:
     def threads(*arguments: str) -> list[str]:
-        plan = finished.snakemake("--dry-run", "--forcerun", "cells", "--cores", "8", *arguments)
-        return re.findall(r"threads: (\d+)", plan[plan.index("rule cells:") :].split("\n\n")[0])
+        plan = finished.snakemake("--dry-run", "--forcerun", "inject", "--cores", "8", *arguments)
+        return re.findall(r"threads: (\d+)", plan[plan.index("rule inject:") :].split("\n\n")[0])
 
     assert threads() == ["8"]
     assert threads("--resources", "gpu=2") == ["4"]

@@ -53,7 +53,7 @@ def test_a_swap_reruns_what_reads_it(means: Callable[[Path, bytes], None], finis
             path = finished.folder / file
             means(path, change(file, path.read_bytes()))
         plan = finished.plan()
-    assert {"model", "pairs", "words", "lens", "activations", "cells"} <= plan.keys()
+    assert {"model", "pairs", "words", "processed_weights", "activations", "inject"} <= plan.keys()
 
 
 def test_cells_of_two_models_never_meet(finished: Checkout, tmp_path: Path, snakemake: Run) -> None:
@@ -93,7 +93,7 @@ def test_a_swap_in_mid_run_ends_the_job_and_leaves_the_store_alone(finished: Che
     with put_back(finished.folder, ["llama/model.safetensors"]):
         move(weights, change("llama/model.safetensors", weights.read_bytes()))
         done = subprocess.run(
-            [sys.executable, "workflow/scripts/cells.py", cells, "--configfile", "study.yaml"],
+            [sys.executable, "workflow/scripts/inject.py", cells, "--configfile", "study.yaml"],
             cwd=finished.folder, env=finished.environment, text=True, capture_output=True,
         )  # fmt: skip
     assert done.returncode == 1

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFa
 pytestmark = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 # The model has 6.6 MB. Jobs that process its weights need two GPUs of the first size, the others two of the second.
 PROCESSING_MB, RUNNING_MB = 10, 5
-HOLDS_A_MODEL = ("activations", "cells", "controls", "causes", "walkthrough")
+HOLDS_A_MODEL = ("activations", "cells", "controls", "mechanisms", "walkthrough")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def run(checkout: Checkout, *arguments: str, limit: int | None = None, **changes
 
 
 def test_a_study_over_two_gpus(model: Path, tmp_path: Path) -> None:
-    parts = {"controls": {}, "causes": {"prompts": 2}}
+    parts = {"controls": {}, "mechanisms": {"prompts": 2}}
     whole, spread = (make_study(tmp_path / name, Path(sys.executable), model, **parts) for name in ("whole", "spread"))
     run(whole)
     cache = next((whole.folder / "results").rglob("activations/**/*.safetensors"))

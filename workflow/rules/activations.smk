@@ -6,7 +6,7 @@ rule activations:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
         # Nothing is computed with a model whose forms disagree; activations do not depend on the engine otherwise.
-        check=ancient(rules.lens.output.check),
+        check=ancient(rules.processed_weights.output.check),
         # Nor of texts that the model reads as something else.
         text_check=ancient(TEXT_CHECK),
         pairs=rules.pairs.output[0],

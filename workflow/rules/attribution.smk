@@ -5,7 +5,7 @@ rule attribution:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
-        lens=rules.lens.output.lens,
+        processed=rules.processed_weights.output.processed,
         pairs=rules.pairs.output[0],
         activations=f"results/shared/activations/{{model}}/{{dataset}}.{BOS}.safetensors",
     output:

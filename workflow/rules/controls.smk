@@ -5,7 +5,7 @@ rule control_cells:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
-        lens=rules.lens.output.lens,
+        processed=rules.processed_weights.output.processed,
         pairs=rules.pairs.output[0],
         activations=ACTIVATIONS,
         words=rules.words.output.words if STUDY.list_random_memories() else [],

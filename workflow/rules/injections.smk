@@ -5,11 +5,11 @@ CELLS_OF_SHARD = (
 
 
 # Each shard computes some of the layers.
-rule cells:
+rule inject:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
-        lens=rules.lens.output.lens,
+        processed=rules.processed_weights.output.processed,
         pairs=rules.pairs.output[0],
         activations=ACTIVATIONS,
         words=rules.words.output.words if STUDY.list_random_memories() else [],
@@ -26,8 +26,8 @@ rule cells:
     resources:
         **FOR_CELLS,
     params:
-        code=digest_code("cells"),
-        inputs=hash_inputs("manifest", "lens", "pairs", "activations", "words"),
+        code=digest_code("inject"),
+        inputs=hash_inputs("manifest", "processed", "pairs", "activations", "words"),
         engine=digest_modules(
             "injection.cell_computer",
             "injection.memory_vectors",
@@ -42,10 +42,10 @@ rule cells:
         shard=lambda wildcards: [int(wildcards.shard), int(wildcards.shards)],
         store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",
     script:
-        "../scripts/cells.py"
+        "../scripts/inject.py"
 
 
-rule injections:
+rule gather:
     input:
         list_shards,
     output:
@@ -58,6 +58,6 @@ rule injections:
     conda:
         "../envs/memory-injections.yaml"
     params:
-        code=digest_code("injections"),
+        code=digest_code("gather"),
     script:
-        "../scripts/injections.py"
+        "../scripts/gather.py"

@@ -1,4 +1,4 @@
-# A model from any source as a folder in Hugging Face format, and its lens: the weights that read its residual stream.
+# A model from any source as a folder in Hugging Face format, and its processed weights, which read its residual stream.
 
 
 # Checks access to models on the hub, so that a refusal comes before anything else runs. With --keep-going, only the
@@ -61,25 +61,25 @@ use rule model as pinned_model with:
 
 
 # Also checks, once per model, that its forms agree; what is computed with the model waits for it.
-rule lens:
+rule processed_weights:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
     output:
-        lens="results/shared/models/{model}/lens.safetensors",
+        processed="results/shared/models/{model}/processed_weights.safetensors",
         check="results/shared/models/{model}/check.json",
-        seal=seal("results/shared/models/{model}/lens.safetensors"),
+        seal=seal("results/shared/models/{model}/processed_weights.safetensors"),
         seal_of_check=seal("results/shared/models/{model}/check.json"),
     log:
-        "logs/shared/models/{model}/lens.log",
+        "logs/shared/models/{model}/processed_weights.log",
     cache: True
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores()
     resources:
-        **FOR_LENS,
+        **FOR_PROCESSED_WEIGHTS,
     params:
-        code=digest_code("lens"),
+        code=digest_code("processed_weights"),
         inputs=hash_inputs("manifest"),
     script:
-        "../scripts/lens.py"
+        "../scripts/processed_weights.py"

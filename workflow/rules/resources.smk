@@ -47,11 +47,11 @@ def ask_for(request):
     return {"mem_mb": ask_again("mem_mb"), "runtime": ask_again("runtime"), "gpu": gpu}
 
 
-FOR_LENS = ask_for(lambda input, _: REQUESTS.for_lens(read_size(input))) | {"gpu": 0}
+FOR_PROCESSED_WEIGHTS = ask_for(lambda input, _: REQUESTS.for_processed_weights(read_size(input))) | {"gpu": 0}
 FOR_ACTIVATIONS = ask_for(lambda input, _: REQUESTS.for_activations(*read_sizes(input)))
 FOR_ATTRIBUTION = ask_for(lambda input, _: REQUESTS.for_attribution(*read_sizes(input)))
 FOR_CONTROLS = ask_for(lambda input, _: REQUESTS.for_controls(*read_sizes(input)))
-FOR_CAUSES = ask_for(lambda input, _: REQUESTS.for_causes(*read_sizes(input)))
+FOR_MECHANISMS = ask_for(lambda input, _: REQUESTS.for_mechanisms(*read_sizes(input)))
 FOR_CELLS = ask_for(
     lambda input, wildcards: REQUESTS.for_cells(
         *read_sizes(input), int(wildcards.shard), int(wildcards.shards)

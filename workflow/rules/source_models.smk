@@ -105,11 +105,11 @@ if STUDY.has_controls:
     }
 
 
-if STUDY.has_causes:
+if STUDY.has_mechanisms:
 
-    include: "causes.smk"
+    include: "mechanisms.smk"
 
-    PARTS.add("causes")
+    PARTS.add("mechanisms")
     READ_OF_SOURCE |= {
         part: list_everywhere(path) for part, path in MEASURED.items()
     }

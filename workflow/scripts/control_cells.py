@@ -18,7 +18,7 @@ if __name__ == "__main__":
         inputs, params, output = job.input, job.params, job.output
         words = [word for kind in params.word_kinds for word in read_column(Path(inputs.words), kind)]
         cache, pairs = ActivationCache(inputs.activations), read_pairs(Path(inputs.pairs))
-        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.lens, params.precision) as model:
+        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             controls = Controls.model_validate(params.controls)
             experiment = ControlExperiment(model, cache, pairs, controls, words, params.seed)
             sites = experiment.choose_sites(map(Path, inputs.curated), params.paper)

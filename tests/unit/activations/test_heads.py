@@ -34,8 +34,8 @@ def readings(model: Model, pairs: pd.DataFrame, tmp_path_factory: pytest.TempPat
     path = tmp_path_factory.mktemp("heads") / "cache"
     with ActivationCacheWriter(path, len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
         writer.write(record_activations(model.bridge, model.tokenizer, pairs, bos=True))
-    vocabulary = list_vocabulary(model.tokenizer, model.lens.W_U.shape[1])
-    parts = list(read_heads(ActivationCache(path), model.lens, pairs, vocabulary, TOP_K))
+    vocabulary = list_vocabulary(model.tokenizer, model.processed.W_U.shape[1])
+    parts = list(read_heads(ActivationCache(path), model.processed, pairs, vocabulary, TOP_K))
     return HeadReadings(pd.concat(part.top for part in parts), pd.concat(part.targets for part in parts))
 
 

@@ -7,10 +7,10 @@ import torch
 from architectures import OTHERS, QUICK, Family
 from conftest import PAIRS
 from memory_injections.activations.recording import record_activations
-from memory_injections.causes.residuals import read_out
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.mechanisms.residuals import read_out
 from memory_injections.models.loading import load_bridge
 from slow_path import CPU
 from transformers import PreTrainedTokenizerFast

@@ -232,7 +232,7 @@ def test_heads(llama: Path, injector: Injector) -> None:
 def test_heads_are_ranked_by_a_target(llama: Path, injector: Injector) -> None:
     command = ["heads", PROMPT, "--target", ANSWER, "--model", str(llama)]
     found = pd.DataFrame(document(*command, "--top", "1")["heads"])
-    every = injector.heads(PROMPT, top_k=injector.model.lens.W_U.shape[1], answer=ANSWER)
+    every = injector.heads(PROMPT, top_k=injector.model.processed.W_U.shape[1], answer=ANSWER)
     token = injector.tokenise_answer(PROMPT, ANSWER).answer
     own = every[every["token_id"] == token].sort_values("logit", ascending=False)
     assert found[["layer", "head"]].to_numpy().tolist() == own[["layer", "head"]].to_numpy().tolist()

@@ -87,7 +87,7 @@ def test_make_study_ends_with_that_sentence_before_snakemake_starts(tmp_path: Pa
 def test_plan(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     config = write_config(tmp_path, tiny_study(tiny_models["llama"], attribution={"bos": False}))
     done = run("plan", config, "--gpu", "h100")
-    jobs = re.findall(r"^(?:lens|activations|attribution|cells) tiny.*", done.stdout, re.MULTILINE)
+    jobs = re.findall(r"^(?:processed_weights|activations|attribution|cells) tiny.*", done.stdout, re.MULTILINE)
     assert len(jobs) == 5
     assert f" {4 * 3 * 2 * 2} " in jobs[-1]
     assert str(tiny_models["llama"]) in done.stdout

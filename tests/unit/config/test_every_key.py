@@ -24,7 +24,7 @@ def test_forms_are_told_apart() -> None:
         "injection.layers.step", "injection.magnitudes.relative", "models.*<pypi>.sha256", "precision=bfloat16",
         "controls<False>", "controls.sites.layer", "shards<object>", "shards<integer>", "walkthrough=True",
     } <= forms  # fmt: skip
-    assert list_forms({"injection": {"layers": "all"}, "causes": False}) == {
-        "injection<object>", "injection.layers<all>", "injection.layers=all", "causes<False>", "causes=False",
+    assert list_forms({"injection": {"layers": "all"}, "mechanisms": False}) == {
+        "injection<object>", "injection.layers<all>", "injection.layers=all", "mechanisms<False>", "mechanisms=False",
         "precision=float32",
     }  # fmt: skip

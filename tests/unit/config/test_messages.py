@@ -83,8 +83,8 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
         ({"controls": {"drows": 1}}, "config key controls.drows is unknown"),
         ({"controls": {"kinds": ["shufled"]}}, "config key controls.kinds.0 is 'shufled'; allowed: 'random_direction'"),
         (
-            {"causes": {"encodings": ["layer"]}},
-            "config key causes.encodings: no curated memories are swept with layer; name some of unembed, or add it",
+            {"mechanisms": {"encodings": ["layer"]}},
+            "config key mechanisms.encodings: no curated memories are swept with layer; name some of unembed, or add ",
         ),
         ({"controls": {"sites": [{"layer": 1}]}}, "config key controls.sites.0.magnitude is missing"),
     ],

@@ -43,7 +43,7 @@ def cells(model: Model, planned: PlannedPrompts, tmp_path_factory: pytest.TempPa
     plan = plan_controls(sites, planned, list_recipes(planned, ASKED, WORDS, 0), ASKED, model.tokenizer)
     found: list[pd.DataFrame] = []
     for relative, part in plan.groupby("relative"):
-        encoder = MemoryEncoder(model.engine, model.tokenizer, model.lens, NORMS if relative else [])
+        encoder = MemoryEncoder(model.engine, model.tokenizer, model.processed, NORMS if relative else [])
         computer = model.build_computer(model.engine)
         computer.encoder = ControlEncoder(encoder)
         with CellStore(tmp_path_factory.mktemp("store"), {}) as store:
@@ -99,7 +99,7 @@ def test_every_control_equals_full_passes_one_by_one(
     moved = 0
     for _, cell in sample.iterrows():
         prompt = planned.prompts[cell["prompt_id"]]
-        vectors = torch.zeros(len(prompt.tokens), model.lens.W_U.shape[0])
+        vectors = torch.zeros(len(prompt.tokens), model.processed.W_U.shape[0])
         vector = build_vector(model, planned, cell, Recipe.from_key(cell["memory"]))
         vectors[cell["start"] : cell["stop"]] = cell["magnitude"] * vector
         slow = model.slow_log_probs(list(prompt.tokens), cell["layer"], vectors)[prompt.answer].item()
@@ -113,7 +113,7 @@ def test_what_is_drawn_differs_between_prompts_and_draws_and_keeps_the_length(
 ) -> None:
     here = cells[(cells["encoding"] == "unembed") & (cells["part"] != AT_DOSES) & (cells["positions"] == "all")]
     keys = here.groupby("control")["memory"].apply(lambda memories: list(dict.fromkeys(memories)))
-    encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.lens))
+    encoder = ControlEncoder(MemoryEncoder(model.engine, model.tokenizer, model.processed))
     noise = encoder.encode([("unembed", key) for key in keys["random_direction"]], [1]).vectors
     assert len(torch.unique(noise, dim=0)) == len(noise) == 4 * 2
     for control in ("random_direction", "matched_words", "answer", "opposite"):

@@ -79,7 +79,7 @@ def test_cells_at_some_positions_equal_full_passes_one_by_one(model: Model, pair
     found = pd.concat(model.computer.compute(cells, prompts)).sort_index()
     for cell in found.groupby(["span", "layer"]).sample(3, random_state=0).itertuples():
         ids, answer = list(prompts[cell.prompt].tokens), prompts[cell.prompt].answer
-        vectors = torch.zeros(len(ids), model.lens.W_U.shape[0])
+        vectors = torch.zeros(len(ids), model.processed.W_U.shape[0])
         vectors[cell.start : cell.stop] = cell.magnitude * model.slow_vector(cell.encoding, cell.memory, cell.layer)
         slow = model.slow_log_probs(ids, cell.layer, vectors)
         assert cell.logp_injected == pytest.approx(slow[answer].item(), abs=2e-4)
@@ -103,7 +103,7 @@ def test_magnitude_zero_is_no_injection(model: Model, pairs: pd.DataFrame) -> No
 
 def test_both_engines_follow_one_protocol(model: Model, pairs: pd.DataFrame) -> None:
     rows = [list(prompt.tokens) for prompt in tokenise_pairs(pairs, model.tokenizer).values()]
-    vectors = 0.1 * torch.randn(len(rows), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
+    vectors = 0.1 * torch.randn(len(rows), model.processed.W_U.shape[0], generator=torch.Generator().manual_seed(0))
     layers = sorted([0, model.engine.n_layers - 1] * len(rows))[: len(rows)]
     engines: list[InjectionEngine] = [model.engine, HookedEngine(model.bridge)]
     assert not issubclass(HookedEngine, SkippingEngine)
@@ -113,7 +113,7 @@ def test_both_engines_follow_one_protocol(model: Model, pairs: pd.DataFrame) -> 
         before = engine.clean(*pad(rows, CPU[0]))
         clean.append(before.logits.log_softmax(dim=1))
         injected.append(engine.injected(before, layers, torch.arange(len(rows)), vectors).log_softmax(dim=1))
-    assert known == [(len(model.lens.W_O), CPU[0], torch.float32)] * 2
+    assert known == [(len(model.processed.W_O), CPU[0], torch.float32)] * 2
     torch.testing.assert_close(*clean, rtol=0, atol=2e-4)
     torch.testing.assert_close(*injected, rtol=0, atol=2e-4)
     assert (injected[0] - clean[0]).abs().max() > 1e-3
@@ -121,7 +121,7 @@ def test_both_engines_follow_one_protocol(model: Model, pairs: pd.DataFrame) -> 
 
 def test_a_batch_of_many_lengths_is_the_same_as_one_by_one(model: Model, pairs: pd.DataFrame) -> None:
     rows = [list(prompt.tokens) for prompt in tokenise_pairs(pairs, model.tokenizer).values()]
-    vector = torch.randn(len(rows), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
+    vector = torch.randn(len(rows), model.processed.W_U.shape[0], generator=torch.Generator().manual_seed(0))
     layer = model.engine.n_layers // 2
     together = model.engine.clean(*pad(rows, CPU[0]))
     logits = model.engine.injected(together, [layer] * len(rows), torch.arange(len(rows)), vector)
@@ -164,7 +164,7 @@ def test_blocks_below_the_injection_and_its_own_attention_do_not_run(model: Mode
     hooks = [module.register_forward_hook(record(kind, index)) for module, kind, index in leaves]
     try:
         engine.injected(
-            clean, [layer] * len(rows), torch.arange(len(rows)), torch.zeros(len(rows), model.lens.W_U.shape[0])
+            clean, [layer] * len(rows), torch.arange(len(rows)), torch.zeros(len(rows), model.processed.W_U.shape[0])
         )
     finally:
         for hook in hooks:
@@ -182,7 +182,7 @@ def test_in_a_batch_of_many_layers_each_cell_joins_at_its_own(model: Model, pair
     clean = engine.clean(*pad(rows, CPU[0]))
     layers = [0] * 40 + [1] * 3 + [last] * 5
     prompts = torch.arange(len(layers)) % len(rows)
-    vectors = torch.randn(len(layers), model.lens.W_U.shape[0], generator=torch.Generator().manual_seed(0))
+    vectors = torch.randn(len(layers), model.processed.W_U.shape[0], generator=torch.Generator().manual_seed(0))
     watched = {f"block {layer}": block for layer, block in enumerate(engine.components.blocks)}
     watched["output matrix of the last attention"] = engine.components.last_writers[0]
     n_rows: dict[str, int] = {}

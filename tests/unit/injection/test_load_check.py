@@ -11,7 +11,7 @@ from memory_injections.injection import load_check
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.skipping_engine import SkippingEngine, _JoiningCells
-from memory_injections.models.lens import Lens
+from memory_injections.models.processed_weights import ProcessedWeights
 from slow_path import CPU
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +25,7 @@ def llama(tiny_models: dict[str, Path]) -> Path:
 def test_forms_that_agree_pass(tiny_models: dict[str, Path]) -> None:
     for folder in tiny_models.values():
         bridge, differences = load_checked_bridge(folder, CPU[0])
-        assert bridge.cfg.n_layers == len(Lens.of(bridge).W_O)
+        assert bridge.cfg.n_layers == len(ProcessedWeights.of(bridge).W_O)
         assert list(differences) == ["engine", "engine, injected", "bridge", "bridge, injected", "heads"]
         assert max(differences.values()) < 1e-4
 
@@ -72,7 +72,7 @@ def test_hooks_at_another_place_are_found(llama: Path) -> None:
 
 
 def test_heads_that_do_not_add_up_are_found(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_check, "compute_attention_output", lambda lens, z: torch.zeros(1))
+    monkeypatch.setattr(load_check, "compute_attention_output", lambda processed, z: torch.zeros(1))
     refuse(llama, r"its attention heads miss what attention adds to the residual stream by 100%")
 
 

@@ -16,9 +16,6 @@ from architectures import OTHERS, QUICK, Family
 from memory_injections import Injector
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
-from memory_injections.causes.residuals import read_out, trace_injections
-from memory_injections.causes.running import Injections
-from memory_injections.causes.settings import Causes, Site
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
 from memory_injections.controls.recipes import ControlEncoder, Recipe
@@ -30,9 +27,12 @@ from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.interactive.controls import inject_controls
 from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.mechanisms.residuals import read_out, trace_injections
+from memory_injections.mechanisms.running import Injections
+from memory_injections.mechanisms.settings import Mechanisms, Site
 from memory_injections.models import limits
-from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_causal_lm
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import load_tokenizer, pad
 from memory_injections.playground.questions import Question
 from memory_injections.playground.sites import sweep_layers
@@ -74,10 +74,10 @@ def load_parts(folder: Path, place: Callable[[PreTrainedModel], PreTrainedModel]
     bridge = TransformerBridge.boot_transformers(str(folder), hf_model=place(load_causal_lm(folder, [CPU])))
     bridge.cfg.device = str(device)  # which is a GPU, wherever there is one
     bridge.enable_compatibility_mode(disable_warnings=True)
-    lens = Lens.of(bridge)
-    tensors = {field.name: getattr(lens, field.name) for field in fields(lens)}
+    processed = ProcessedWeights.of(bridge)
+    tensors = {field.name: getattr(processed, field.name) for field in fields(processed)}
     moved: dict[str, Any] = {name: tensor if tensor is None else tensor.to(device) for name, tensor in tensors.items()}
-    return Parts(LoadedModel(engine, load_tokenizer(folder), Lens(**moved)), bridge)
+    return Parts(LoadedModel(engine, load_tokenizer(folder), ProcessedWeights(**moved)), bridge)
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
@@ -153,14 +153,14 @@ def test_activations_and_mechanisms(both: tuple[Parts, Parts], pairs: pd.DataFra
         with ActivationCacheWriter(tmp_path / "cache", len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
             writer.write(recorded)
         cache = ActivationCache(tmp_path / "cache")
-        settings = Causes(prompts=1, others=1, texts=2, factors=(1.0,))
+        settings = Mechanisms(prompts=1, others=1, texts=2, factors=(1.0,))
         made = Injections(parts.model, cache, pairs, settings, 0)
         cells = pairs[["prompt_id"]].assign(encoding=SITE.encoding, layer=SITE.layer, magnitude=SITE.magnitude)
         return {
             **recorded,
             "patching": made.patch_heads(0),
             "direct": made.split_effects(SITE, cells),
-            "lens": made.read_later_blocks(SITE),
+            "later blocks": made.read_later_blocks(SITE),
             "side effects": made.find_side_effects(SITE),
             "text": made.read_text(SITE, " ".join(pairs["explicit_prompt"])),
         }

@@ -111,7 +111,7 @@ def test_positions(
     name: str, positions: Any, models: dict[str, Model], injectors: dict[str, Injector], hooked: dict[str, Injector]
 ) -> None:
     model, ids = models[name], tokenise_prompt(models[name].tokenizer, PROMPT)
-    vector = torch.zeros(len(ids), model.lens.W_U.shape[0])
+    vector = torch.zeros(len(ids), model.processed.W_U.shape[0])
     vector[positions] = MAGNITUDE * model.slow_vector("unembed", MEMORY, 0)
     before, after = model.slow_log_probs(ids, 0, torch.zeros(())), model.slow_log_probs(ids, 0, vector)
     assert (after - slow(model, "unembed", 0)[1]).abs().max() > 1e-3

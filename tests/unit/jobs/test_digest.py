@@ -51,7 +51,7 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
         ("models.tokenisation", 'f"{text} {answer}"', 'f"{text}{answer}"'),
         ("models.tokenisation", "if str(tokenizer.decode([token])).strip():", "if True:"),
         ("models.loading", "dtype=set_precision(precision)", "dtype=torch.float64"),
-        ("models.lens", "device=str(device)", 'device="cpu"'),
+        ("models.processed_weights", "device=str(device)", 'device="cpu"'),
     ],
 )
 def test_arithmetic_of_imported_modules_counts(package: Path, module: str, old: str, new: str) -> None:
@@ -62,7 +62,9 @@ def test_arithmetic_of_imported_modules_counts(package: Path, module: str, old: 
 
 def test_code_that_no_cell_depends_on_does_not_count(package: Path) -> None:
     before = digest_modules(*CELLS)
-    edit(package, "models.lens", lambda text: text.replace("addmm(lens.b_U", "addmm(0 * lens.b_U"))
+    edit(
+        package, "models.processed_weights", lambda text: text.replace("addmm(processed.b_U", "addmm(0 * processed.b_U")
+    )
     edit(package, "models.tokenisation", lambda text: text + "\n\ndef nobody_calls_this() -> None:\n    print()\n")
     modules = (
         "config.study", "figures.style", "analysis.tables", "sweeps.store", "pages.report", "sweeps.cells",

@@ -15,8 +15,8 @@ from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.cell_computer import CellComputer, Prompt
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.lens import Lens
 from memory_injections.models.loading import load_bridge, load_causal_lm, measure_model
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.planning.costs import CONTROL_SITES, plan_study
@@ -64,9 +64,9 @@ def test_arithmetic_of_a_whole_sweep(name: str, tiny_models: dict[str, Path]) ->
     layers, magnitudes = list(range(engine.n_layers)), [float(t) for t in range(1, 16)]
     cells = plan_cells(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
     prompts = {key: Prompt([7] * (11 + row % 2), 5) for row, key in enumerate(cells["prompt"].unique())}
-    lens = Lens.of(load_bridge(folder, [CPU]))
+    processed = ProcessedWeights.of(load_bridge(folder, [CPU]))
     with FlopCounterMode(display=False) as counter:
-        for _ in CellComputer(engine, MemoryEncoder(engine, tokenizer, lens)).compute(cells, prompts):
+        for _ in CellComputer(engine, MemoryEncoder(engine, tokenizer, processed)).compute(cells, prompts):
             pass
     study = parse_study(tiny_study(folder, injection={}))
     data = {"pairs": DataSize(len(prompts), {"explicit": 1, "obscure": 11.5, "memory": 1})}
@@ -76,10 +76,10 @@ def test_arithmetic_of_a_whole_sweep(name: str, tiny_models: dict[str, Path]) ->
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_memory_of_weights_and_lens(name: str, tiny_models: dict[str, Path]) -> None:
+def test_memory_of_both_forms_of_the_weights(name: str, tiny_models: dict[str, Path]) -> None:
     size = measure(tiny_models[name])
-    lens = Lens.of(load_bridge(tiny_models[name], [CPU]))
-    assert size.lens_bytes == sum(tensor.nbytes for tensor in vars(lens).values() if tensor is not None)
+    processed = ProcessedWeights.of(load_bridge(tiny_models[name], [CPU]))
+    assert size.processed_bytes == sum(tensor.nbytes for tensor in vars(processed).values() if tensor is not None)
     for precision in ("float32", "bfloat16"):
         weights = load_causal_lm(tiny_models[name], [CPU], precision).parameters()
         assert size.weight_bytes(precision) == sum(weight.nbytes for weight in weights)
@@ -92,7 +92,7 @@ def test_a_model_too_large_for_a_gpu_is_spread() -> None:
     jobs = plan_study(study, {"neox": size}, data, find_machine("a100-80"))
     assert jobs["cells neox/hand"].gpus == 2
     assert jobs["cells neox/hand"].cells == 106 * 44 * 15 * 3
-    assert jobs["lens neox"].gpus == 0
+    assert jobs["processed_weights neox"].gpus == 0
 
 
 def test_shards_share_out_the_cells(tiny_models: dict[str, Path]) -> None:
@@ -130,7 +130,7 @@ def test_only_the_encodings_that_are_asked_for_are_looked_at(tiny_models: dict[s
         study = parse_study(tiny_study(tiny_models["llama"], injection=grid, **{"controls": False, part: settings}))
         return plan_study(study, {"tiny": size}, data, find_machine("cpu"))[f"{part} tiny/pairs"].cells
 
-    for part in ("controls", "causes"):
+    for part in ("controls", "mechanisms"):
         assert count(part) == 2 * count(part, encodings=["layer"])
 
 

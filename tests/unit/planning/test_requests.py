@@ -27,7 +27,7 @@ def read_study(**changes: Any) -> Study:
 def request_all(study: Study, gpu_mb: float) -> list[Request]:
     requests = Requests(study, gpu_mb)
     return [
-        requests.for_lens(GPT2),
+        requests.for_processed_weights(GPT2),
         requests.for_activations(GPT2, TEXTS),
         requests.for_attribution(GPT2, TEXTS),
         requests.for_cells(GPT2, TEXTS, 1, 1),
@@ -43,7 +43,7 @@ def test_a_job_gets_what_its_plan_says(name: str) -> None:
     jobs = plan_study(study, {name: size}, {"2wmh": texts}, find_machine("a100-40"))
     requests = Requests(study, 40_000)
     asked = {
-        f"lens {name}": requests.for_lens(size),
+        f"processed_weights {name}": requests.for_processed_weights(size),
         f"activations {name}/2wmh": requests.for_activations(size, texts),
         f"attribution {name}/2wmh": requests.for_attribution(size, texts),
         f"cells {name}/2wmh": requests.for_cells(size, texts, 1, 1),

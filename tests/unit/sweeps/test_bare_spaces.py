@@ -84,9 +84,9 @@ def test_everything_is_read_behind_the_bare_space(folder: Path, tmp_path: Path) 
 def test_heads_are_read_at_the_bare_space(golden: Path, tmp_path: Path) -> None:
     bench = Bench(golden, tmp_path)
     bench.write_pairs(DATES)
-    lens = bench.model.lens
-    pairs, vocabulary = pd.read_csv(bench.pairs), list_vocabulary(bench.model.tokenizer, lens.W_U.shape[1])
-    (readings,) = read_heads(ActivationCache(tmp_path / "cache"), lens, pairs, vocabulary, 2)
+    processed = bench.model.processed
+    pairs, vocabulary = pd.read_csv(bench.pairs), list_vocabulary(bench.model.tokenizer, processed.W_U.shape[1])
+    (readings,) = read_heads(ActivationCache(tmp_path / "cache"), processed, pairs, vocabulary, 2)
     targets = readings.targets[readings.targets["target"] == "answer"]
     assert set(targets["token"]) == {"1"}
     prompt, answer = DATES.loc[1, "obscure_prompt"], DATES.loc[1, "answer"]

@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.models.lens import Lens, compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import HEADS_AT_ONCE
+from memory_injections.models.processed_weights import ProcessedWeights, compute_head_results, read_in_vocabulary
 from memory_injections.terms import PROMPT_KINDS, TARGETS
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -48,14 +48,14 @@ class HeadReadings:
 
 
 def read_heads(
-    cache: ActivationCache, lens: Lens, pairs: pd.DataFrame, vocabulary: list[str], top_k: int
+    cache: ActivationCache, processed: ProcessedWeights, pairs: pd.DataFrame, vocabulary: list[str], top_k: int
 ) -> Iterator[HeadReadings]:
     """Read every head at the end of every prompt, and yield the readings of a few prompts at a time.
 
     `pairs` are the prompt pairs that the cache was recorded from, `vocabulary` has the text of each token id, and
     `top_k` is the number of tokens to list for each head.
     """
-    n_layers, n_heads = lens.W_O.shape[:2]
+    n_layers, n_heads = processed.W_O.shape[:2]
     step = max(1, HEADS_AT_ONCE // (n_layers * n_heads))
     ids = pairs["prompt_id"].tolist()
     tokens = {name: cache.read_array(f"{name}_id") for name in TARGETS}
@@ -68,7 +68,7 @@ def read_heads(
             for name, own in tokens.items()
         }
         readings = [
-            _read_prompts(cache.rows(f"{kind}.z", start, stop), targets, lens, top_k, ids[start:stop], kind)
+            _read_prompts(cache.rows(f"{kind}.z", start, stop), targets, processed, top_k, ids[start:stop], kind)
             for kind in PROMPT_KINDS
         ]
         top, rated = (pd.concat(tables, ignore_index=True) for tables in zip(*readings, strict=True))
@@ -85,7 +85,7 @@ def read_heads(
 def _read_prompts(
     z: Float[Tensor, "prompt layer head d_head"],
     targets: dict[str, Int[Tensor, "prompt 2"]],
-    lens: Lens,
+    processed: ProcessedWeights,
     top_k: int,
     prompt_ids: Sequence[int],
     kind: str,
@@ -94,7 +94,7 @@ def _read_prompts(
 
     Of each target, there is the prompt's own token and that of another pair.
     """
-    logits = read_in_vocabulary(lens, compute_head_results(lens, z.to(lens.W_O.device)))
+    logits = read_in_vocabulary(processed, compute_head_results(processed, z.to(processed.W_O.device)))
     top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
     index = _list_heads(prompt_ids, kind, top.values.shape, "rank")
     top_table = index.assign(

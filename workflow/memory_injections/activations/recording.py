@@ -5,7 +5,7 @@ text (explicit prompt, obscure prompt, memory) it has these tensors, with a row 
 
 - `<kind>.resid` [prompt, layer + 1, d_model]: the residual stream before every block, and after the last one
 - `<kind>.attn_out`, `<kind>.mlp_out` [prompt, layer, d_model]: what attention and MLP add to it
-- `<kind>.z` [prompt, layer, head, d_head]: from which `lens.compute_head_results` gives each head's output exactly
+- `<kind>.z` [prompt, layer, head, d_head]: from which `processed.compute_head_results` gives each head's output exactly
 - `<kind>.n_tokens`, `<kind>.p_answer`, `<kind>.rank_answer` [prompt]: the number of tokens, and the probability and the
   rank of the answer as next token
 
@@ -14,7 +14,7 @@ them as a token of its own (see `tokenisation.Prompt`). A memory is read as it s
 
 It also has `answer_id` and `memory_id` [prompt], the tokens that stand for answer and memory, and in its metadata the
 names of the model and the data set. Ranks count from 0, the most probable token. All activations are in the coordinates
-of the processed weights (see `lens`).
+of the processed weights (see `processed_weights`).
 """
 
 from collections.abc import Sequence

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from memory_injections.causes.settings import Causes
 from memory_injections.config.study import Attribution, Study
 from memory_injections.controls.settings import Controls, Site
 from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
+from memory_injections.mechanisms.settings import Mechanisms
 from memory_injections.models.sources import list_model_sources
 from memory_injections.paper.published_sources import PublishedCommit, PublishedFolder
 from memory_injections.sweeps.grid import InjectionGrid
@@ -33,7 +33,7 @@ def list_sections() -> dict[str, type[BaseModel]]:
         "`attribution`": Attribution,
         "`controls`": Controls,
         "`controls.sites`, each in its list": Site,
-        "`causes`": Causes,
+        "`mechanisms`": Mechanisms,
     }
     return {"The study": Study, **sources, **grids}
 

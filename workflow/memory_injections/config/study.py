@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
-from memory_injections.causes.settings import Causes
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_invalid_config
 from memory_injections.controls.settings import Controls
 from memory_injections.data.sources import Dataset, Words
 from memory_injections.errors import StudyError
+from memory_injections.mechanisms.settings import Mechanisms
 from memory_injections.models.sources import Model
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
@@ -63,8 +63,8 @@ class Study(Section):
     controls: ControlsOrNone = Field(
         default=Controls(), description="what is injected in place of the memories; `false` leaves that out"
     )
-    causes: Causes | Literal[False] = Field(
-        default=Causes(), description="how closely the injections are looked at; `false` leaves that out"
+    mechanisms: Mechanisms | Literal[False] = Field(
+        default=Mechanisms(), description="how closely the injections are looked at; `false` leaves that out"
     )
     walkthrough: bool = Field(
         default=True, description="whether the walk-through is made, which loads a model once more"
@@ -115,7 +115,7 @@ class Study(Section):
     @model_validator(mode="after")
     def _looks_at_what_is_swept(self) -> "Study":
         swept = {encoding for encoding, _ in self.list_curated()}
-        for key, part in (("controls", self.controls), ("causes", self.causes)):
+        for key, part in (("controls", self.controls), ("mechanisms", self.mechanisms)):
             for encoding in (part and part.encodings) or ():
                 if encoding not in swept:
                     raise ValueError(
@@ -137,9 +137,9 @@ class Study(Section):
         return self.published is not None and not self.models and not self.datasets
 
     @property
-    def has_causes(self) -> bool:
+    def has_mechanisms(self) -> bool:
         """Whether there are memories whose injections the study looks at closely."""
-        return bool(self.causes and self.list_curated(self.causes))
+        return bool(self.mechanisms and self.list_curated(self.mechanisms))
 
     @property
     def has_controls(self) -> bool:
@@ -155,7 +155,7 @@ class Study(Section):
         """List every (memories, encoding, whether doses are relative) that is swept, in the order of the config."""
         return [kind for grid in self.injection for kind in grid.list_kinds()]
 
-    def list_curated(self, part: Controls | Causes | None = None) -> list[tuple[str, bool]]:
+    def list_curated(self, part: Controls | Mechanisms | None = None) -> list[tuple[str, bool]]:
         """List the (encoding, whether doses are relative) in which curated memories are swept.
 
         With a part of the study, only those that it looks at.

@@ -69,15 +69,15 @@ class ControlEncoder:
     def _take_rows(self, known: MemoryVectors, first: int, is_per_layer: bool) -> Float[Tensor, "row d_model"]:
         """Return the vectors of a text, centred where the model ignores their mean."""
         vectors = known.vectors[first : first + (len(known.layers) if is_per_layer else 1)]
-        return vectors - vectors.mean(dim=1, keepdim=True) if self.encoder.lens.is_centred else vectors
+        return vectors - vectors.mean(dim=1, keepdim=True) if self.encoder.processed.is_centred else vectors
 
     def _build(
         self, recipe: Recipe, memory: Float[Tensor, "row d_model"], source: Float[Tensor, "row d_model"] | None
     ) -> Float[Tensor, "row d_model"]:
         if recipe.control == CURATED:
             return memory
-        build, lens = CONTROLS[recipe.control].build, self.encoder.lens
+        build, processed = CONTROLS[recipe.control].build, self.encoder.processed
         assert build is not None, f"{recipe.control} is a text"
         noise = torch.randn(memory.shape[1], generator=torch.Generator().manual_seed(recipe.seed)).to(memory)
-        noise = noise - noise.mean() if lens.is_centred else noise
-        return build(Ingredients(memory, source, lens.W_U[:, recipe.answer].to(memory), noise))
+        noise = noise - noise.mean() if processed.is_centred else noise
+        return build(Ingredients(memory, source, processed.W_U[:, recipe.answer].to(memory), noise))

@@ -58,7 +58,7 @@ def _average_by_head(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["head", "layer"])["logit"].mean().unstack("layer")
 
 
-@register(subject="study", table="patching", section="Causes", label="patched heads")
+@register(subject="study", table="patching", section="Mechanisms", label="patched heads")
 def patching(heads: pd.DataFrame) -> Figure:
     """Every head's effect from the explicit prompt's output, from another pair's, and its attribution, side by side."""
     rows = list(heads.groupby(["model", "dataset"], sort=False))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # a table of the whole study.
 Subject = Literal["sweep", "encoding", "heads", "headline", "study"]
 Function = TypeVar("Function", bound=Callable[..., object])
-SOURCES = ("injections", "controls", "heads", "causes")
+SOURCES = ("injections", "controls", "heads", "mechanisms")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from memory_injections.injection.engine import InjectionEngine
-    from memory_injections.models.lens import Lens
+    from memory_injections.models.processed_weights import ProcessedWeights
 
 
 # Characters of a memory in a message.
@@ -30,7 +30,7 @@ class Reader(Protocol):
 
     engine: "InjectionEngine"
     tokenizer: "PreTrainedTokenizerBase"
-    lens: "Lens"
+    processed: "ProcessedWeights"
 
 
 Encode = Callable[[Reader, Sequence[str], Sequence[int]], 'Float[Tensor, "text #layer d_model"]']
@@ -71,7 +71,7 @@ def sum_unembedding_columns(
     """Sum the columns of the processed W_U over the set of a memory's tokens."""
     import torch
 
-    return torch.stack([model.lens.W_U[:, _list_tokens(model, text)].sum(dim=1) for text in texts])[:, None]
+    return torch.stack([model.processed.W_U[:, _list_tokens(model, text)].sum(dim=1) for text in texts])[:, None]
 
 
 @register_encoding("embed", label="the sum of its tokens' rows of the embedding")
@@ -79,7 +79,7 @@ def sum_embedding_rows(model: Reader, texts: Sequence[str], layers: Sequence[int
     """Sum the rows of the processed W_E over the set of a memory's tokens."""
     import torch
 
-    return torch.stack([model.lens.W_E[_list_tokens(model, text)].sum(dim=0) for text in texts])[:, None]
+    return torch.stack([model.processed.W_E[_list_tokens(model, text)].sum(dim=0) for text in texts])[:, None]
 
 
 @register_encoding("layer", label="what the layer's attention adds at its last token", needs_pass=True)
@@ -102,7 +102,7 @@ def read_attention_outputs(
                 f"the memory {text[:LONGEST_SHOWN]!r} has {len(row)} tokens, BOS included, but the model takes "
                 f"{model.engine.n_ctx}; shorten it, or leave the encoding `layer` out"
             )
-    outputs = torch.empty(len(rows), len(layers), model.lens.W_U.shape[0], device=model.engine.device)
+    outputs = torch.empty(len(rows), len(layers), model.processed.W_U.shape[0], device=model.engine.device)
     for batch in batch_by_length([len(row) for row in rows], MEMORY_TOKENS, MEMORY_PADDING):
         tokens, lengths = pad([rows[index] for index in batch], model.engine.device, MEMORY_PADDING)
         clean = model.engine.clean(tokens, lengths, layers)

@@ -23,8 +23,8 @@ from memory_injections.injection.engine import CleanPass
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
 from memory_injections.models.devices import stack_blocks
-from memory_injections.models.lens import Lens, compute_attention_output
 from memory_injections.models.loading import load_bridge, load_causal_lm, translating_failures
+from memory_injections.models.processed_weights import ProcessedWeights, compute_attention_output
 from memory_injections.models.tokenisation import load_tokenizer, pad, tokenise_prompt
 
 if TYPE_CHECKING:
@@ -184,13 +184,13 @@ def _compare(
 
 def _compare_heads(architecture: str, bridge: "TransformerBridge", tokens: Int[Tensor, "1 pos"]) -> float:
     """Return by what share of an attention output the heads miss it; refuse the model if by much."""
-    lens, layers = Lens.of(bridge), range(bridge.cfg.n_layers)
+    processed, layers = ProcessedWeights.of(bridge), range(bridge.cfg.n_layers)
     _, cache = bridge.run_with_cache(tokens, names_filter=lambda name: name.endswith(("attn.hook_z", "hook_attn_out")))
     z, attn_out = (
         stack_blocks((cache[f"blocks.{layer}.{hook}"][0] for layer in layers), tokens.device, dim=1)
         for hook in ("attn.hook_z", "hook_attn_out")
     )
-    missed = (compute_attention_output(lens, z) - attn_out).norm(dim=-1).amax(dim=0)
+    missed = (compute_attention_output(processed, z) - attn_out).norm(dim=-1).amax(dim=0)
     share = (missed / attn_out.norm(dim=-1).amax(dim=0)).nan_to_num(nan=torch.inf).max().item()
     if share > HEAD_TOLERANCE:
         raise UnsupportedArchitectureError(

@@ -11,20 +11,20 @@ from transformers import PreTrainedTokenizerBase
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.checkpoints import hold_model, read_manifest
-from memory_injections.models.lens import Lens
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import ModelParts, load_causal_lm
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.terms import Precision
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model on the fast engine, with its tokenizer, its lens, and the manifest of its files, where it has one."""
+    """A model on the fast engine, with its tokenizer, its processed weights, and the manifest of its files, if any."""
 
     engine: SkippingEngine
     tokenizer: PreTrainedTokenizerBase
-    lens: Lens
+    processed: ProcessedWeights
     manifest: Mapping[str, Any] = field(default_factory=dict)
     precision: Precision = "float32"
 
@@ -33,7 +33,7 @@ class LoadedModel:
         cls,
         checkpoint: Path,
         manifest: Path,
-        lens: Path,
+        processed: Path,
         devices: Sequence[torch.device],
         precision: Precision = "float32",
         min_rows: int = MIN_ROWS,
@@ -44,8 +44,8 @@ class LoadedModel:
             model = load_causal_lm(checkpoint, devices, precision)
             engine = SkippingEngine(model, ModelParts.from_manifest(described), min_rows)
             tokenizer = load_tokenizer(checkpoint)
-        return cls(engine, tokenizer, Lens.load(lens, engine.device), described, precision)
+        return cls(engine, tokenizer, ProcessedWeights.load(processed, engine.device), described, precision)
 
     def build_encoder(self, residual_norms: Sequence[float] = ()) -> MemoryEncoder:
         """Return what encodes memories for this model; relative doses need the length of its residual stream."""
-        return MemoryEncoder(self.engine, self.tokenizer, self.lens, residual_norms)
+        return MemoryEncoder(self.engine, self.tokenizer, self.processed, residual_norms)

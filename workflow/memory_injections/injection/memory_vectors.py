@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.engine import InjectionEngine
-from memory_injections.models.lens import Lens
+from memory_injections.models.processed_weights import ProcessedWeights
 
 # Words of a word list are encoded again and again.
 CACHED_MEMORIES = 8192
@@ -57,10 +57,10 @@ class MemoryEncoder:
         self,
         engine: InjectionEngine,
         tokenizer: PreTrainedTokenizerBase,
-        lens: Lens,
+        processed: ProcessedWeights,
         residual_norms: Sequence[float] = (),
     ) -> None:
-        self.engine, self.tokenizer, self.lens, self.residual_norms = engine, tokenizer, lens, residual_norms
+        self.engine, self.tokenizer, self.processed, self.residual_norms = engine, tokenizer, processed, residual_norms
         self._encode_cached = lru_cache(maxsize=CACHED_MEMORIES)(self._encode_once)
 
     def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
@@ -73,7 +73,7 @@ class MemoryEncoder:
         is_per_layer = needs_pass | bool(self.residual_norms)
         n_vectors = np.where(is_per_layer, len(layers), 1)
         first_row = n_vectors.cumsum() - n_vectors
-        vectors = torch.empty(int(n_vectors.sum()), self.lens.W_U.shape[0], device=self.lens.W_U.device)
+        vectors = torch.empty(int(n_vectors.sum()), self.processed.W_U.shape[0], device=self.processed.W_U.device)
         for start, n, memory in zip(first_row, n_vectors, memories, strict=True):
             if not ENCODINGS[memory[0]].needs_pass:
                 vectors[start : start + n] = self._encode_cached(*memory)
@@ -94,5 +94,5 @@ class MemoryEncoder:
         """Give the vectors of a memory at each layer the length of the residual stream there, in place."""
         norms = torch.tensor([self.residual_norms[layer] for layer in layers], device=vectors.device)
         # The attention outputs that the encoding `layer` takes are not centred, the residual stream's lengths are.
-        seen = vectors - vectors.mean(dim=1, keepdim=True) if self.lens.is_centred else vectors
+        seen = vectors - vectors.mean(dim=1, keepdim=True) if self.processed.is_centred else vectors
         vectors.mul_((norms / seen.norm(dim=1).clamp_min(torch.finfo(vectors.dtype).tiny))[:, None])

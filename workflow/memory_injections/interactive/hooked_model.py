@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerBase
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import HookedEngine, injecting
 from memory_injections.injection.validation import Positions
-from memory_injections.models.lens import Lens
 from memory_injections.models.limits import CELL_TOKENS
+from memory_injections.models.processed_weights import ProcessedWeights
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -38,9 +38,9 @@ class HookedModel:
         self.tokenizer: PreTrainedTokenizerBase = bridge.tokenizer
 
     @cached_property
-    def lens(self) -> Lens:
+    def processed(self) -> ProcessedWeights:
         """The processed weights between residual stream and vocabulary."""
-        return Lens.of(self.process_weights())
+        return ProcessedWeights.of(self.process_weights())
 
     def process_weights(self) -> "TransformerBridge":
         """Return the bridge if its weights are processed, or else a copy in float32 with processed weights."""

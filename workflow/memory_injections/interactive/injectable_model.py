@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.injection.validation import Positions
-from memory_injections.models.lens import Lens
+from memory_injections.models.processed_weights import ProcessedWeights
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -27,7 +27,7 @@ class InjectableModel(Protocol):
         """The engine that injects at every position."""
 
     @property
-    def lens(self) -> Lens:
+    def processed(self) -> ProcessedWeights:
         """The processed weights between residual stream and vocabulary."""
 
     def process_weights(self) -> "TransformerBridge":

@@ -47,8 +47,8 @@ from memory_injections.interactive.plain_model import PlainModel
 from memory_injections.interactive.pretrained import DEFAULT, find_device, load_pretrained
 from memory_injections.interactive.results import Continuation, Grid, Injection
 from memory_injections.models.devices import stack_blocks
-from memory_injections.models.lens import compute_head_results, read_in_vocabulary
 from memory_injections.models.limits import CELL_PADDING
+from memory_injections.models.processed_weights import compute_head_results, read_in_vocabulary
 from memory_injections.models.scoring import kl_divergence
 from memory_injections.models.tokenisation import Prompt, pad, tokenise_memory, tokenise_prompt
 from memory_injections.terms import CURATED, PAPER_ENCODING
@@ -199,15 +199,15 @@ class Injector:
         """
         layers = self._sort_layers(layers)
         ids, wanted = self.read_prompt(prompt, answer)
-        lens, bridge = self.model.lens, self.model.process_weights()
+        processed, bridge = self.model.processed, self.model.process_weights()
         tables = []
         with torch.no_grad():
             tokens = torch.tensor([ids], device=bridge.W_E.device)
             names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
             _, cache = bridge.run_with_cache(tokens, names_filter=names)
-            z = stack_blocks((cache[name][0, -1] for name in names), lens.W_O.device)
-            for layer, results in zip(layers, compute_head_results(lens.select(layers), z), strict=True):
-                logits = read_in_vocabulary(lens, results)
+            z = stack_blocks((cache[name][0, -1] for name in names), processed.W_O.device)
+            for layer, results in zip(layers, compute_head_results(processed.select(layers), z), strict=True):
+                logits = read_in_vocabulary(processed, results)
                 top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
                 heads, ranks = np.indices(top.indices.shape)
                 columns = {
@@ -269,7 +269,7 @@ class Injector:
     @cached_property
     def encoder(self) -> MemoryEncoder:
         """What turns memories into vectors."""
-        return MemoryEncoder(self.model.engine, self.model.tokenizer, self.model.lens)
+        return MemoryEncoder(self.model.engine, self.model.tokenizer, self.model.processed)
 
     def _encode_beside(
         self, memory: str, other: str | None, encoding: str, layer: int, draws: int, seed: int

@@ -15,8 +15,8 @@ from memory_injections.injection.load_check import copy_checked_bridge
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
 from memory_injections.injection.validation import Positions
-from memory_injections.models.lens import Lens
 from memory_injections.models.limits import CELL_TOKENS
+from memory_injections.models.processed_weights import ProcessedWeights
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -29,7 +29,7 @@ class PlainModel:
     """
 
     def __init__(self, loaded: LoadedModel, load_bridge: Callable[[], "TransformerBridge"]) -> None:
-        self.engine, self.tokenizer, self.lens = loaded.engine, loaded.tokenizer, loaded.lens
+        self.engine, self.tokenizer, self.processed = loaded.engine, loaded.tokenizer, loaded.processed
         self._load_bridge = load_bridge
 
     @classmethod
@@ -46,7 +46,7 @@ class PlainModel:
         if model.device.type not in CELL_TOKENS:
             raise StudyError(f"the model is on {model.device}; move it to one of {', '.join(CELL_TOKENS)}")
         bridge = copy_checked_bridge(model, tokenizer)
-        loaded = LoadedModel(SkippingEngine(model, min_rows=1), tokenizer, Lens.of(bridge))
+        loaded = LoadedModel(SkippingEngine(model, min_rows=1), tokenizer, ProcessedWeights.of(bridge))
         return cls(loaded, lambda: bridge)
 
     @cached_property

@@ -1,8 +1,8 @@
 """Pretrained models by name: an entry of the default study, a folder, or a repository on the Hugging Face hub.
 
 A model that is fetched is kept in a cache folder: the user's own, or the one that `MEMORY_INJECTIONS_CACHE` names. The
-cache has a folder for each model, with its checkpoint, its manifest and its lens. Folders of models that a study has
-left have the same form, so the variable may name the folder that they are in.
+cache has a folder for each model, with its checkpoint, its manifest and its processed weights. Folders of models that
+a study has left have the same form, so the variable may name the folder that they are in.
 """
 
 import hashlib
@@ -35,9 +35,9 @@ from memory_injections.models.checkpoints import (
     hold_model,
     read_manifest,
 )
-from memory_injections.models.lens import Lens
 from memory_injections.models.limits import CELL_TOKENS
 from memory_injections.models.loading import load_bridge, load_causal_lm
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.sources import HuggingFaceModel, ModelSource, PypiModel
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.terms import expand_home
@@ -107,20 +107,22 @@ def _load_folder(folder: Path, device: torch.device) -> PlainModel:
     with _LOADING:
         engine = SkippingEngine(load_causal_lm(folder, [device]), min_rows=1)
         bridge, _ = load_checked_bridge(folder, device, engine)
-    return PlainModel(LoadedModel(engine, load_tokenizer(folder), Lens.of(bridge)), lambda: bridge)
+    return PlainModel(LoadedModel(engine, load_tokenizer(folder), ProcessedWeights.of(bridge)), lambda: bridge)
 
 
 def _load_cached(folder: Path, device: torch.device) -> PlainModel:
-    """Load a model from its folder in the cache, which has a manifest and a lens beside the checkpoint."""
-    checkpoint, manifest, lens = (folder / name for name in ("checkpoint", "manifest.json", "lens.safetensors"))
+    """Load a model from its folder in the cache, which has a manifest and processed weights beside the checkpoint."""
+    checkpoint, manifest, processed = (
+        folder / name for name in ("checkpoint", "manifest.json", "processed_weights.safetensors")
+    )
 
     def load_held_bridge() -> "TransformerBridge":
         with _LOADING, _naming_damage(), hold_model(checkpoint, manifest):
             return load_bridge(checkpoint, [device])
 
     with _LOADING, _naming_damage():
-        verify_file(lens)
-        loaded = LoadedModel.load(checkpoint, manifest, lens, [device], min_rows=1)
+        verify_file(processed)
+        loaded = LoadedModel.load(checkpoint, manifest, processed, [device], min_rows=1)
     return PlainModel(loaded, load_held_bridge)
 
 
@@ -164,7 +166,7 @@ def _find_in_cache(source: ModelSource, cache: Path) -> Path | None:
     """Return the folder of a complete model of exactly this source, or None if the cache has none."""
     for manifest in sorted(cache.glob("[!.]*/manifest.json")):  # hidden folders are those that are being filled
         folder = manifest.parent
-        is_complete = (folder / "checkpoint").is_dir() and (folder / "lens.safetensors").is_file()
+        is_complete = (folder / "checkpoint").is_dir() and (folder / "processed_weights.safetensors").is_file()
         if is_complete and read_manifest(manifest).get("source") == source.model_dump():
             return folder
     return None
@@ -180,6 +182,6 @@ def _fetch_into_cache(source: ModelSource, folder: Path) -> Path:
         (temporary / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         logger.info("processing the weights")
         bridge, _ = load_checked_bridge(checkpoint, torch.device("cpu"))
-        Lens.of(bridge).save(temporary / "lens.safetensors")
-        write_checksum(temporary / "lens.safetensors")
+        ProcessedWeights.of(bridge).save(temporary / "processed_weights.safetensors")
+        write_checksum(temporary / "processed_weights.safetensors")
     return folder

@@ -55,7 +55,7 @@ def _list_processes(folder: Path) -> Iterator[LiveJob]:
     scripts = f"{folder}/.snakemake/scripts/"
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        # Snakemake copies `cells.py` to `tmp1a2b3c.cells.py`. A shell that runs it has it within a word.
+        # Snakemake copies `inject.py` to `tmp1a2b3c.inject.py`. A shell that runs it has it within a word.
         script = next((word.rpartition("/")[2] for word in command if word.startswith(scripts)), None)
         if script is not None and not _has_snakemake(process):
             yield LiveJob(f"process {process.pid} ({script.partition('.')[2]})", f"kill {process.pid}")

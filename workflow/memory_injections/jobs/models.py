@@ -22,7 +22,7 @@ def hold_devices_for(
 
 
 @contextmanager
-def hold_loaded_model(checkpoint: str, manifest: str, lens: str, precision: Precision) -> Iterator[LoadedModel]:
+def hold_loaded_model(checkpoint: str, manifest: str, processed: str, precision: Precision) -> Iterator[LoadedModel]:
     """Load a model from its files, and hold the devices that it is on for the block."""
     with hold_devices_for(manifest, precision) as devices:
-        yield LoadedModel.load(Path(checkpoint), Path(manifest), Path(lens), devices, precision)
+        yield LoadedModel.load(Path(checkpoint), Path(manifest), Path(processed), devices, precision)

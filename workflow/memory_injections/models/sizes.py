@@ -49,8 +49,8 @@ class ModelSize:
         return self.n_parameters * BYTES_PER_WEIGHT[precision]
 
     @property
-    def lens_bytes(self) -> int:
-        """Memory of `lens.Lens`: embedding, unembedding and output matrices with biases, in float32."""
+    def processed_bytes(self) -> int:
+        """Memory of `ProcessedWeights`: embedding, unembedding and output matrices with biases, in float32."""
         written = self.n_layers * (self.writing + self.d_model)
         return 4 * (2 * self.d_vocab * self.d_model + self.d_vocab + written)
 

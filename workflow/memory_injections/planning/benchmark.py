@@ -27,8 +27,8 @@ from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.lens import Lens
 from memory_injections.models.loading import fuse_activations, set_precision
+from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import Prompt, load_tokenizer
 from memory_injections.sweeps.cell_plan import hash_prompt, plan_cells
 from memory_injections.sweeps.grid import Sweep
@@ -125,9 +125,9 @@ def measure(
         model = AutoModelForCausalLM.from_config(deepcopy(CONFIGS[name]), dtype=dtype)
     model = fuse_activations(model.eval().requires_grad_(False))
     unembed = model.get_output_embeddings().weight.float()
-    lens = Lens(unembed, unembed.T, unembed[:, 0], unembed[None, None], unembed[:1])
+    processed = ProcessedWeights(unembed, unembed.T, unembed[:, 0], unembed[None, None], unembed[:1])
     injection_engine = SkippingEngine(model)
-    computer = CellComputer(injection_engine, MemoryEncoder(injection_engine, tokenizer, lens))
+    computer = CellComputer(injection_engine, MemoryEncoder(injection_engine, tokenizer, processed))
 
     def run(some: pd.DataFrame) -> None:
         for _ in computer.compute(some, prompts):

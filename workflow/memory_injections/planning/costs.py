@@ -65,7 +65,7 @@ def plan_study(
     """The jobs of a study that hold a model, by name, in the order of the workflow."""
     jobs = {}
     for name, model in models.items():
-        jobs[f"lens {name}"] = estimate_lens(model)
+        jobs[f"processed_weights {name}"] = estimate_processed_weights(model)
         sweeps, shards = study.expand_grids(model.n_layers), study.count_shards(name)
         for dataset, texts in data.items():
             of = f"{name}/{dataset}"
@@ -79,13 +79,13 @@ def plan_study(
                 jobs[f"cells {of}{part}"] = estimate_cells(model, texts, own, study.precision, machine)
             if study.has_controls:
                 jobs[f"controls {of}"] = estimate_controls(study, model, texts, machine)
-            if study.has_causes:
-                jobs[f"causes {of}"] = estimate_causes(study, model, texts, machine)
+            if study.has_mechanisms:
+                jobs[f"mechanisms {of}"] = estimate_mechanisms(study, model, texts, machine)
     return jobs
 
 
-def estimate_lens(model: ModelSize) -> Job:
-    """What taking a model's lens costs, and checking its forms: on the CPU, whatever the machine."""
+def estimate_processed_weights(model: ModelSize) -> Job:
+    """What processing a model's weights costs, and checking its forms: on the CPU, whatever the machine."""
     weights = model.weight_bytes()
     return _estimate(
         find_machine("cpu"),
@@ -116,8 +116,8 @@ def estimate_attribution(model: ModelSize, texts: DataSize, top_k: int, machine:
     return _estimate(
         machine,
         flop=readings * model.heads(),
-        loaded=model.lens_bytes,
-        spread=model.lens_bytes,
+        loaded=model.processed_bytes,
+        spread=model.processed_bytes,
         working=4 * READING * max(heads, HEADS_AT_ONCE) * model.d_vocab,
         seconds=HEAD_TOKEN_SECONDS * readings * heads * top_k,
     )
@@ -137,9 +137,9 @@ def estimate_cells(
         cells=n_cells,
         flop=texts.n_prompts * (model.clean_pass(positions) + injections),
         precision=precision,
-        loaded=weights + model.lens_bytes,
+        loaded=weights + model.processed_bytes,
         spread=weights,
-        working=model.lens_bytes + _measure_batch(model, positions, sweeps, precision, machine),
+        working=model.processed_bytes + _measure_batch(model, positions, sweeps, precision, machine),
         seconds=CELL_SECONDS * n_cells,
     )
 
@@ -162,14 +162,14 @@ def estimate_controls(study: Study, model: ModelSize, texts: DataSize, machine: 
     return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
 
 
-def estimate_causes(study: Study, model: ModelSize, texts: DataSize, machine: Machine) -> Job:
+def estimate_mechanisms(study: Study, model: ModelSize, texts: DataSize, machine: Machine) -> Job:
     """What looking at the injections of a study closely costs over one data set.
 
     A site in the middle of the layers is assumed in each encoding. Raises `LayerError` for a layer that the model does
     not have.
     """
-    assert study.causes
-    settings = study.causes
+    assert study.mechanisms
+    settings = study.mechanisms
     # The logit lens takes two more cells of each prompt, and reads the later blocks of both.
     sweeps = [
         Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(settings.count_cells() + 2))

@@ -13,7 +13,7 @@ from memory_injections.planning.sizes import DataSize, find_data_size, find_mode
 ASSUMED = """\
 Assumed: injections in {precision} at {rate:.3g} TFLOP/s on {machine.name}, all else in float32 (rate of large products:
 {machine.origin}; the engine's share of it: measured on an H100 and on two cores). {start} s to start a job,
-{load:g} GB/s to load weights. The lens is taken on two CPU cores. The blocks of a model on several GPUs take turns.
+{load:g} GB/s to load weights. Weights are processed on two CPU cores. The blocks of a model on several GPUs take turns.
 Token numbers are estimates. Batches are halved until they fit into the memory that weights leave on a GPU."""
 FORMATS = {"cells": "{:,.0f}", "PFLOP": "{:,.2f}", "GPU GiB": "{:.1f}", "host GiB": "{:.1f}", "hours": "{:.2f}"}
 

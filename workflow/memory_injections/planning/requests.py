@@ -13,10 +13,10 @@ from memory_injections.planning.costs import (
     Job,
     estimate_activations,
     estimate_attribution,
-    estimate_causes,
     estimate_cells,
     estimate_controls,
-    estimate_lens,
+    estimate_mechanisms,
+    estimate_processed_weights,
 )
 from memory_injections.planning.machines import Machine, find_machine
 from memory_injections.planning.sizes import DataSize
@@ -46,9 +46,9 @@ class Requests:
     def __init__(self, study: Study, gpu_mb: float) -> None:
         self.study, self.machine = study, choose_reference(gpu_mb)
 
-    def for_lens(self, model: ModelSize) -> Request:
-        """What taking a model's lens asks for."""
-        return derive_request(estimate_lens(model))
+    def for_processed_weights(self, model: ModelSize) -> Request:
+        """What processing a model's weights asks for."""
+        return derive_request(estimate_processed_weights(model))
 
     def for_activations(self, model: ModelSize, texts: DataSize) -> Request:
         """What recording activations asks for."""
@@ -74,10 +74,10 @@ class Requests:
         except LayerError:
             return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
 
-    def for_causes(self, model: ModelSize, texts: DataSize) -> Request:
+    def for_mechanisms(self, model: ModelSize, texts: DataSize) -> Request:
         """What looking closely at a model's injections into a data set asks for."""
         try:
-            return derive_request(estimate_causes(self.study, model, texts, self.machine))
+            return derive_request(estimate_mechanisms(self.study, model, texts, self.machine))
         except LayerError:
             return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
 

@@ -83,7 +83,7 @@ class Experiment:
 
     @cached_property
     def _vocabulary(self) -> Sequence[str]:
-        return list_vocabulary(self.model.tokenizer, self.model.lens.W_U.shape[1])
+        return list_vocabulary(self.model.tokenizer, self.model.processed.W_U.shape[1])
 
     def write(self, sweeps: Sequence[Sweep], store: Path, code: str, output: Path) -> None:
         """Write all cells of some sweeps, in the columns of `cells.SCHEMA`.

@@ -17,10 +17,10 @@ from memory_injections.registry import read_declarations
 if TYPE_CHECKING:
     import pandas as pd
 
-# Part of a study that can be missing: the models themselves in a re-analysis, controls and causes where they are off.
-StudyPart = Literal["models", "controls", "causes"]
+# Part of a study that can be missing: the models in a re-analysis, controls and mechanisms where they are off.
+StudyPart = Literal["models", "controls", "mechanisms"]
 Function = TypeVar("Function", bound=Callable[..., object])
-SOURCES = ("prompts", "heads", "sites", "paper", "controls", "causes")
+SOURCES = ("prompts", "heads", "sites", "paper", "controls", "mechanisms")
 
 
 @dataclass(frozen=True)

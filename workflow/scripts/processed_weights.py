@@ -8,15 +8,15 @@ from _job import start_job
 from memory_injections.atomic_files import replace_file, write_text
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.models.checkpoints import hold_model
-from memory_injections.models.lens import Lens
+from memory_injections.models.processed_weights import ProcessedWeights
 
 
-def write_lens(checkpoint: Path, manifest: Path, lens: Path, check: Path) -> None:
+def write_processed_weights(checkpoint: Path, manifest: Path, processed: Path, check: Path) -> None:
     """Process a model's weights on the CPU, save those that the study reads, and how far the model's forms differ."""
     with hold_model(checkpoint, manifest):
         bridge, differences = load_checked_bridge(checkpoint, torch.device("cpu"))
-    with replace_file(lens) as path:
-        Lens.of(bridge).save(path)
+    with replace_file(processed) as path:
+        ProcessedWeights.of(bridge).save(path)
     write_text(json.dumps({"differences": differences}, indent=2) + "\n", check)
 
 
@@ -24,4 +24,6 @@ if __name__ == "__main__":
     with start_job(globals()) as job:
         torch.set_num_threads(job.threads)
         inputs, output = job.input, job.output
-        write_lens(Path(inputs.checkpoint), Path(inputs.manifest), Path(output.lens), Path(output.check))
+        write_processed_weights(
+            Path(inputs.checkpoint), Path(inputs.manifest), Path(output.processed), Path(output.check)
+        )

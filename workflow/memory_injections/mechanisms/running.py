@@ -16,11 +16,17 @@ from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, SweepEffects
-from memory_injections.causes.direct_effects import measure_direct_effects
-from memory_injections.causes.logit_lens import read_blocks
-from memory_injections.causes.patching import patch_prompt, tabulate_patches
-from memory_injections.causes.settings import Causes, Site
-from memory_injections.causes.side_effects import (
+from memory_injections.controls.kinds import RANDOM, SHUFFLED
+from memory_injections.controls.recipes import ControlEncoder, Recipe
+from memory_injections.data.entities import identify_entity
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.injection.memory_vectors import Encoder, MemoryEncoder
+from memory_injections.mechanisms.direct_effects import measure_direct_effects
+from memory_injections.mechanisms.logit_lens import read_blocks
+from memory_injections.mechanisms.patching import patch_prompt, tabulate_patches
+from memory_injections.mechanisms.settings import Mechanisms, Site
+from memory_injections.mechanisms.side_effects import (
     build_random_recipe,
     cut_windows,
     measure_side_effects,
@@ -28,12 +34,6 @@ from memory_injections.causes.side_effects import (
     plan_side_effects,
     scale_magnitude,
 )
-from memory_injections.controls.kinds import RANDOM, SHUFFLED
-from memory_injections.controls.recipes import ControlEncoder, Recipe
-from memory_injections.data.entities import identify_entity
-from memory_injections.injection.cell_computer import CellComputer
-from memory_injections.injection.loaded_model import LoadedModel
-from memory_injections.injection.memory_vectors import Encoder, MemoryEncoder
 from memory_injections.models.tokenisation import Prompt, tokenise_pairs
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.terms import CURATED
@@ -80,7 +80,7 @@ class Injections:
     model: LoadedModel
     cache: ActivationCache
     pairs: pd.DataFrame
-    settings: Causes
+    settings: Mechanisms
     seed: int
 
     @cached_property
@@ -131,7 +131,7 @@ class Injections:
             self.cache.rows(f"{kind}.p_answer", row, row + 1).double().log() for kind in ("explicit", "obscure")
         )
         effects = patch_prompt(
-            self.model.engine, self.model.lens, self.cache, self.prompts[row], row, [row, *others.tolist()]
+            self.model.engine, self.model.processed, self.cache, self.prompts[row], row, [row, *others.tolist()]
         )
         table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
         return table.assign(gap=(explicit - obscure).item())

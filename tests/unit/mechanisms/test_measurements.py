@@ -14,11 +14,11 @@ from architectures import QUICK
 from conftest import PAIRS
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
-from memory_injections.causes.running import Injections, draw_others, draw_prompts
-from memory_injections.causes.settings import OTHER, OWN, Causes, Site
-from memory_injections.causes.side_effects import WINDOW, cut_windows
 from memory_injections.errors import StudyError
 from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.mechanisms.running import Injections, draw_others, draw_prompts
+from memory_injections.mechanisms.settings import OTHER, OWN, Mechanisms, Site
+from memory_injections.mechanisms.side_effects import WINDOW, cut_windows
 from memory_injections.models.tokenisation import tokenise_pairs
 from slow_path import Model
 from torch import Tensor
@@ -26,7 +26,7 @@ from transformers import PreTrainedTokenizerFast
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SEED = 3
-SETTINGS = Causes(prompts=2, others=2, texts=2, factors=(0.5, 1.0))
+SETTINGS = Mechanisms(prompts=2, others=2, texts=2, factors=(0.5, 1.0))
 Hook = tuple[str, Callable[[Tensor, Any], Tensor]]
 
 
@@ -38,7 +38,7 @@ class Slow:
         model = self.model
         with ActivationCacheWriter(path, len(pairs), {"model": "tiny", "dataset": "own"}) as writer:
             writer.write(record_activations(model.bridge, model.tokenizer, self.pairs, bos=True))
-        loaded = LoadedModel(model.engine, model.tokenizer, model.lens)
+        loaded = LoadedModel(model.engine, model.tokenizer, model.processed)
         self.injections = Injections(loaded, ActivationCache(path), self.pairs, SETTINGS, SEED)
         self.prompts = tokenise_pairs(model.tokenizer, self.pairs)
         # Long enough to change something, and not to swamp everything else.
@@ -67,7 +67,7 @@ def slow(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Slow:
     """Models with LayerNorm, with parallel blocks, and with a norm behind the attention."""
-    folder = tmp_path_factory.mktemp("causes")
+    folder = tmp_path_factory.mktemp("mechanisms")
     if request.param in tiny_models:
         return Slow(tiny_models[request.param], pairs, folder / "cache")
     QUICK[request.param].build().save_pretrained(folder / "model")
@@ -118,7 +118,7 @@ def test_a_direct_effect_passes_the_norm_as_it_was(slow: Slow) -> None:
                 _, kept = bridge.run_with_cache(torch.tensor([list(prompt.tokens)]))
                 resid = kept[f"blocks.{bridge.cfg.n_layers - 1}.hook_resid_post"][0, -1]
                 added = cell["magnitude"] * vector
-                if slow.model.lens.is_centred:
+                if slow.model.processed.is_centred:
                     resid, added = resid - resid.mean(), added - added.mean()
                 # The norm multiplies each dimension by a number: what it did to the stream without the memory.
                 normed = bridge.ln_final(resid[None, None])

@@ -4,9 +4,9 @@ import pandas as pd
 import torch
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.causes.residuals import measure_carry, read_out
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.mechanisms.residuals import measure_carry, read_out
 from memory_injections.models.limits import LAST_POSITION_CELLS
 from memory_injections.models.scoring import compute_log_prob
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Lens:
+class ProcessedWeights:
     """Embedding, unembedding and what attention writes with, processed, in float32.
 
     Where a norm follows the attention, `norm_w` is its gain and `norm_eps` what it adds to the mean square.
@@ -39,8 +39,8 @@ class Lens:
     norm_eps: Float[Tensor, ""] | None = None
 
     @classmethod
-    def of(cls, bridge: "TransformerBridge") -> "Lens":
-        """Take the lens of a bridge from `loading.load_bridge`.
+    def of(cls, bridge: "TransformerBridge") -> "ProcessedWeights":
+        """Take the processed weights of a bridge from `loading.load_bridge`.
 
         Raises `UnsupportedArchitectureError` if the bridge does not show the heads' output matrices.
         """
@@ -63,8 +63,8 @@ class Lens:
         matrices = (bridge.W_E, bridge.W_U, bridge.b_U, bridge.W_O * scale, *written)
         return cls(*(matrix.detach().float().to(device).contiguous() for matrix in matrices))
 
-    def select(self, layers: Sequence[int]) -> "Lens":
-        """Return a lens for attention outputs of some layers only."""
+    def select(self, layers: Sequence[int]) -> "ProcessedWeights":
+        """Return the weights for attention outputs of some layers only."""
         norm_w = None if self.norm_w is None else self.norm_w[layers]
         return replace(self, W_O=self.W_O[layers], b_O=self.b_O[layers], norm_w=norm_w)
 
@@ -74,61 +74,70 @@ class Lens:
         return bool(self.W_U.mean(dim=0).abs().max() < 1e-4 * self.W_U.abs().max())
 
     def save(self, path: Path) -> None:
-        """Write the lens as one safetensors file."""
+        """Write the weights as one safetensors file."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}
         save_file({name: tensor.cpu() for name, tensor in tensors.items() if tensor is not None}, path)
 
     @classmethod
-    def load(cls, path: str | Path, device: torch.device) -> "Lens":
+    def load(cls, path: str | Path, device: torch.device) -> "ProcessedWeights":
         """Read what `save` wrote; on the CPU the tensors stay memory-mapped."""
         return cls(**load_file(path, device=str(device)))
 
 
 def compute_head_results(
-    lens: Lens, z: Float[Tensor, "... layer head d_head"]
+    processed: ProcessedWeights, z: Float[Tensor, "... layer head d_head"]
 ) -> Float[Tensor, "... layer head d_model"]:
     """Return what each head adds to the residual stream, [..., layer, head, d_model], from its `hook_z`.
 
     A norm behind the attention divides every head's part by the size of the whole.
     """
     # TransformerLens may cut z into other heads than W_O (DeepSeek's, whose values are narrower than their keys).
-    z = z.flatten(-2).unflatten(-1, lens.W_O.shape[1:3])
-    results = torch.einsum("...lhd,lhdm->...lhm", z, lens.W_O)
-    if lens.norm_w is None:
+    z = z.flatten(-2).unflatten(-1, processed.W_O.shape[1:3])
+    results = torch.einsum("...lhd,lhdm->...lhm", z, processed.W_O)
+    if processed.norm_w is None:
         return results
-    return results * _scale_by_norm(lens, results.sum(dim=-2) + lens.b_O)[..., None, :]
+    return results * _scale_by_norm(processed, results.sum(dim=-2) + processed.b_O)[..., None, :]
 
 
 def compute_attention_output(
-    lens: Lens, z: Float[Tensor, "... layer head d_head"]
+    processed: ProcessedWeights, z: Float[Tensor, "... layer head d_head"]
 ) -> Float[Tensor, "... layer d_model"]:
     """Return what attention adds to the residual stream as a whole: all heads and the output bias."""
-    whole = torch.einsum("...lhd,lhdm->...lm", z.flatten(-2).unflatten(-1, lens.W_O.shape[1:3]), lens.W_O) + lens.b_O
-    return whole if lens.norm_w is None else whole * _scale_by_norm(lens, whole)
+    whole = (
+        torch.einsum("...lhd,lhdm->...lm", z.flatten(-2).unflatten(-1, processed.W_O.shape[1:3]), processed.W_O)
+        + processed.b_O
+    )
+    return whole if processed.norm_w is None else whole * _scale_by_norm(processed, whole)
 
 
 def compute_head_swaps(
-    lens: Lens, z: Float[Tensor, "... layer head d_head"], other: Float[Tensor, "... layer head d_head"]
+    processed: ProcessedWeights,
+    z: Float[Tensor, "... layer head d_head"],
+    other: Float[Tensor, "... layer head d_head"],
 ) -> Float[Tensor, "... layer head d_model"]:
     """Return what attention adds more to the residual stream if one head at a time has the `hook_z` of `other`."""
-    z, other = (values.flatten(-2).unflatten(-1, lens.W_O.shape[1:3]) for values in (z, other))
-    change = torch.einsum("...lhd,lhdm->...hlm", other - z, lens.W_O)
-    if lens.norm_w is not None:
-        whole = (torch.einsum("...lhd,lhdm->...lm", z, lens.W_O) + lens.b_O)[..., None, :, :]
+    z, other = (values.flatten(-2).unflatten(-1, processed.W_O.shape[1:3]) for values in (z, other))
+    change = torch.einsum("...lhd,lhdm->...hlm", other - z, processed.W_O)
+    if processed.norm_w is not None:
+        whole = (torch.einsum("...lhd,lhdm->...lm", z, processed.W_O) + processed.b_O)[..., None, :, :]
         swapped = whole + change
-        change = swapped * _scale_by_norm(lens, swapped) - whole * _scale_by_norm(lens, whole)
+        change = swapped * _scale_by_norm(processed, swapped) - whole * _scale_by_norm(processed, whole)
     return change.transpose(-3, -2)
 
 
-def _scale_by_norm(lens: Lens, whole: Float[Tensor, "... layer d_model"]) -> Float[Tensor, "... layer d_model"]:
+def _scale_by_norm(
+    processed: ProcessedWeights, whole: Float[Tensor, "... layer d_model"]
+) -> Float[Tensor, "... layer d_model"]:
     """Return what the norm behind the attention multiplies its input by, from that input."""
-    assert lens.norm_w is not None
-    assert lens.norm_eps is not None
-    return lens.norm_w * (whole.square().mean(dim=-1, keepdim=True) + lens.norm_eps).rsqrt()
+    assert processed.norm_w is not None
+    assert processed.norm_eps is not None
+    return processed.norm_w * (whole.square().mean(dim=-1, keepdim=True) + processed.norm_eps).rsqrt()
 
 
-def read_in_vocabulary(lens: Lens, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_vocab"]:
+def read_in_vocabulary(
+    processed: ProcessedWeights, vectors: Float[Tensor, "... d_model"]
+) -> Float[Tensor, "... d_vocab"]:
     """Return the logits of residual-stream vectors: W_U and b_U, without the final norm (paper, section 3.2)."""
     # One product of two matrices: with more dimensions, torch would multiply slice by slice.
-    logits = torch.addmm(lens.b_U, vectors.flatten(0, -2), lens.W_U)
+    logits = torch.addmm(processed.b_U, vectors.flatten(0, -2), processed.W_U)
     return logits.unflatten(0, vectors.shape[:-1])

@@ -1,9 +1,9 @@
-"""The tables of causes are averages over the right prompts, beside what they are compared with."""
+"""The tables of mechanisms are averages over the right prompts, beside what they are compared with."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from memory_injections.causes.tables import (
+from memory_injections.mechanisms.tables import (
     average_blocks,
     average_direct_effects,
     average_patches,

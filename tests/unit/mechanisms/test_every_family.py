@@ -6,9 +6,9 @@ import pytest
 import torch
 from architectures import OTHERS, QUICK, Family
 from full_pass import at_the_end, run_fully
-from memory_injections.causes.residuals import measure_carry, read_out, trace_injections
-from memory_injections.causes.side_effects import measure_surprisal
 from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.mechanisms.residuals import measure_carry, read_out, trace_injections
+from memory_injections.mechanisms.side_effects import measure_surprisal
 from memory_injections.models.tokenisation import pad
 from slow_path import CPU
 from torch import Tensor

@@ -13,24 +13,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.causes.settings import OTHER, OWN
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.lens import Lens, compute_head_swaps
+from memory_injections.mechanisms.settings import OTHER, OWN
 from memory_injections.models.limits import LAST_POSITION_CELLS
+from memory_injections.models.processed_weights import ProcessedWeights, compute_head_swaps
 from memory_injections.models.scoring import compute_log_prob
 from memory_injections.models.tokenisation import Prompt
 
 
 def patch_prompt(
-    engine: SkippingEngine, lens: Lens, cache: ActivationCache, prompt: Prompt, row: int, sources: Sequence[int]
+    engine: SkippingEngine,
+    processed: ProcessedWeights,
+    cache: ActivationCache,
+    prompt: Prompt,
+    row: int,
+    sources: Sequence[int],
 ) -> Float[Tensor, "source layer head"]:
     """Return the effect of every head's output from the explicit prompts in rows `sources` of the activation cache.
 
     `prompt` is the obscure prompt in row `row`; what its heads put out comes from the cache, too.
     """
-    z = cache.rows("obscure.z", row, row + 1).to(lens.W_O.device)
-    others = torch.cat([cache.rows("explicit.z", source, source + 1) for source in sources]).to(lens.W_O.device)
-    return patch_last_position(engine, prompt, compute_head_swaps(lens, z, others))
+    z = cache.rows("obscure.z", row, row + 1).to(processed.W_O.device)
+    others = torch.cat([cache.rows("explicit.z", source, source + 1) for source in sources]).to(processed.W_O.device)
+    return patch_last_position(engine, prompt, compute_head_swaps(processed, z, others))
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Figures of causes and side effects: functions from a table of the study to a matplotlib figure.
+"""Figures of mechanisms and side effects: functions from a table of the study to a matplotlib figure.
 
 Their panels are models and data sets in one encoding.
 """
@@ -16,7 +16,7 @@ from memory_injections.figures.style import COLORS, QUIET, TEXT, add_legend, sta
 SITES = ["model", "dataset", "encoding", "relative"]
 
 
-@register(subject="study", table="direct_effects", section="Causes", label="direct and indirect effects")
+@register(subject="study", table="direct_effects", section="Mechanisms", label="direct and indirect effects")
 def direct_effects(effects: pd.DataFrame) -> Figure:
     """Mean effect over the layers, and its direct and indirect parts with their intervals."""
     groups = list(effects.groupby(SITES, sort=False))
@@ -36,7 +36,7 @@ def direct_effects(effects: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="study", table="logit_lens", section="Causes", label="logit lens after the injection")
+@register(subject="study", table="logit_lens", section="Mechanisms", label="logit lens after the injection")
 def logit_lens(blocks: pd.DataFrame) -> Figure:
     """Median rank of answer and memory behind every block from the injection on, without and with the memory."""
     groups = list(blocks.groupby(SITES, sort=False))

@@ -7,11 +7,11 @@ import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.atomic_files import replace_file
-from memory_injections.causes.running import Injections
-from memory_injections.causes.settings import Causes
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.jobs.models import hold_loaded_model
 from memory_injections.jobs.pieces import Pieces
+from memory_injections.mechanisms.running import Injections
+from memory_injections.mechanisms.settings import Mechanisms
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
@@ -20,12 +20,12 @@ if __name__ == "__main__":
         cache, pairs = ActivationCache(inputs.activations), read_pairs(Path(inputs.pairs))
         text = Path(inputs.text).read_text(encoding="utf-8")
         curated = [Path(path) for path in inputs.curated]
-        files = {name: Path(inputs[name]) for name in ("manifest", "lens", "pairs", "activations", "text")}
+        files = {name: Path(inputs[name]) for name in ("manifest", "processed", "pairs", "activations", "text")}
         files |= {path.name: path for path in curated}
         parts: dict[str, list[pd.DataFrame]] = {}
-        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.lens, params.precision) as model:
+        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             pieces = Pieces(Path(params.pieces), files, {**dict(params.items()), "device": model.engine.device.type})
-            injections = Injections(model, cache, pairs, Causes.model_validate(params.causes), params.seed)
+            injections = Injections(model, cache, pairs, Mechanisms.model_validate(params.mechanisms), params.seed)
             for name, table in injections.measure(curated, text, pieces.keep):
                 parts.setdefault(name, []).append(table)
         for name, tables in parts.items():

@@ -15,7 +15,7 @@ if __name__ == "__main__":
     with start_job(globals()) as job:
         torch.set_num_threads(job.threads)
         inputs, params = job.input, job.params
-        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.lens, params.precision) as model:
+        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             grids = map(InjectionGrid.model_validate, params.grids)
             sweeps = take_shard(expand_grids(grids, model.engine.n_layers), *params.shard)
             random = {sweep.memories for sweep in sweeps} - {CURATED}

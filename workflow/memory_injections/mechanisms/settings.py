@@ -20,7 +20,7 @@ class Site(NamedTuple):
     magnitude: float
 
 
-class Causes(Section):
+class Mechanisms(Section):
     """How closely an injection is looked at: its heads, its way to the answer, and its side effects."""
 
     encodings: tuple[EncodingName, ...] | None = Field(

@@ -1,4 +1,4 @@
-"""Tables of causes, averaged over prompts."""
+"""Tables of mechanisms, averaged over prompts."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from memory_injections.analysis.clusters import cluster_prompts
-from memory_injections.causes.tables import (
+from memory_injections.data.prompt_pairs import index_pairs
+from memory_injections.mechanisms.tables import (
     average_blocks,
     average_direct_effects,
     average_patches,
     average_side_effects,
     compare_with_attribution,
 )
-from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.tables.registry import register
 
 
@@ -27,10 +27,10 @@ from memory_injections.tables.registry import register
     },
     reads=("patching", "direct_effects", "logit_lens", "side_effects", "texts", "targets", "pairs"),
     takes=("seed",),
-    part="causes",
+    part="mechanisms",
     is_quick=False,
 )
-def causes(
+def mechanisms(
     patching: Sequence[Path],
     direct_effects: Sequence[Path],
     logit_lens: Sequence[Path],

@@ -1,38 +1,38 @@
 # What injections do inside a model, and to prompts and texts that they are not meant for.
 MEASURED = {
-    part: f"{RESULTS}/causes/{{model}}/{{dataset}}/{part}.parquet"
+    part: f"{RESULTS}/mechanisms/{{model}}/{{dataset}}/{part}.parquet"
     for part in ("patching", "direct_effects", "logit_lens", "side_effects", "texts")
 }
 
 
-rule cause_measurements:
+rule mechanism_measurements:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
-        lens=rules.lens.output.lens,
+        processed=rules.processed_weights.output.processed,
         pairs=rules.pairs.output[0],
         activations=ACTIVATIONS,
-        curated=list_curated(STUDY.causes),
+        curated=list_curated(STUDY.mechanisms),
         text=locate_source("../resources/neutral_text.txt"),
     output:
         **MEASURED,
     log:
-        f"{LOGS}/causes/{{model}}/{{dataset}}.log",
+        f"{LOGS}/mechanisms/{{model}}/{{dataset}}.log",
     benchmark:
-        f"{BENCHMARKS}/causes/{{model}}/{{dataset}}.tsv"
+        f"{BENCHMARKS}/mechanisms/{{model}}/{{dataset}}.tsv"
     priority: 1
     conda:
         "../envs/memory-injections.yaml"
     threads: share_cores(beside=2)
     resources:
-        **FOR_CAUSES,
+        **FOR_MECHANISMS,
     params:
-        code=digest_code("cause_measurements"),
+        code=digest_code("mechanism_measurements"),
         model="{model}",
         dataset="{dataset}",
-        causes=STUDY.causes.model_dump(),
+        mechanisms=STUDY.mechanisms.model_dump(),
         seed=STUDY.seed,
         precision=STUDY.precision,
         pieces=lambda wildcards: f"{SHARED}/unfinished/{wildcards.model}/{wildcards.dataset}",
     script:
-        "../scripts/cause_measurements.py"
+        "../scripts/mechanism_measurements.py"

@@ -1,4 +1,4 @@
-"""The tables of causes: averages over prompts of what was measured, with intervals over clusters of prompts."""
+"""The tables of mechanisms: averages over prompts of what was measured, with intervals over clusters of prompts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from scipy.stats import rankdata
 
 from memory_injections.analysis.effects import LEVEL, bound_sites
 from memory_injections.analysis.hits import HITS_AT
-from memory_injections.causes.settings import OTHER, OWN
 from memory_injections.controls.kinds import SHUFFLED
+from memory_injections.mechanisms.settings import OTHER, OWN
 from memory_injections.terms import CURATED
 
 OF = ["model", "dataset"]

@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.causes.settings import Site
 from memory_injections.controls.kinds import RANDOM, SHUFFLED
 from memory_injections.controls.recipes import Recipe
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.mechanisms.settings import Site
 from memory_injections.models.limits import CELL_TOKENS
 from memory_injections.models.tokenisation import Prompt, find_bos, pad, tokenise_text
 from memory_injections.sweeps.cells import KEY

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from memory_injections.causes.residuals import read_out, trace_injections
 from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.mechanisms.residuals import read_out, trace_injections
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS, LAST_POSITION_CELLS
 from memory_injections.models.scoring import score_answers
 from memory_injections.models.tokenisation import Prompt, batch_by_length, pad
