@@ -47,7 +47,9 @@ def ask_for(request):
     return {"mem_mb": ask_again("mem_mb"), "runtime": ask_again("runtime"), "gpu": gpu}
 
 
-FOR_PROCESSED_WEIGHTS = ask_for(lambda input, _: REQUESTS.for_processed_weights(read_size(input))) | {"gpu": 0}
+FOR_PROCESSED_WEIGHTS = ask_for(
+    lambda input, _: REQUESTS.for_processed_weights(read_size(input))
+) | {"gpu": 0}
 FOR_ACTIVATIONS = ask_for(lambda input, _: REQUESTS.for_activations(*read_sizes(input)))
 FOR_ATTRIBUTION = ask_for(lambda input, _: REQUESTS.for_attribution(*read_sizes(input)))
 FOR_CONTROLS = ask_for(lambda input, _: REQUESTS.for_controls(*read_sizes(input)))
