@@ -18,8 +18,8 @@ from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import load_tokenizer
+from memory_injections.sweeps.experiment import Experiment
 from memory_injections.sweeps.grid import Sweep
-from memory_injections.sweeps.running import Experiment
 from memory_injections.sweeps.store import CellStore
 from transformer_lens.model_bridge import TransformerBridge
 

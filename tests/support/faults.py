@@ -71,7 +71,11 @@ def read_results(folder: Path) -> dict[str, bytes]:
     files = (path for pattern in RESULTS for path in (folder / "results").rglob(pattern))
     named = {path.relative_to(folder).as_posix(): path for path in files}
     is_result = {name: not name.startswith("results/shared/cells/") and "/checkpoint/" not in name for name in named}
-    return {name: path.read_bytes() for name, path in named.items() if is_result[name] and path.name != "ledger.json"}
+    return {
+        name: path.read_bytes()
+        for name, path in named.items()
+        if is_result[name] and path.name != "checksum_cache.json"
+    }
 
 
 def judge(checkout: Checkout, expected: dict[str, bytes], faults: Sequence[Fault]) -> str:

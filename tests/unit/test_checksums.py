@@ -1,4 +1,4 @@
-"""Checksums beside files find every change of contents, and the ledger reads no file twice."""
+"""Checksums beside files find every change of contents, and the checksum cache reads no file twice."""
 
 import errno
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from memory_injections import checksums
 from memory_injections.checksums import (
-    Ledger,
+    ChecksumCache,
+    guard_unchanged,
     hash_contents,
-    hold_unchanged,
     locate_checked,
     locate_checksum,
     remove_dead_links,
@@ -103,7 +103,7 @@ def test_links_to_what_a_cache_has_lost_are_removed_and_no_others(tmp_path: Path
     assert {path.name for path in results.iterdir()} == {"whole", "of_a_local_model"}
 
 
-def test_the_ledger_reads_a_file_again_only_if_its_status_changed(
+def test_the_checksum_cache_reads_a_file_again_only_if_its_status_changed(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
@@ -114,11 +114,11 @@ def test_the_ledger_reads_a_file_again_only_if_its_status_changed(
 
     monkeypatch.setattr(checksums, "hash_contents", hash_and_count)
     monkeypatch.setattr(checksums, "SETTLED_SECONDS", -1)
-    ledger = tmp_path / "ledger.json"
+    cache = tmp_path / "checksum_cache.json"
 
     def hash_anew() -> list[Path]:
         read.clear()
-        known = Ledger(ledger)
+        known = ChecksumCache(cache)
         assert known.hash_files([file]) == {file: hash_contents(file)}
         known.save()
         return [path for path in read if path == file]
@@ -130,21 +130,21 @@ def test_the_ledger_reads_a_file_again_only_if_its_status_changed(
     file.write_bytes(file.read_bytes()[::-1])
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert hash_anew() == [file]
-    # A ledger that is damaged itself is begun anew.
-    ledger.write_text(ledger.read_text().replace("a", "b"))
+    # A checksum cache that is damaged itself is begun anew.
+    cache.write_text(cache.read_text().replace("a", "b"))
     assert hash_anew() == [file]
 
 
 def test_a_file_that_changed_just_now_is_not_noted_down(file: Path, tmp_path: Path) -> None:
-    ledger = tmp_path / "ledger.json"
+    cache = tmp_path / "checksum_cache.json"
     assert time.time() - file.stat().st_ctime < checksums.SETTLED_SECONDS
-    known = Ledger(ledger)
+    known = ChecksumCache(cache)
     known.hash_files([file])
     known.save()
-    assert not ledger.exists()
+    assert not cache.exists()
 
 
-def test_a_ledger_that_cannot_be_written_stops_nothing(
+def test_a_checksum_cache_that_cannot_be_written_stops_nothing(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(checksums, "SETTLED_SECONDS", -1)
@@ -152,35 +152,37 @@ def test_a_ledger_that_cannot_be_written_stops_nothing(
     def fill_the_disk(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    ledger = Ledger(tmp_path / "ledger.json")
-    ledger.hash_files([file])
+    cache = ChecksumCache(tmp_path / "checksum_cache.json")
+    cache.hash_files([file])
     with monkeypatch.context() as patch:
         patch.setattr(checksums, "write_text", fill_the_disk)
-        ledger.save()
-    assert "ledger.json cannot be written ([Errno 28] No space left on device)" in caplog.text
-    ledger.save()
-    assert Ledger(tmp_path / "ledger.json")._known.keys() == {str(file)}
+        cache.save()
+    assert "checksum_cache.json cannot be written ([Errno 28] No space left on device)" in caplog.text
+    cache.save()
+    assert ChecksumCache(tmp_path / "checksum_cache.json")._known.keys() == {str(file)}
 
 
 def test_damaged_results_are_found_below_a_folder(file: Path, tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger.json")
-    assert ledger.find_damaged(tmp_path) == []
+    cache = ChecksumCache(tmp_path / "checksum_cache.json")
+    assert cache.find_damaged(tmp_path) == []
     file.write_bytes(b"")
-    assert ledger.find_damaged(tmp_path) == [file]
+    assert cache.find_damaged(tmp_path) == [file]
     file.unlink()
-    assert ledger.find_damaged(tmp_path) == []
+    assert cache.find_damaged(tmp_path) == []
 
 
-def test_a_ledger_among_the_results_is_no_damage(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checksum_cache_among_the_results_is_no_damage(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checksums, "SETTLED_SECONDS", -1.0)  # everything is noted down at once
     for name in ("one", "two"):
         file.rename(tmp_path / name)
         write_checksum(tmp_path / name)
         file = tmp_path / name
-        ledger = Ledger(tmp_path / "ledger.json")
-        assert ledger.find_damaged(tmp_path) == []
-        ledger.save()
-    assert (tmp_path / ".ledger.json.xxh3").exists()
+        cache = ChecksumCache(tmp_path / "checksum_cache.json")
+        assert cache.find_damaged(tmp_path) == []
+        cache.save()
+    assert (tmp_path / ".checksum_cache.json.xxh3").exists()
 
 
 @pytest.mark.parametrize("means", MEANS, ids=lambda means: means.__name__)
@@ -192,30 +194,30 @@ def test_other_contents_of_a_models_folder_are_noticed(
     for file in folder.iterdir():
         os.utime(file, (1.1e9, 1.1e9))
     source = LocalModel(source="local", path=str(folder))
-    known = describe_contents(source.local_files(), Ledger(tmp_path / "ledger.json"))
+    known = describe_contents(source.local_files(), ChecksumCache(tmp_path / "checksum_cache.json"))
     content = (folder / name).read_bytes()
     means(folder / name, content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
-    assert describe_contents(source.local_files(), Ledger(tmp_path / "ledger.json")) != known
+    assert describe_contents(source.local_files(), ChecksumCache(tmp_path / "checksum_cache.json")) != known
 
 
 def test_files_that_change_while_they_are_read_are_named(file: Path, tmp_path: Path) -> None:
     known = {file: hash_contents(file)}
-    with hold_unchanged(known):
+    with guard_unchanged(known):
         file.read_bytes()
-    with pytest.raises(ChangedFileError, match=r"table\.csv changed while the study ran"), hold_unchanged(known):
+    with pytest.raises(ChangedFileError, match=r"table\.csv changed while the study ran"), guard_unchanged(known):
         file.write_bytes(file.read_bytes())
     file.write_bytes(b"other")
-    with pytest.raises(ChangedFileError), hold_unchanged(known):
+    with pytest.raises(ChangedFileError), guard_unchanged(known):
         raise AssertionError("the file must not be read")
     # In a folder that a job wrote, the folder has to be made again.
     folder = tmp_path / "published"
     (folder / "experiments").mkdir(parents=True)
     file = file.rename(folder / "experiments" / "table.csv")
     write_checksum(folder)
-    assert Ledger(tmp_path / "ledger.json").find_damaged(tmp_path) == []
+    assert ChecksumCache(tmp_path / "checksum_cache.json").find_damaged(tmp_path) == []
     file.write_bytes(b"another")
-    with pytest.raises(DamagedFileError) as error, hold_unchanged({file: ""}):
+    with pytest.raises(DamagedFileError) as error, guard_unchanged({file: ""}):
         pass
     assert error.value.path == folder
-    assert Ledger(tmp_path / "ledger.json").find_damaged(tmp_path) == [folder]
+    assert ChecksumCache(tmp_path / "checksum_cache.json").find_damaged(tmp_path) == [folder]
     assert set_aside(folder) == set_aside(folder) == tmp_path / "published.damaged"

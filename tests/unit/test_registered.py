@@ -1,5 +1,8 @@
 """What holds for everything that is registered: controls, encodings, averages, figures, tables, sources, extensions."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint
 from inspect import getdoc
@@ -15,7 +18,7 @@ from memory_injections import registry
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, REGISTERED, SiteValues
 from memory_injections.config.reference import list_sections
 from memory_injections.controls.descriptions import describe_pairs
-from memory_injections.controls.kinds import CONTROLS, Draw, Ingredients
+from memory_injections.controls.kinds import CONTROLS, ControlInputs, Draw
 from memory_injections.data.entities import identify_entity
 from memory_injections.data.sources import list_data_sources
 from memory_injections.errors import StudyError
@@ -94,15 +97,15 @@ def test_a_control_is_as_long_as_its_memory_makes_it(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     memory, source = torch.randn(2, 3, 16, generator=generator)
     answer, noise = torch.randn(2, 16, generator=generator)
-    once, twice = (build(Ingredients(scale * memory, scale * source, answer, noise)) for scale in (1, 2))
+    once, twice = (build(ControlInputs(scale * memory, scale * source, answer, noise)) for scale in (1, 2))
     assert once.shape == memory.shape
     assert once.isfinite().all()
     torch.testing.assert_close(twice, 2 * once)
-    torch.testing.assert_close(build(Ingredients(memory, source, answer, noise)), once)
+    torch.testing.assert_close(build(ControlInputs(memory, source, answer, noise)), once)
     assert not torch.allclose(once, memory)
     parts = {"answer": answer, "noise": noise}
     for part, own in parts.items():
-        other = build(Ingredients(memory, source, **parts | {part: own.roll(1)}))
+        other = build(ControlInputs(memory, source, **parts | {part: own.roll(1)}))
         assert torch.equal(other, once) == (part not in CONTROLS[name].takes)
 
 
@@ -183,3 +186,21 @@ def test_an_extension_that_cannot_be_imported_is_named(monkeypatch: pytest.Monke
     ):
         len(ENCODINGS)
     registry.load_extensions.cache_clear()
+
+
+def test_an_extension_adds_a_source_of_prompts(tmp_path: Path) -> None:
+    (tmp_path / "poems.py").write_text(
+        "from typing import Literal\n\nfrom memory_injections.data.sources import DataSource\n\n\n"
+        "class Poems(DataSource):\n    source: Literal['poems']\n\n    def read_pairs(self):\n        return None\n",
+        encoding="utf-8",
+    )
+    metadata = tmp_path / "poems-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: poems\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(f"[{registry.GROUP}]\npoems = poems\n", encoding="utf-8")
+    code = "from memory_injections.config.study import Study; print('poems' in str(Study.model_json_schema()))"
+    for folders, expected in (([], "False"), ([str(tmp_path)], "True")):
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "workflow"), *folders])}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+        assert done.stdout.strip() == expected

@@ -29,7 +29,9 @@ def test_an_edit_shows_at_once(edited: Checkout) -> None:
     before = pd.read_csv(edited.folder / file)
     edited.write(file, "none")
     edited.replace(
-        "workflow/memory_injections/analysis/tables.py", 'BEST_BY = (PAPER_AVERAGE, "effect")', 'BEST_BY = ("effect",)'
+        "workflow/memory_injections/analysis/paper_tables.py",
+        'BEST_BY = (PAPER_AVERAGE, "effect")',
+        'BEST_BY = ("effect",)',
     )
     done = call(edited, "tables", file, "--configfile", "study.yaml")
     assert done.returncode == 0, done.stderr

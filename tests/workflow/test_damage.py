@@ -106,18 +106,21 @@ def test_a_job_refuses_a_damaged_input_and_sets_it_aside(finished: Checkout) -> 
     assert target.read_bytes() == before
 
 
-def test_a_ledger_that_cannot_be_written_stops_no_run(finished: Checkout) -> None:
+def test_a_checksum_cache_that_cannot_be_written_stops_no_run(finished: Checkout) -> None:
     """As on a full disk, in every process of the run: here, a folder is in its place."""
-    table, ledger = finished.folder / "results/tiny/tables/table1.csv", finished.folder / "results/shared/ledger.json"
+    table, cache = (
+        finished.folder / "results/tiny/tables/table1.csv",
+        finished.folder / "results/shared/checksum_cache.json",
+    )
     content = table.read_bytes()
     table.unlink()
-    ledger.unlink()
-    ledger.mkdir()
+    cache.unlink()
+    cache.mkdir()
     said = finished.snakemake()
-    assert "results/shared/ledger.json cannot be written (" in said
+    assert "results/shared/checksum_cache.json cannot be written (" in said
     assert "Traceback" not in said
     assert table.read_bytes() == content
-    assert not list(ledger.parent.glob(".ledger.json.*.tmp"))
-    ledger.rmdir()
+    assert not list(cache.parent.glob(".checksum_cache.json.*.tmp"))
+    cache.rmdir()
     assert "Nothing to be done" in finished.snakemake()
-    assert ledger.is_file()
+    assert cache.is_file()

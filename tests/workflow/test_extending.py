@@ -65,8 +65,7 @@ def test_everything_that_can_be_added_is_in_the_study(
     code = read_code("An average over prompts", "python")
     insert_before(tmp_path / LIBRARY / "analysis/averages.py", "# The labels of the averages", f"{code}\n\n")
     append(tmp_path / LIBRARY / "controls/kinds.py", "A control")
-    code = read_code("A source of prompts", "python")
-    insert_before(tmp_path / LIBRARY / "data" / "sources.py", "def list_data_sources", f"{code}\n\n")
+    append(tmp_path / LIBRARY / "data/sources.py", "A source of prompts")
 
     pd.read_csv(PAIRS).head(3).to_json(tmp_path / "pairs.jsonl", orient="records", lines=True)
     datasets = yaml.safe_load(read_code("A source of prompts", "yaml"))["datasets"]

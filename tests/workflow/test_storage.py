@@ -39,8 +39,12 @@ def run_with_storage(snakemake: Run, study: dict[str, object], folder: Path, *op
     assert done.returncode == 0, done.stderr
     again = snakemake(folder, study, *TARGETS, FIGURE, *options)
     assert "Nothing to be done" in again.stdout + again.stderr
-    # Nothing is left in the folder but the store of cells, which a machine keeps for itself, and the ledger.
-    assert {path.name for path in (folder / "results").glob("*/*")} <= {"cells", "ledger.json", ".ledger.json.xxh3"}
+    # Nothing is left in the folder but the store of cells, which a machine keeps for itself, and the checksum cache.
+    assert {path.name for path in (folder / "results").glob("*/*")} <= {
+        "cells",
+        "checksum_cache.json",
+        ".checksum_cache.json.xxh3",
+    }
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="Snakemake's storage plugin `fs` needs rsync")

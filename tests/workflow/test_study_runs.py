@@ -58,7 +58,7 @@ def test_attribution(finished: Checkout) -> None:
 def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
-        "table1", "table2", "telling_heads", "table3", "evidence", "contrasts", "last_hops", "sites",
+        "table1", "table2", "informative_heads", "table3", "evidence", "contrasts", "last_hops", "sites",
         "explicit_prompts", "claims", "headline", "headline_prompts", "scorecard", "controls", "control_contrasts",
         "positions", "doses", "both_hops", "text_check", "text_check_pairs",
         *MECHANISMS,
@@ -70,9 +70,9 @@ def test_tables(finished: Checkout) -> None:
     assert tables["scorecard"]["authors"].isna().all()
     assert list(tables["table1"]["dataset"]) == ["mine", "mine", "web", "web"]
     assert list(tables["table1"]["n_prompts"]) == [4, 4, 3, 3]
-    told = tables["telling_heads"]
+    told = tables["informative_heads"]
     assert list(told.groupby("dataset")["n_prompts"].unique().map(list)) == [[4], [3]]
-    assert len(tables["table2"]) <= told.query("prompt_kind == 'explicit'")["n_told"].sum()
+    assert len(tables["table2"]) <= told.query("prompt_kind == 'explicit'")["n_informative"].sum()
     table3 = tables["table3"].query("dataset == 'mine'")
     assert set(table3["memories"]) == {"curated", "nouns", "verbs"}
     curated = table3[table3["memories"] == "curated"]

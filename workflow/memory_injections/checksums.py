@@ -115,7 +115,7 @@ def is_intact(path: Path) -> bool:
 
 
 @contextmanager
-def hold_unchanged(checksums: Mapping[Path, str]) -> Iterator[None]:
+def guard_unchanged(checksums: Mapping[Path, str]) -> Iterator[None]:
     """Make sure that what the block reads from files are the very bytes that these checksums are of.
 
     The files are verified before, and their status must be the same after it. Raises `ChangedFileError` or, for a file
@@ -177,7 +177,7 @@ def remove_dead_links(folder: Path) -> None:
             link.unlink(missing_ok=True)
 
 
-class Ledger:
+class ChecksumCache:
     """Checksums of files by their status (size, times, inode): contents are read again only after that has changed.
 
     `save` keeps it in the file `path`; if that is missing or damaged, everything is read once more.
@@ -208,7 +208,7 @@ class Ledger:
         return found
 
     def find_damaged(self, folder: Path) -> list[Path]:
-        """List the files below a folder, other than this ledger, whose contents are not those of their checksums."""
+        """List the files below a folder, other than this cache, whose contents are not those of their checksums."""
         files = [file for file in map(locate_checked, folder.rglob(f".*{ENDING}")) if file != self._path]
         return sorted(file for file, checksum in self.hash_files(files).items() if checksum != read_checksum(file))
 

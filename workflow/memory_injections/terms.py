@@ -2,8 +2,9 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 
@@ -82,6 +83,11 @@ Number = Annotated[float, BeforeValidator(_refuse_boolean)]
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_find_path)]
 WHERE = "relative to where Snakemake runs or, if the folder that it begins with is not there, to the workflow"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def unite(sources: Iterable[type[BaseModel]]) -> Any:
+    """Return the type of a value that is of one of several classes, which its key `source` tells apart."""
+    return Annotated[Union[tuple(sources)], Field(discriminator="source")]  # noqa: UP007
 
 
 class Section(BaseModel):

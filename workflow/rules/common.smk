@@ -33,7 +33,7 @@ if BASE.is_dir():
 import atexit
 
 import memory_injections
-from memory_injections.checksums import Ledger, locate_checksum
+from memory_injections.checksums import ChecksumCache, locate_checksum
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
@@ -61,8 +61,8 @@ environ[STATUS_VARIABLE] = describe_code_status()
 
 # What is known of the contents of files, so that only changed ones are read.
 SHARED = "results/shared"
-LEDGER = Ledger(Path(SHARED) / "ledger.json")
-atexit.register(LEDGER.save)
+CHECKSUM_CACHE = ChecksumCache(Path(SHARED) / "checksum_cache.json")
+atexit.register(CHECKSUM_CACHE.save)
 
 
 include: "provenance.smk"
@@ -76,7 +76,7 @@ def is_in_use():
 def check_results(folders):
     """Set results aside that are not what their jobs wrote, so that they are made again; a dry run names them only."""
     is_dry = workflow.output_settings.dryrun
-    for file in clean_results(folders, LEDGER, is_in_use, is_dry):
+    for file in clean_results(folders, CHECKSUM_CACHE, is_in_use, is_dry):
         logger.warning(
             f"file {file} is not what its job wrote: "
             + ("a run makes it again" if is_dry else "it is set aside and made again")
@@ -162,7 +162,7 @@ with open(locate_source("../resources/paper.yaml"), encoding="utf-8") as file:
 
 def hash_source(source):
     """A checksum of the local files that a source depends on; as a parameter, it reruns jobs when contents change."""
-    return describe_contents(source.local_files(), LEDGER)
+    return describe_contents(source.local_files(), CHECKSUM_CACHE)
 
 
 def match_names(names):
@@ -204,7 +204,7 @@ def hash_inputs(*names):
         for path in paths:
             if not path.exists():
                 raise FileNotFoundError(ENOENT, "not made yet", str(path))
-        return list(LEDGER.hash_files(paths).values())
+        return list(CHECKSUM_CACHE.hash_files(paths).values())
 
     return hash_named
 

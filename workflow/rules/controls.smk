@@ -28,7 +28,7 @@ rule control_cells:
             "injection.cell_computer",
             "injection.skipping_engine",
             "models.loading",
-            "controls.recipes",
+            "controls.vector_specs",
         ),
         model="{model}",
         dataset="{dataset}",

@@ -33,6 +33,6 @@ rule mechanism_measurements:
         mechanisms=STUDY.mechanisms.model_dump(),
         seed=STUDY.seed,
         precision=STUDY.precision,
-        pieces=lambda wildcards: f"{SHARED}/unfinished/{wildcards.model}/{wildcards.dataset}",
+        unfinished=lambda wildcards: f"{SHARED}/unfinished/{wildcards.model}/{wildcards.dataset}",
     script:
         "../scripts/mechanism_measurements.py"

@@ -77,7 +77,7 @@ def is_judged_by_origin(job):
 def compare_job(job, files):
     """How some results of a job differ from what the study asks for, as Snakemake's triggers report it."""
     inputs = name_inputs(job.input._allitems())
-    checksums = LEDGER.hash_files(list_compared_files(inputs))
+    checksums = CHECKSUM_CACHE.hash_files(list_compared_files(inputs))
     wanted = describe_origin(dict(job.params.items()), inputs, checksums)
     ancient = {Path(file) for file in job.input if file.is_ancient}
     ignored = {

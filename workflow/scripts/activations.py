@@ -9,8 +9,8 @@ from memory_injections.activations.cache_file import ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
-from memory_injections.jobs.models import hold_devices_for
-from memory_injections.models.checkpoints import hold_model
+from memory_injections.jobs.models import reserve_devices_for
+from memory_injections.models.checkpoints import guard_model
 from memory_injections.models.limits import PROCESSING_COPIES
 from memory_injections.models.loading import load_bridge
 from memory_injections.models.tokenisation import load_tokenizer
@@ -23,8 +23,8 @@ if __name__ == "__main__":
         torch.set_num_threads(job.threads)
         params, checkpoint, pairs = job.params, Path(job.input.checkpoint), Path(job.input.pairs)
         n_pairs = sum(len(chunk) for chunk in iterate_pairs(pairs, PAIRS_AT_ONCE))
-        with hold_devices_for(job.input.manifest, copies=PROCESSING_COPIES) as devices:
-            with hold_model(checkpoint, Path(job.input.manifest)):
+        with reserve_devices_for(job.input.manifest, copies=PROCESSING_COPIES) as devices:
+            with guard_model(checkpoint, Path(job.input.manifest)):
                 bridge, tokenizer = load_bridge(checkpoint, devices), load_tokenizer(checkpoint)
             with (
                 replace_file(Path(job.output.activations)) as path,

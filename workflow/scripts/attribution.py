@@ -11,8 +11,8 @@ from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.heads import TARGETS_SCHEMA, TOP_SCHEMA, HeadReadings, read_heads
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import read_pairs
-from memory_injections.jobs.gpus import hold_devices
-from memory_injections.models.checkpoints import hold_model
+from memory_injections.jobs.gpus import reserve_devices
+from memory_injections.models.checkpoints import guard_model
 from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import list_vocabulary, load_tokenizer
 from tqdm import tqdm
@@ -37,9 +37,9 @@ if __name__ == "__main__":
     with start_job(globals()) as job:
         torch.set_num_threads(job.threads)
         inputs, output, checkpoint = job.input, job.output, Path(job.input.checkpoint)
-        with hold_devices(Path(inputs.processed).stat().st_size) as devices:
+        with reserve_devices(Path(inputs.processed).stat().st_size) as devices:
             processed, pairs = ProcessedWeights.load(inputs.processed, devices[0]), read_pairs(Path(inputs.pairs))
-            with hold_model(checkpoint, Path(inputs.manifest), weights=False):
+            with guard_model(checkpoint, Path(inputs.manifest), weights=False):
                 vocabulary = list_vocabulary(load_tokenizer(checkpoint), processed.W_U.shape[1])
             readings = read_heads(ActivationCache(inputs.activations), processed, pairs, vocabulary, job.params.top_k)
             write_readings(readings, len(pairs), Path(output.top), Path(output.targets))

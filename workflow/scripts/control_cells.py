@@ -10,7 +10,7 @@ from memory_injections.controls.experiment import ControlExperiment
 from memory_injections.controls.settings import Controls
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.data.word_lists import read_column
-from memory_injections.jobs.models import hold_loaded_model
+from memory_injections.jobs.models import load_on_reserved_devices
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
@@ -18,7 +18,7 @@ if __name__ == "__main__":
         inputs, params, output = job.input, job.params, job.output
         words = [word for kind in params.word_kinds for word in read_column(Path(inputs.words), kind)]
         cache, pairs = ActivationCache(inputs.activations), read_pairs(Path(inputs.pairs))
-        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
+        with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             controls = Controls.model_validate(params.controls)
             experiment = ControlExperiment(model, cache, pairs, controls, words, params.seed)
             sites = experiment.choose_sites(map(Path, inputs.curated), params.paper)

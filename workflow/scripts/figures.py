@@ -16,7 +16,7 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parque
 
 
 def draw_figures(digests: Mapping[str, str], tables: Mapping[str, list[Path]], files: Mapping[str, list[Path]]) -> None:
-    """Draw registered figures, each of its tables, one below the other, unless its files are of just these.
+    """Draw registered figures, each of its tables, one below the other, unless its files were drawn of the same tables.
 
     `digests` are those of the code of each figure, `tables` are by the names in the registry (`tables` for a figure
     that names none), and `files` the PNG and the PDF of each figure.

@@ -6,16 +6,16 @@ import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.data.word_lists import read_column
-from memory_injections.jobs.models import hold_loaded_model
+from memory_injections.jobs.models import load_on_reserved_devices
+from memory_injections.sweeps.experiment import Experiment
 from memory_injections.sweeps.grid import InjectionGrid, expand_grids, take_shard
-from memory_injections.sweeps.running import Experiment
 from memory_injections.terms import CURATED
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
         torch.set_num_threads(job.threads)
         inputs, params = job.input, job.params
-        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
+        with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             grids = map(InjectionGrid.model_validate, params.grids)
             sweeps = take_shard(expand_grids(grids, model.engine.n_layers), *params.shard)
             random = {sweep.memories for sweep in sweeps} - {CURATED}

@@ -8,9 +8,9 @@ from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import read_pairs
-from memory_injections.jobs.models import hold_loaded_model
-from memory_injections.jobs.pieces import Pieces
-from memory_injections.mechanisms.running import Injections
+from memory_injections.jobs.models import load_on_reserved_devices
+from memory_injections.jobs.unfinished import UnfinishedParts
+from memory_injections.mechanisms.measurements import Injections
 from memory_injections.mechanisms.settings import Mechanisms
 
 if __name__ == "__main__":
@@ -23,13 +23,15 @@ if __name__ == "__main__":
         files = {name: Path(inputs[name]) for name in ("manifest", "processed", "pairs", "activations", "text")}
         files |= {path.name: path for path in curated}
         parts: dict[str, list[pd.DataFrame]] = {}
-        with hold_loaded_model(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
-            pieces = Pieces(Path(params.pieces), files, {**dict(params.items()), "device": model.engine.device.type})
+        with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
+            unfinished = UnfinishedParts(
+                Path(params.unfinished), files, {**dict(params.items()), "device": model.engine.device.type}
+            )
             injections = Injections(model, cache, pairs, Mechanisms.model_validate(params.mechanisms), params.seed)
-            for name, table in injections.measure(curated, text, pieces.keep):
+            for name, table in injections.measure(curated, text, unfinished.keep):
                 parts.setdefault(name, []).append(table)
         for name, tables in parts.items():
             with replace_file(Path(job.output[name])) as path:
                 whole = pd.concat(tables, ignore_index=True)
                 whole.assign(model=params.model, dataset=params.dataset).to_parquet(path, index=False)
-        pieces.discard()
+        unfinished.discard()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.atomic_files import replace_folder, write_text
-from memory_injections.models.sources import Model, ModelSource
+from memory_injections.models.sources import ModelSource, list_model_sources
+from memory_injections.terms import unite
 from pydantic import TypeAdapter
 
 
@@ -18,5 +19,5 @@ def write_model(source: ModelSource, checkpoint: Path, manifest: Path) -> None:
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        source = TypeAdapter(Model).validate_python(job.params.source)
+        source = TypeAdapter(unite(list_model_sources())).validate_python(job.params.source)
         write_model(source, Path(job.output.checkpoint), Path(job.output.manifest))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from _job import start_job
 from memory_injections.atomic_files import write_text
-from memory_injections.checksums import hash_contents, hold_unchanged
+from memory_injections.checksums import guard_unchanged, hash_contents
 from memory_injections.paper.coverage import survey_files
 from memory_injections.paper.published_sources import list_result_files
 from memory_injections.paper.word_files import find_word_files
@@ -14,7 +14,7 @@ if __name__ == "__main__":
     with start_job(globals()) as job:
         root = Path(job.params.root)
         checksums = {Path(path): hash_contents(Path(path)) for path in list_result_files(root / "experiments")}
-        with hold_unchanged(checksums):
+        with guard_unchanged(checksums):
             inventory = {
                 "sweeps": {sweep.path: files for sweep, files in survey_files(root).items()},
                 "word_files": {str(path): sweep.path for path, sweep in find_word_files(root).items()},

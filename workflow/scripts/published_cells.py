@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from _job import start_job
 from memory_injections.atomic_files import replace_file
-from memory_injections.checksums import hold_unchanged
+from memory_injections.checksums import guard_unchanged
 from memory_injections.paper.published import iterate_cells
 from memory_injections.sweeps.cells import SCHEMA
 from memory_injections.sweeps.identity import SweepId
@@ -21,5 +21,5 @@ def write_published(sweep: SweepId, files: Iterable[Path], output: Path) -> None
 
 
 if __name__ == "__main__":
-    with start_job(globals()) as job, hold_unchanged(job.params.checksums):
+    with start_job(globals()) as job, guard_unchanged(job.params.checksums):
         write_published(SweepId.parse(**job.wildcards), map(Path, job.input), Path(job.output[0]))

@@ -6,13 +6,13 @@ from pathlib import Path
 from _job import start_job
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import name_pairs, read_pairs
-from memory_injections.models.checkpoints import hold_model
+from memory_injections.models.checkpoints import guard_model
 from memory_injections.models.text_check import check_texts, describe_bos
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
         checkpoint, pairs = Path(job.input.checkpoint), read_pairs(Path(job.input.pairs))
-        with hold_model(checkpoint, Path(job.input.manifest), weights=False):
+        with guard_model(checkpoint, Path(job.input.manifest), weights=False):
             table, bos = check_texts(checkpoint, pairs), describe_bos(checkpoint)
         if bos:
             logging.warning("%s", bos)

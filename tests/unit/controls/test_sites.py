@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from memory_injections.analysis.evidence import SweepEffects
-from memory_injections.controls.settings import Site
+from memory_injections.controls.settings import ControlSite
 from memory_injections.controls.sites import BEST, CHOSEN, CONFIGURED, REPORTED, choose_control_sites
 
 SITES = [(0, 1.0), (0, 2.0), (3, 1.0), (3, 2.0)]
@@ -38,7 +38,7 @@ def test_weights_are_those_of_the_evidence(cells: pd.DataFrame) -> None:
 
 
 def test_sites_with_a_name_are_those_of_every_prompt(cells: pd.DataFrame) -> None:
-    sites = choose_control_sites(cells, GROUPS, 0, (0, 1.0), [Site(layer=7, magnitude=5)])
+    sites = choose_control_sites(cells, GROUPS, 0, (0, 1.0), [ControlSite(layer=7, magnitude=5)])
     named = sites[sites["name"] != ""]
     assert (named.groupby(["layer", "magnitude"])["prompt_id"].nunique() == 40).all()
     assert not sites.duplicated(["prompt_id", "layer", "magnitude"]).any()

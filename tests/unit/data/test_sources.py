@@ -9,9 +9,8 @@ import pytest
 from conftest import PAIRS, ROOT
 from hub import COMMIT, Hub, serve
 from huggingface_hub import constants
-from memory_injections.config.study import parse_study
+from memory_injections.config.study import Dataset, parse_study
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
-from memory_injections.data.sources import Dataset
 from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 from pydantic import TypeAdapter

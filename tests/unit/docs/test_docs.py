@@ -10,7 +10,7 @@ import snakemake
 import yaml
 from conftest import ROOT
 from memory_injections.analysis.effects import PRACTICALLY_ZERO
-from memory_injections.analysis.tables import TELLING
+from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.config.study import parse_study
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.data.prompt_pairs import normalise_pairs
@@ -115,7 +115,7 @@ def test_the_glossary_has_every_control_encoding_and_margin() -> None:
     assert {name: control.label for name, control in CONTROLS.items()}.items() <= rows.items()
     assert all(encoding.label in rows[name] for name, encoding in ENCODINGS.items())
     assert f"within {PRACTICALLY_ZERO:g} nats of zero" in text
-    assert f"has a rank below {TELLING}" in text
+    assert f"has a rank below {INFORMATIVE}" in text
 
 
 def test_catalogue_and_citation() -> None:

@@ -13,7 +13,7 @@ from architectures import OTHERS, QUICK, Family
 from memory_injections import Injector
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.jobs.gpus import hold_devices
+from memory_injections.jobs.gpus import reserve_devices
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.tokenisation import pad
 from slow_path import Model, list_cells, tokenise_pairs
@@ -28,8 +28,8 @@ GPU = [torch.device("cuda", 0)]
 
 HOLD = """
 import torch
-from memory_injections.jobs.gpus import hold_devices
-with hold_devices(1) as held:
+from memory_injections.jobs.gpus import reserve_devices
+with reserve_devices(1) as held:
     print(held[0].index, torch.ones(1, device="cuda").device.index, flush=True)
     input()
 """
@@ -185,7 +185,7 @@ def test_a_model_spread_over_gpus(model: Model, pairs: pd.DataFrame) -> None:
 
 
 def test_a_job_computes_on_the_gpu_that_it_holds() -> None:
-    with hold_devices(1) as held:
+    with reserve_devices(1) as held:
         assert held[0].type == "cuda"
         assert torch.ones(1, device="cuda").device == held[0]
 

@@ -18,18 +18,18 @@ from memory_injections.activations.cache_file import ActivationCache, Activation
 from memory_injections.activations.recording import record_activations
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
-from memory_injections.controls.recipes import ControlEncoder, Recipe
-from memory_injections.controls.running import list_texts, score_texts
+from memory_injections.controls.texts import list_texts, score_texts
+from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.load_check import check_bridge, expect
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.interactive.controls import inject_controls
+from memory_injections.interactive.comparisons import inject_controls
 from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.mechanisms.measurements import Injections
 from memory_injections.mechanisms.residuals import read_out, trace_injections
-from memory_injections.mechanisms.running import Injections
-from memory_injections.mechanisms.settings import Mechanisms, Site
+from memory_injections.mechanisms.settings import InjectionSite, Mechanisms
 from memory_injections.models import limits
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.processed_weights import ProcessedWeights
@@ -48,7 +48,7 @@ each_family = pytest.mark.parametrize(
     "family", [*QUICK.values(), *(pytest.param(family, marks=pytest.mark.slow) for family in OTHERS.values())],
     ids=[*QUICK, *OTHERS],
 )  # fmt: skip
-SITE = Site("layer", False, 1, 0.5)
+SITE = InjectionSite("layer", False, 1, 0.5)
 PROMPT = "The author of Das Kapital is buried in the great city of"
 
 
@@ -129,7 +129,7 @@ def test_cells(both: tuple[Parts, Parts], pairs: pd.DataFrame) -> None:
         kinds = ["curated", *(name for name, control in CONTROLS.items() if control.build)]
         controls = pd.concat(own.head(40).assign(control=control) for control in kinds)
         controls["memory"] = [
-            Recipe(control, memory, 0, 3, source="tree", answer=7, seed=1).key
+            VectorSpec(control, memory, 0, 3, source="tree", answer=7, seed=1).key
             for control, memory in zip(controls["control"], controls["memory"], strict=True)
         ]
         controls = controls.assign(start=0, stop=3).reset_index(drop=True)

@@ -67,7 +67,7 @@ def test_code_that_no_cell_depends_on_does_not_count(package: Path) -> None:
     )
     edit(package, "models.tokenisation", lambda text: text + "\n\ndef nobody_calls_this() -> None:\n    print()\n")
     modules = (
-        "config.study", "figures.style", "analysis.tables", "sweeps.store", "pages.report", "sweeps.cells",
+        "config.study", "figures.style", "analysis.paper_tables", "sweeps.store", "pages.report", "sweeps.cells",
         "data.prompt_pairs", "data.__init__",
     )  # fmt: skip
     for module in modules:
@@ -78,7 +78,7 @@ def test_code_that_no_cell_depends_on_does_not_count(package: Path) -> None:
 SCRIPT = """
 import numpy as np
 from memory_injections.figures import injections, style
-from memory_injections.analysis.tables import build_table3
+from memory_injections.analysis.paper_tables import build_table3
 
 def main():
     from memory_injections.data.text_tables import read_csv
@@ -181,11 +181,11 @@ def test_one_figure_counts_and_its_neighbours_do_not(package: Path) -> None:
 
 def test_what_a_control_injects_counts(package: Path) -> None:
     script = ROOT / "workflow" / "scripts" / "control_cells.py"
-    before = digest_script(script), digest_modules("controls.recipes")
+    before = digest_script(script), digest_modules("controls.vector_specs")
     doubled = "return 2 * match_length(parts.noise[None]"
     edit(package, "controls.kinds", lambda text: text.replace("return match_length(parts.noise[None]", doubled))
     assert digest_script(script) != before[0]
-    assert digest_modules("controls.recipes") != before[1]
+    assert digest_modules("controls.vector_specs") != before[1]
 
 
 # A registry with the decorator that fills it, and how the decorator is written.

@@ -10,12 +10,12 @@ import pytest
 import torch
 from memory_injections.errors import StudyError
 from memory_injections.jobs import gpus
-from memory_injections.jobs.gpus import hold_devices, hold_free
+from memory_injections.jobs.gpus import reserve_devices, reserve_free
 from memory_injections.models.devices import GPU_MEMORY_VARIABLE, limit_gpu_memory
 
 
 def hold(names: list[str], count: int, folder: Path, told: Connection) -> None:
-    with hold_free(names, count, folder) as held:
+    with reserve_free(names, count, folder) as held:
         told.send(set(held))
         time.sleep(60)
 
@@ -59,18 +59,18 @@ def test_jobs_hold_different_devices_and_the_next_waits_for_one(
 
 def test_a_device_is_free_again_after_an_exception(tmp_path: Path) -> None:
     def fail() -> None:
-        with hold_free(["a"], 1, tmp_path):
+        with reserve_free(["a"], 1, tmp_path):
             raise ValueError("failed")
 
     with pytest.raises(ValueError, match="failed"):
         fail()
-    with hold_free(["a"], 1, tmp_path) as held:
+    with reserve_free(["a"], 1, tmp_path) as held:
         assert held == [0]
 
 
 def test_without_gpus_jobs_compute_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus.torch.cuda, "device_count", lambda: 0)
-    with hold_devices(10**12) as held:
+    with reserve_devices(10**12) as held:
         assert held == [torch.device("cpu")]
 
 
@@ -87,10 +87,10 @@ def test_a_job_takes_no_more_of_a_gpu_than_it_may(
     monkeypatch.setattr(gpus.torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(gpus.torch.cuda, "get_device_properties", lambda index: Gpu)
     monkeypatch.setattr(gpus.torch.cuda, "set_device", lambda device: None)
-    monkeypatch.setattr(gpus, "hold_free", lambda names, count: nullcontext(list(range(count))))
+    monkeypatch.setattr(gpus, "reserve_free", lambda names, count: nullcontext(list(range(count))))
     if limit:
         monkeypatch.setenv(GPU_MEMORY_VARIABLE, limit)
-    with hold_devices(7 * 10**7) as held:
+    with reserve_devices(7 * 10**7) as held:
         assert held == [torch.device("cuda", index) for index in range(n_gpus)]
 
 

@@ -16,8 +16,8 @@ from memory_injections.activations.cache_file import ActivationCache, Activation
 from memory_injections.activations.recording import record_activations
 from memory_injections.errors import StudyError
 from memory_injections.injection.loaded_model import LoadedModel
-from memory_injections.mechanisms.running import Injections, draw_others, draw_prompts
-from memory_injections.mechanisms.settings import OTHER, OWN, Mechanisms, Site
+from memory_injections.mechanisms.measurements import Injections, draw_others, draw_prompts
+from memory_injections.mechanisms.settings import OTHER, OWN, InjectionSite, Mechanisms
 from memory_injections.mechanisms.side_effects import WINDOW, cut_windows
 from memory_injections.models.tokenisation import tokenise_pairs
 from slow_path import Model
@@ -43,7 +43,7 @@ class Slow:
         self.prompts = tokenise_pairs(model.tokenizer, self.pairs)
         # Long enough to change something, and not to swamp everything else.
         scale = model.slow_vector("unembed", self.pairs["memory"].iloc[0], 0).norm().item()
-        self.site = Site("unembed", False, 1, 2 / scale)
+        self.site = InjectionSite("unembed", False, 1, 2 / scale)
 
     def run(self, kind: str, row: int, *hooks: Hook) -> Tensor:
         """Log-probabilities behind a prompt."""

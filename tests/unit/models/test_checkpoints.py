@@ -15,7 +15,7 @@ from bench import CPU
 from memory_injections.checksums import write_checksum
 from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.jobs.checks import check_inputs
-from memory_injections.models.checkpoints import READ, check_model_folder, check_weights, hold_model
+from memory_injections.models.checkpoints import READ, check_model_folder, check_weights, guard_model
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.sources import LocalModel
 from safetensors.torch import load_file, save_file
@@ -249,7 +249,7 @@ FATES = {
     ),
     "left alone": (
         "README.md", "LICENSE", "LICENSE.txt", "custom.txt", "notes.xlsx", "picture.png", "odd {name}.txt",
-        "modeling_other.py", "zero_to_fp32.py", "recipe.yaml", "params.json", "preprocessor_config.json",
+        "modeling_other.py", "zero_to_fp32.py", "spec.yaml", "params.json", "preprocessor_config.json",
         "pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json", "tf_model.h5",
         "flax_model.msgpack", "other.mlmodel", "model.ckpt.index", "model.ckpt.data-00000-of-00001", "model.onnx",
         "model-Q4_K.gguf", "ggml-model.bin", "64.tflite", "consolidated.00.pth", "openvino_model.bin",
@@ -354,16 +354,16 @@ def fetched(tiny_models: dict[str, Path], tmp_path: Path) -> tuple[Path, Path, P
 
 def test_a_model_is_verified_before_it_is_loaded(fetched: tuple[Path, Path, Path]) -> None:
     folder, checkpoint, manifest = fetched
-    with hold_model(checkpoint, manifest):
+    with guard_model(checkpoint, manifest):
         pass
     with_other(NORM, lambda value: value + 1)(folder)
-    with hold_model(checkpoint, manifest, weights=False):
+    with guard_model(checkpoint, manifest, weights=False):
         pass
     no_longer = pytest.raises(DamagedFileError, match=r"own/model\.safetensors is no longer the file that it describes")
-    with no_longer, hold_model(checkpoint, manifest):
+    with no_longer, guard_model(checkpoint, manifest):
         raise AssertionError("the model must not be loaded")
     set_key("rms_norm_eps", 1.0)(folder)
-    with pytest.raises(DamagedFileError), hold_model(checkpoint, manifest, weights=False):
+    with pytest.raises(DamagedFileError), guard_model(checkpoint, manifest, weights=False):
         pass
 
 
@@ -378,7 +378,7 @@ def test_a_model_swapped_while_it_is_loaded_and_back_again_is_noticed(fetched: t
         load_causal_lm(checkpoint, CPU)
         (folder / "old").replace(weights)
 
-    with pytest.raises(DamagedFileError), hold_model(checkpoint, manifest):
+    with pytest.raises(DamagedFileError), guard_model(checkpoint, manifest):
         swap()
 
 

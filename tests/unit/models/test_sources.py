@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from hub import COMMIT
-from memory_injections.data.sources import Dataset, Words, list_data_sources
-from memory_injections.models.sources import Model, list_model_sources
+from memory_injections.config.study import Dataset, Model
+from memory_injections.data.sources import Words, list_data_sources
+from memory_injections.models.sources import list_model_sources
 from pydantic import TypeAdapter
 
 MODEL, DATA = {"source": "huggingface", "repo": "a/b"}, {"source": "huggingface", "repo": "a/b", "file": "c.csv"}

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import PAIRS
+from memory_injections.analysis.paper_tables import count_text_checks, list_text_checks
 from memory_injections.analysis.table_files import read_table, write_table
-from memory_injections.analysis.tables import count_text_checks, list_text_checks
 from memory_injections.data.prompt_pairs import normalise_pairs, strip_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from memory_injections.controls.tables import DIFFERENCE
+from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.pages.control_tables import shorten_tables
 
 PLACE = {"model": "tiny", "dataset": "mine", "encoding": "unembed", "relative": False, "layer": 3}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from explorer_tables import N_PROMPTS, OURS, grid, tables_in, unpack
-from memory_injections.analysis.tables import build_table2
+from memory_injections.analysis.paper_tables import build_table2
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.pages import explorer
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId

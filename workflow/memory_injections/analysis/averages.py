@@ -84,7 +84,7 @@ class SiteValues:
     after: Values
 
 
-Site = Float[np.ndarray, " site"]
+PerSite = Float[np.ndarray, " site"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Average:
     name: str
     label: str
     unit: Literal["%", "nats"]
-    take: Callable[[SiteValues], Site]
+    take: Callable[[SiteValues], PerSite]
 
 
 REGISTERED: Registry[Average] = Registry("average")
@@ -102,10 +102,10 @@ REGISTERED: Registry[Average] = Registry("average")
 
 def average(
     label: str, unit: Literal["%", "nats"]
-) -> Callable[[Callable[[SiteValues], Site]], Callable[[SiteValues], Site]]:
+) -> Callable[[Callable[[SiteValues], PerSite]], Callable[[SiteValues], PerSite]]:
     """Register an average; the function's name is the average's. The first of each unit is the one that counts."""
 
-    def register(function: Callable[[SiteValues], Site]) -> Callable[[SiteValues], Site]:
+    def register(function: Callable[[SiteValues], PerSite]) -> Callable[[SiteValues], PerSite]:
         REGISTERED.register(Average(function.__name__, label, unit, function))
         return function
 
@@ -113,19 +113,19 @@ def average(
 
 
 @average("mean within 2 sd", "%")
-def mean_within_2sd(values: SiteValues) -> Site:
+def mean_within_2sd(values: SiteValues) -> PerSite:
     """The mean of the changes at most two standard deviations from their mean: the paper's average."""
     return _average_columns(np.where(keep_within_2sd(values.changes), values.changes, np.nan))
 
 
 @average("mean", "%")
-def mean(values: SiteValues) -> Site:
+def mean(values: SiteValues) -> PerSite:
     """The mean of all changes."""
     return _average_columns(values.changes)
 
 
 @average("mean without the top 1 %", "%")
-def mean_without_top(values: SiteValues) -> Site:
+def mean_without_top(values: SiteValues) -> PerSite:
     """The mean without the largest 1 % of the changes, rounded up to whole prompts."""
     n_kept = (~np.isnan(values.changes)).sum(axis=0) * 99 // 100
     rank = np.arange(len(values.changes))[:, None]
@@ -133,26 +133,26 @@ def mean_without_top(values: SiteValues) -> Site:
 
 
 @average("median", "%")
-def median(values: SiteValues) -> Site:
+def median(values: SiteValues) -> PerSite:
     """The median of all changes."""
     return pd.DataFrame(values.changes).median().to_numpy()
 
 
 @average("ratio of means", "%")
-def ratio_of_means(values: SiteValues) -> Site:
+def ratio_of_means(values: SiteValues) -> PerSite:
     """The change of the mean probability."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return 100 * (np.nansum(values.after, axis=0) / np.nansum(values.before, axis=0) - 1)
 
 
 @average("mean effect", "nats")
-def effect(values: SiteValues) -> Site:
+def effect(values: SiteValues) -> PerSite:
     """The mean effect, which the evidence rests on."""
     return _average_columns(values.effects)
 
 
 @average("median effect", "nats")
-def effect_median(values: SiteValues) -> Site:
+def effect_median(values: SiteValues) -> PerSite:
     """The median effect."""
     return pd.DataFrame(values.effects).median().to_numpy()
 
@@ -185,7 +185,7 @@ def average_sites(cells: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _average_columns(values: Values) -> Site:
+def _average_columns(values: Values) -> PerSite:
     return pd.DataFrame(values).mean().to_numpy()
 
 

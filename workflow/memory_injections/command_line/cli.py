@@ -165,7 +165,7 @@ def controls(
     for text in (*(other or ()), *(word or ())):
         check_texts(encoding, memory=text)
     with load_injector(model, device) as (injector, _):
-        from memory_injections.interactive.controls import inject_controls
+        from memory_injections.interactive.comparisons import inject_controls
 
         others: dict[str, Any] = {"others": other or (), "words": word or ()}
         table = inject_controls(injector, **asked, **others, draws=draws, seed=seed)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from memory_injections.config.study import Attribution, Study
-from memory_injections.controls.settings import Controls, Site
+from memory_injections.controls.settings import Controls, ControlSite
 from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
 from memory_injections.mechanisms.settings import Mechanisms
 from memory_injections.models.sources import list_model_sources
@@ -32,7 +32,7 @@ def list_sections() -> dict[str, type[BaseModel]]:
         "`injection`, or each grid in its list": InjectionGrid,
         "`attribution`": Attribution,
         "`controls`": Controls,
-        "`controls.sites`, each in its list": Site,
+        "`controls.sites`, each in its list": ControlSite,
         "`mechanisms`": Mechanisms,
     }
     return {"The study": Study, **sources, **grids}

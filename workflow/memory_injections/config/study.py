@@ -2,22 +2,29 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_invalid_config
 from memory_injections.controls.settings import Controls
-from memory_injections.data.sources import Dataset, Words
+from memory_injections.data.sources import DataSource, Words, list_data_sources
 from memory_injections.errors import StudyError
 from memory_injections.mechanisms.settings import Mechanisms
-from memory_injections.models.sources import Model
+from memory_injections.models.sources import ModelSource, list_model_sources
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Precision, Section
+from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Precision, Section, unite
 
+# One of all sources. What checks types sees what they have in common.
+if TYPE_CHECKING:
+    Dataset = DataSource
+    Model = ModelSource
+else:
+    Dataset = unite(list_data_sources())
+    Model = unite(list_model_sources())
 # No language model has as many layers.
 MOST_SHARDS = 1000
 JobCount = Annotated[Count, Field(le=MOST_SHARDS)]

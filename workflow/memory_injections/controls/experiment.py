@@ -1,6 +1,7 @@
 """The controls of one model on one data set: the sites that the evidence chooses, and every cell there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,24 +10,42 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS
 from memory_injections.atomic_files import replace_file
-from memory_injections.controls.plan import PlannedPrompts, list_recipes, plan_controls
-from memory_injections.controls.recipes import ControlEncoder
-from memory_injections.controls.running import SCHEMA, list_texts, run_controls, score_texts
+from memory_injections.controls.plan import PlannedPrompts, list_specs, plan_controls
 from memory_injections.controls.settings import Controls
 from memory_injections.controls.sites import choose_control_sites
+from memory_injections.controls.texts import list_texts, score_texts
+from memory_injections.controls.vector_specs import ControlEncoder
 from memory_injections.errors import ControlLayerError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.models.tokenisation import Prompt
 from memory_injections.paper.reported import find_reported_site, identify_as_papers, rename_numbers
-from memory_injections.sweeps.cells import index_sweeps
-from memory_injections.sweeps.running import describe_context
+from memory_injections.sweeps.cells import KEY, SCORES, index_sweeps
+from memory_injections.sweeps.experiment import describe_context, score_cells
 from memory_injections.sweeps.store import CellStore
+
+# How many cells are looked up, computed and written together. This bounds the memory of a job.
+CELLS_AT_ONCE = 20_000
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        *((name, _TEXT) for name in ("model", "dataset", "encoding", "part", "control", "positions")),
+        ("relative", pa.bool_()),
+        ("draw", pa.int16()),
+        ("prompt_id", pa.int32()),
+        ("layer", pa.int16()),
+        ("magnitude", pa.float64()),
+        *SCORES.items(),
+    ]
+)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,12 +82,12 @@ class ControlExperiment:
         return pd.concat(tables, ignore_index=True)
 
     def write_cells(self, sites: pd.DataFrame, store: Path, code: str, output: Path) -> None:
-        """Write all cells at some sites, in the columns of `running.SCHEMA`.
+        """Write all cells at some sites, in the columns of `SCHEMA`.
 
         What the folder `store` does not have yet is computed and put there; `code` is the digest of what computes it.
         """
-        recipes = list_recipes(self._planned, self.controls, self.words, self.seed)
-        cells = plan_controls(sites, self._planned, recipes, self.controls, self.model.tokenizer)
+        specs = list_specs(self._planned, self.controls, self.words, self.seed)
+        cells = plan_controls(sites, self._planned, specs, self.controls, self.model.tokenizer)
         context = describe_context(self.model, code)
         with replace_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
             for relative, part in cells.groupby("relative"):
@@ -80,9 +99,29 @@ class ControlExperiment:
                         writer.write_table(table)
 
     def score_texts(self) -> pd.DataFrame:
-        """Score the texts that controls are compared with; see `running.score_texts`."""
+        """Score the texts that controls are compared with; see `texts.score_texts`."""
         return score_texts(list_texts(self._planned), self.model.engine, self.model.tokenizer)
 
     def name(self, table: pd.DataFrame) -> pd.DataFrame:
         """Add the names of the model and the data set to a table, as columns."""
         return table.assign(model=self.cache.model, dataset=self.cache.dataset)
+
+
+def run_controls(
+    cells: pd.DataFrame, planned: PlannedPrompts, computer: CellComputer, store: CellStore
+) -> Iterator[pd.DataFrame]:
+    """Yield all cells of a plan with their scores, some prompts at a time; known ones are not computed again."""
+    names = dict(cells[["prompt", "prompt_id"]].drop_duplicates("prompt").itertuples(index=False))
+    n_computed = 0
+
+    def find_prompts(keys: Sequence[str]) -> Mapping[str, Prompt]:
+        return {key: planned.prompts[names[key]] for key in keys}
+
+    numbers = cells.groupby("prompt_id", sort=True).ngroup()
+    at_once = max(1, CELLS_AT_ONCE * (int(numbers.max()) + 1) // len(cells))
+    with tqdm(total=len(cells), desc="controls", unit="cell") as progress:
+        for _, part in cells.groupby(numbers // at_once):
+            scores, n_new = score_cells(part, find_prompts, computer, store, progress)
+            n_computed += n_new
+            yield part.merge(scores, on=KEY, how="left", validate="many_to_one")
+    logger.info("%d cells of controls, %d computed", len(cells), n_computed)

@@ -22,7 +22,7 @@ SHUFFLED, RANDOM, WORDS, IN_CONTEXT = "shuffled", "random_direction", "matched_w
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class ControlInputs:
     """What controls are made of, in the coordinates of the processed weights: centred where the model has LayerNorm.
 
     `memory` is the vector B of the prompt's own memory and `source` that of another text, with a row for each layer or
@@ -50,7 +50,7 @@ class Draw:
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
-Build = Callable[[Ingredients], 'Float[Tensor, "row d_model"]']
+Build = Callable[[ControlInputs], 'Float[Tensor, "row d_model"]']
 Choose = Callable[["pd.DataFrame", Draw], "pd.Series"]
 Write = Callable[[Mapping[str, Any], str | None], str | None]
 
@@ -60,10 +60,10 @@ class Control:
     """What stands in for a memory: a vector, or a text in front of the prompt.
 
     - `build` makes the vectors of a control that is injected
-    - `choose` gives each prompt pair the other text that `source` of the ingredients is the vector of, by prompt_id; a
+    - `choose` gives each prompt pair the other text whose vector is the inputs' `source`, by prompt_id; a
       prompt without one (NaN) lacks the control
     - `is_drawn`: it is drawn at random, several times for each prompt
-    - `takes`: which of the ingredients it uses that differ between prompts of one memory, or between draws
+    - `takes`: which of the inputs it uses that differ between prompts of one memory, or between draws
     - `write` gives the text in front of a pair's obscure prompt, from the pair and its description as the start of a
       sentence, if it is known; None where there is no such text
     """
@@ -123,7 +123,7 @@ def match_length(
 
 
 @register_control("random_direction", label="a random direction of the same length", is_drawn=True, takes=("noise",))
-def draw_direction(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+def draw_direction(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """A random direction, with the length of B: not any push."""
     return match_length(parts.noise[None], parts.memory)
 
@@ -145,7 +145,7 @@ def draw_words(pairs: "pd.DataFrame", draw: Draw) -> "pd.Series":
 
 
 @register_control("matched_words", label="random words, scaled to the same length", choose=draw_words, is_drawn=True)
-def take_words(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+def take_words(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """A random word's vector, with the length of B: content, not dose."""
     assert parts.source is not None
     return match_length(parts.source, parts.memory)
@@ -162,7 +162,7 @@ def shuffle_memories(pairs: "pd.DataFrame", draw: Draw) -> "pd.Series":
 
 
 @register_control("shuffled", label="another prompt's memory", choose=shuffle_memories, is_drawn=True)
-def take_other_memory(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+def take_other_memory(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """The vector of another prompt's memory as it is: this entity, not any."""
     assert parts.source is not None
     return parts.source
@@ -183,26 +183,26 @@ def name_entities(pairs: "pd.DataFrame", draw: Draw) -> "pd.Series":
 
 
 @register_control("other_entity", label="the entity in the description", choose=name_entities)
-def take_entity(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+def take_entity(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """The vector of the entity that the description names: the second hop's object, not any in the prompt."""
     assert parts.source is not None
     return parts.source
 
 
 @register_control("opposite", label="the memory with its sign turned")
-def turn_around(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+def turn_around(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """-B: direction."""
     return -parts.memory
 
 
 @register_control("answer", label="the answer itself", takes=("answer",))
-def take_answer(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+def take_answer(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """The answer's column of W_U, with the length of B: the machinery works."""
     return match_length(parts.answer[None], parts.memory)
 
 
 @register_control("without_answer", label="the memory without what it writes to the answer", takes=("answer",))
-def remove_answer(parts: Ingredients) -> 'Float[Tensor, "row d_model"]':
+def remove_answer(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """B without its component along the answer's column of W_U: no direct write to the answer's logit."""
     unit = parts.answer / parts.answer.norm()
     return parts.memory - (parts.memory @ unit)[:, None] * unit

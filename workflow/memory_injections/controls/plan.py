@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from memory_injections.controls.descriptions import Description, describe_pairs, find_span
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED, Draw
-from memory_injections.controls.recipes import Recipe
 from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES, EVERYWHERE, Controls, Position
 from memory_injections.controls.sites import CHOSEN, SITE
+from memory_injections.controls.vector_specs import VectorSpec
 from memory_injections.models.tokenisation import Prompt
 from memory_injections.sweeps.cell_plan import hash_prompt
 from memory_injections.terms import CURATED
@@ -33,7 +33,7 @@ class PlannedPrompts:
         return cls(pairs, dict(zip(ids, prompts, strict=True)), dict(zip(ids, describe_pairs(pairs), strict=True)))
 
 
-def list_recipes(planned: PlannedPrompts, controls: Controls, words: Sequence[str], seed: int) -> pd.DataFrame:
+def list_specs(planned: PlannedPrompts, controls: Controls, words: Sequence[str], seed: int) -> pd.DataFrame:
     """List what is injected into each prompt: prompt_id, control, draw, source, answer and seed.
 
     Curated memories come first. A prompt for which a control finds no other text lacks it.
@@ -59,7 +59,7 @@ def list_recipes(planned: PlannedPrompts, controls: Controls, words: Sequence[st
 def plan_controls(
     sites: pd.DataFrame,
     planned: PlannedPrompts,
-    recipes: pd.DataFrame,
+    specs: pd.DataFrame,
     controls: Controls,
     tokenizer: PreTrainedTokenizerBase,
 ) -> pd.DataFrame:
@@ -68,10 +68,10 @@ def plan_controls(
     `sites` has the columns of `sites.choose_control_sites`, encoding and relative. All controls go to all of a prompt's
     sites, at all positions. At the site chosen most often, curated memories and the first draw of shuffled ones go to
     other positions, too; and in its layer, with relative doses. Columns: `cells.KEY`, relative, start, stop, prompt_id,
-    control, draw, positions and part, which says which of the three it is. The key's memory is that of a recipe
-    (`recipes.Recipe`).
+    control, draw, positions and part, which says which of the three it is. The key's memory is that of a spec
+    (`specs.VectorSpec`).
     """
-    cells = pd.concat(_list_cells(sites, recipes, controls), ignore_index=True)
+    cells = pd.concat(_list_cells(sites, specs, controls), ignore_index=True)
     spans = _list_spans(planned, sorted(cells["positions"].unique()), tokenizer)
     cells = cells.merge(spans, on=["prompt_id", "positions"])
     pairs = planned.pairs.set_index("prompt_id")
@@ -79,14 +79,14 @@ def plan_controls(
     cells["prompt"] = [hash_prompt(*texts) for texts in own]
     parts = [cells["control"], pairs.loc[cells["prompt_id"], "memory"]]
     parts += [cells[name].tolist() for name in ("start", "stop", "source", "answer", "seed")]
-    cells["memory"] = [Recipe(*recipe).key for recipe in zip(*parts, strict=True)]
+    cells["memory"] = [VectorSpec(*spec).key for spec in zip(*parts, strict=True)]
     return cells.drop(columns=["source", "answer", "seed"])
 
 
-def _list_cells(sites: pd.DataFrame, recipes: pd.DataFrame, controls: Controls) -> Iterator[pd.DataFrame]:
+def _list_cells(sites: pd.DataFrame, specs: pd.DataFrame, controls: Controls) -> Iterator[pd.DataFrame]:
     own = sites[["encoding", "relative", "prompt_id", *SITE]]
-    yield own.merge(recipes, on="prompt_id").assign(positions=EVERYWHERE, part=AT_SITES)
-    compared = recipes[recipes["control"].isin([CURATED, SHUFFLED]) & (recipes["draw"] == 0)]
+    yield own.merge(specs, on="prompt_id").assign(positions=EVERYWHERE, part=AT_SITES)
+    compared = specs[specs["control"].isin([CURATED, SHUFFLED]) & (specs["draw"] == 0)]
     most = own[sites["name"].str.contains(CHOSEN, regex=False)]
     for position in controls.positions:
         if position != EVERYWHERE:

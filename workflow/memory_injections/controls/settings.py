@@ -20,7 +20,7 @@ EVERYWHERE = "all"
 AT_SITES, AT_POSITIONS, AT_DOSES = "sites", "positions", "doses"
 
 
-class Site(Section):
+class ControlSite(Section):
     """A site for controls, beside those that the sweep chooses."""
 
     layer: Index = Field(description="counted from 0")
@@ -37,7 +37,7 @@ class Controls(Section):
         default=None, min_length=1, description="encodings of curated memories that have controls (all if not given)"
     )
     draws: Count = Field(default=2, description="how often what is drawn at random is drawn for each prompt")
-    sites: tuple[Site, ...] = Field(
+    sites: tuple[ControlSite, ...] = Field(
         default=(),
         description="sites `{layer: 6, magnitude: 3}`, beside those that the evidence chooses, the best one by the "
         "paper's average and the paper's own",

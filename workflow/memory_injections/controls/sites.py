@@ -7,7 +7,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import PAPER_AVERAGE, average_sites, find_best_site
 from memory_injections.analysis.evidence import SweepEffects
-from memory_injections.controls.settings import Site
+from memory_injections.controls.settings import ControlSite
 
 CHOSEN, BEST, REPORTED, CONFIGURED = (
     "chosen most often",
@@ -19,7 +19,7 @@ SITE = ["layer", "magnitude"]
 
 
 def choose_control_sites(
-    cells: pd.DataFrame, groups: pd.Series, seed: int, reported: tuple[int, float] | None, more: Iterable[Site]
+    cells: pd.DataFrame, groups: pd.Series, seed: int, reported: tuple[int, float] | None, more: Iterable[ControlSite]
 ) -> pd.DataFrame:
     """List the sites of each prompt, for the cells of a sweep of curated memories.
 
@@ -44,7 +44,7 @@ def choose_control_sites(
 
 
 def name_sites(
-    cells: pd.DataFrame, sweep: SweepEffects, reported: tuple[int, float] | None, more: Iterable[Site]
+    cells: pd.DataFrame, sweep: SweepEffects, reported: tuple[int, float] | None, more: Iterable[ControlSite]
 ) -> Mapping[tuple[int, float], str]:
     """Return what each site with a name is to the study; one that is several things has all names."""
     most = sweep.name_chosen()

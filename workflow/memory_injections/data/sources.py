@@ -1,17 +1,18 @@
 """Sources of prompt pairs and word lists. Each class knows its config keys, how to read its data, and its local files.
 
-To add a source, define another subclass of `DataSource` above `Dataset`. Config, schema, key table and workflow find it
-there.
+To add a source, define another subclass of `DataSource`, here or in an installed package (`registry`). Config, schema,
+key table and workflow find it.
 """
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from memory_injections.errors import StudyError
+from memory_injections.registry import load_extensions
 from memory_injections.terms import WHERE, Count, Index, LocalPath, Section, Sha256, is_commit
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class DataSource(Section, ABC):
 
 
 class _Table(DataSource):
-    rows: Count | None = Field(default=None, description="use the first so many rows only; all by default")
+    rows: Count | None = Field(default=None, description="how many rows to use, from the first on; all by default")
     cluster: str | None = Field(
         default=None,
         min_length=1,
@@ -238,17 +239,14 @@ class TwoWikiDataset(DataSource):
 
 
 def list_data_sources(of: type[DataSource] = DataSource) -> list[type[DataSource]]:
-    """List every source that a config can name, in the order of definition."""
+    """List every source that a config can name, in the order of definition, those of installed extensions last."""
+    load_extensions()
     found = []
     for source in of.__subclasses__():
         found += [source] if "source" in source.model_fields else list_data_sources(source)
     return found
 
 
-if TYPE_CHECKING:
-    Dataset = DataSource
-else:
-    Dataset = Annotated[Union[tuple(list_data_sources())], Field(discriminator="source")]  # noqa: UP007
 Words = Annotated[UrlFile | LocalFile, Field(discriminator="source")]
 
 

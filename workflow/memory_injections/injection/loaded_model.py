@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.checkpoints import hold_model, read_manifest
+from memory_injections.models.checkpoints import guard_model, read_manifest
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import ModelParts, load_causal_lm
 from memory_injections.models.processed_weights import ProcessedWeights
@@ -38,9 +38,9 @@ class LoadedModel:
         precision: Precision = "float32",
         min_rows: int = MIN_ROWS,
     ) -> "LoadedModel":
-        """Load a model from its files; those of the checkpoint are held meanwhile (`checkpoints.hold_model`)."""
+        """Load a model from its files; those of the checkpoint are held meanwhile (`checkpoints.guard_model`)."""
         described = read_manifest(manifest)
-        with hold_model(checkpoint, manifest):
+        with guard_model(checkpoint, manifest):
             model = load_causal_lm(checkpoint, devices, precision)
             engine = SkippingEngine(model, ModelParts.from_manifest(described), min_rows)
             tokenizer = load_tokenizer(checkpoint)

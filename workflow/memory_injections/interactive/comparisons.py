@@ -1,15 +1,90 @@
-"""Injections into many prompts at one site, each beside another prompt's memory and random directions."""
+"""Injections beside their controls, of one prompt or of many: is it this memory, or any push of that size?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.controls.derangements import derange_memories
+from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, RANDOM, SHUFFLED, WORDS
+from memory_injections.controls.texts import score_prompts
+from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.errors import StudyError
-from memory_injections.interactive.injector import Injector
-from memory_injections.terms import PAPER_ENCODING
+from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.validation import check_layer, check_magnitude
+from memory_injections.interactive.injector import Injector, check_draws
+from memory_injections.models.tokenisation import Prompt
+from memory_injections.terms import CURATED, PAPER_ENCODING
+
+# Controls that need no other text, in the order in which they are shown.
+OWN = ("opposite", "without_answer", "answer")
+
+
+def inject_controls(
+    injector: Injector,
+    prompt: str,
+    memory: str,
+    *,
+    answer: str,
+    layer: int,
+    magnitude: float = 1.0,
+    encoding: str = PAPER_ENCODING,
+    others: Sequence[str] = (),
+    words: Sequence[str] = (),
+    draws: int = 10,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Inject a memory and its controls into one prompt at one site, and compare their effects on the answer.
+
+    The controls are those of a study (docs/method.md); `shuffled` takes the memories in `others`, `matched_words` the
+    `words`, and `random_direction` is drawn `draws` times. Returns a row for each, the memory first: control, n
+    (injections), effect (mean change of the answer's log-probability, nats), contrast (the memory's effect minus that),
+    and p_injected and rank_injected of the injection in the middle. The last row, `in_context`, has the memory as text
+    in front of the prompt. Raises `StudyError` for what `Injector.inject` refuses, and for fewer than one draw.
+    """
+    check_draws(draws)
+    check_layer(layer, injector.n_layers)
+    check_magnitude(magnitude)
+    memory = injector.read_memory(memory, encoding)
+    others, words = ([injector.read_memory(text, encoding) for text in texts] for texts in (others, words))
+    scored = injector.tokenise_answer(prompt, answer)
+    in_front = injector.tokenise_answer(f"{memory}. {prompt}", answer, "prompt with the memory in front of it")
+    specs = list(_list_specs(memory, scored, others, words, draws, seed))
+    cells = pd.DataFrame({"control": [spec.control for spec in specs]}).assign(
+        prompt="prompt", encoding=encoding, memory=[spec.key for spec in specs], layer=layer, magnitude=magnitude
+    )
+    engine = injector.model.engine
+    computer = CellComputer(engine, ControlEncoder(injector.encoder))
+    computed = pd.concat(computer.compute(cells, {"prompt": scored})).sort_index()
+    computed["effect"] = measure_effect(computed)
+    in_context = {f"{name}_injected": values.item() for name, values in score_prompts([in_front], engine).items()}
+    in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
+    rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
+    table = pd.DataFrame([*rows, {"control": IN_CONTEXT, "n": 1, **in_context}], index=range(len(rows) + 1))
+    table["contrast"] = table["effect"].iloc[0] - table["effect"]
+    return table[["control", "n", "effect", "contrast", "p_injected", "rank_injected"]]
+
+
+def _list_specs(
+    memory: str, scored: Prompt, others: Sequence[str], words: Sequence[str], draws: int, seed: int
+) -> Iterator[VectorSpec]:
+    n_tokens = len(scored.tokens)
+    yield VectorSpec(CURATED, memory, 0, n_tokens)
+    for control, texts in ((SHUFFLED, others), (WORDS, words)):
+        for text in texts:
+            yield VectorSpec(control, memory, 0, n_tokens, source=text)
+    for draw in range(draws):
+        yield VectorSpec(RANDOM, memory, 0, n_tokens, seed=seed + draw)
+    for control in OWN:
+        yield VectorSpec(
+            control, memory, 0, n_tokens, answer=scored.answer if "answer" in CONTROLS[control].takes else 0
+        )
+
+
+def _summarise(control: str, cells: pd.DataFrame) -> dict[str, object]:
+    middle = cells.sort_values("effect").iloc[(len(cells) - 1) // 2].to_dict()
+    return {**middle, "control": control, "n": len(cells), "effect": cells["effect"].mean()}
 
 
 def inject_pairs(

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from memory_injections.activations.heads import count_above
 from memory_injections.analysis.averages import measure_change
 from memory_injections.controls.kinds import RANDOM, SHUFFLED
-from memory_injections.controls.recipes import ControlEncoder, Recipe
+from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
@@ -277,11 +277,11 @@ class Injector:
         """Return the vector of a memory and, if there is another, that one's and those of random directions."""
         check_draws(draws)
         memory = self.read_memory(memory, encoding)
-        recipes = [Recipe(CURATED, memory, 0, 0)]
+        specs = [VectorSpec(CURATED, memory, 0, 0)]
         if other is not None:
-            recipes.append(Recipe(SHUFFLED, memory, 0, 0, source=self.read_memory(other, encoding)))
-            recipes += [Recipe(RANDOM, memory, 0, 0, seed=seed + draw) for draw in range(draws)]
-        keys = [(encoding, recipe.key) for recipe in recipes]
+            specs.append(VectorSpec(SHUFFLED, memory, 0, 0, source=self.read_memory(other, encoding)))
+            specs += [VectorSpec(RANDOM, memory, 0, 0, seed=seed + draw) for draw in range(draws)]
+        keys = [(encoding, spec.key) for spec in specs]
         return ControlEncoder(self.encoder).encode(keys, [layer]).vectors
 
     def _find_most_probable(self, engine: InjectionEngine, ids: Sequence[int]) -> int:

@@ -32,7 +32,7 @@ from memory_injections.interactive.plain_model import PlainModel
 from memory_injections.models.checkpoints import (
     check_model_folder,
     check_weights,
-    hold_model,
+    guard_model,
     read_manifest,
 )
 from memory_injections.models.limits import CELL_TOKENS
@@ -117,7 +117,7 @@ def _load_cached(folder: Path, device: torch.device) -> PlainModel:
     )
 
     def load_held_bridge() -> "TransformerBridge":
-        with _LOADING, _naming_damage(), hold_model(checkpoint, manifest):
+        with _LOADING, _naming_damage(), guard_model(checkpoint, manifest):
             return load_bridge(checkpoint, [device])
 
     with _LOADING, _naming_damage():

@@ -23,7 +23,7 @@ POLL_SECONDS = 1.0
 
 
 @contextmanager
-def hold_free(names: Sequence[str], count: int, folder: Path | None = None) -> Iterator[list[int]]:
+def reserve_free(names: Sequence[str], count: int, folder: Path | None = None) -> Iterator[list[int]]:
     """Hold `count` of the named resources, which no other process of this host holds; wait until there are enough.
 
     Yields their indices in `names`.
@@ -57,7 +57,7 @@ def _try_lock(lock: FileLock) -> bool:
 
 
 @contextmanager
-def hold_devices(model_bytes: int) -> Iterator[list[torch.device]]:
+def reserve_devices(model_bytes: int) -> Iterator[list[torch.device]]:
     """Hold the devices that a model of this size needs: one GPU, several if one is too small, or else the CPU.
 
     Raises `StudyError` if the model does not fit into all GPUs together.
@@ -72,7 +72,7 @@ def hold_devices(model_bytes: int) -> Iterator[list[torch.device]]:
             f"the model's {model_bytes / 2**30:.0f} GiB need {needed} GPUs like this one, but there are {len(gpus)}; "
             "use precision: bfloat16, a smaller model, or a larger machine"
         )
-    with hold_free([str(gpu.uuid) for gpu in gpus], needed) as held:
+    with reserve_free([str(gpu.uuid) for gpu in gpus], needed) as held:
         torch.cuda.set_device(held[0])
         logger.info("computing on %s", ", ".join(f"GPU {index} ({gpus[index].name})" for index in held))
         yield [torch.device("cuda", index) for index in held]

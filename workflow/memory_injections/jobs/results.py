@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from memory_injections.atomic_files import remove_leftovers
-from memory_injections.checksums import Ledger, hash_lines, remove_dead_links, set_aside, verify_file, write_checksum
+from memory_injections.checksums import (
+    ChecksumCache,
+    hash_lines,
+    remove_dead_links,
+    set_aside,
+    verify_file,
+    write_checksum,
+)
 from memory_injections.jobs.provenance import carries_origin
 
 
@@ -24,7 +31,9 @@ def write_checksums(paths: Iterable[Path], origin: Mapping[str, Any] | None = No
             write_checksum(path, origin)
 
 
-def clean_results(folders: Iterable[Path], ledger: Ledger, is_in_use: Callable[[], bool], is_dry: bool) -> list[Path]:
+def clean_results(
+    folders: Iterable[Path], known: ChecksumCache, is_in_use: Callable[[], bool], is_dry: bool
+) -> list[Path]:
     """Set damaged results below some folders aside, remove what killed jobs left, and return the damaged files' paths.
 
     If `is_dry`, nothing is changed. Nothing is even looked at while another run is at work here. A result is read only
@@ -37,14 +46,14 @@ def clean_results(folders: Iterable[Path], ledger: Ledger, is_in_use: Callable[[
         if not is_dry:
             remove_leftovers(folder)
             remove_dead_links(folder)
-        found += ledger.find_damaged(folder)
+        found += known.find_damaged(folder)
     if not is_dry and not is_in_use():
         for file in found:
             set_aside(file)
     return found
 
 
-def describe_contents(files: Iterable[str], ledger: Ledger) -> str:
+def describe_contents(files: Iterable[str], known: ChecksumCache) -> str:
     """Return one checksum of the names and contents of files; empty if there are none."""
-    checksums = ledger.hash_files(map(Path, files))
+    checksums = known.hash_files(map(Path, files))
     return hash_lines(f"{file} {checksum}" for file, checksum in sorted(checksums.items())) if checksums else ""

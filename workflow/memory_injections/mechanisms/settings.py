@@ -11,7 +11,7 @@ from memory_injections.terms import Section
 OWN, OTHER = "own", "other"
 
 
-class Site(NamedTuple):
+class InjectionSite(NamedTuple):
     """Where memories are injected, in which encoding, and at which magnitude or `relative` dose."""
 
     encoding: str

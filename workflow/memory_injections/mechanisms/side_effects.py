@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.controls.kinds import RANDOM, SHUFFLED
-from memory_injections.controls.recipes import Recipe
+from memory_injections.controls.vector_specs import VectorSpec
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.mechanisms.settings import Site
+from memory_injections.mechanisms.settings import InjectionSite
 from memory_injections.models.limits import CELL_TOKENS
 from memory_injections.models.tokenisation import Prompt, find_bos, pad, tokenise_text
 from memory_injections.sweeps.cells import KEY
@@ -27,16 +27,16 @@ WINDOW = 63
 
 
 def plan_side_effects(
-    pairs: pd.DataFrame, others: Sequence[Int[np.ndarray, " drawn"]], site: Site, factors: Sequence[float]
+    pairs: pd.DataFrame, others: Sequence[Int[np.ndarray, " drawn"]], site: InjectionSite, factors: Sequence[float]
 ) -> pd.DataFrame:
     """List the cells of a site: every prompt with its own memory, those of `others`, and as many random directions.
 
     Each goes in at the site's magnitude times each of `factors`. Columns: prompt (its prompt_id), memories (`curated`,
-    `shuffled` or `random_direction`), encoding, relative, memory (the key of a recipe), layer and magnitude.
+    `shuffled` or `random_direction`), encoding, relative, memory (the key of a spec), layer and magnitude.
     """
-    recipes = pd.DataFrame(_list_recipes(pairs["memory"].tolist(), others), columns=["row", "memories", "memory"])
-    cells = recipes.assign(
-        prompt=pairs["prompt_id"].to_numpy()[recipes["row"]],
+    specs = pd.DataFrame(_list_specs(pairs["memory"].tolist(), others), columns=["row", "memories", "memory"])
+    cells = specs.assign(
+        prompt=pairs["prompt_id"].to_numpy()[specs["row"]],
         encoding=site.encoding,
         relative=site.relative,
         layer=site.layer,
@@ -44,30 +44,28 @@ def plan_side_effects(
     return cells.merge(pd.DataFrame({"magnitude": scale_magnitude(site, factors)}), how="cross")
 
 
-def scale_magnitude(site: Site, factors: Sequence[float]) -> list[float]:
+def scale_magnitude(site: InjectionSite, factors: Sequence[float]) -> list[float]:
     """List a site's magnitude times each of some factors; once only if the site's magnitude is zero."""
     return list(dict.fromkeys(site.magnitude * factor for factor in factors))
 
 
-def _list_recipes(
-    memories: Sequence[str], others: Sequence[Int[np.ndarray, " drawn"]]
-) -> Iterator[tuple[int, str, str]]:
+def _list_specs(memories: Sequence[str], others: Sequence[Int[np.ndarray, " drawn"]]) -> Iterator[tuple[int, str, str]]:
     for row, drawn in enumerate(others):
-        yield row, CURATED, Recipe(CURATED, memories[row], 0, 0).key
+        yield row, CURATED, VectorSpec(CURATED, memories[row], 0, 0).key
         for index, source in enumerate(drawn.tolist()):
-            yield row, SHUFFLED, Recipe(CURATED, memories[source], 0, 0).key
-            yield row, RANDOM, build_random_recipe(memories[row], row * len(drawn) + index)
+            yield row, SHUFFLED, VectorSpec(CURATED, memories[source], 0, 0).key
+            yield row, RANDOM, build_random_spec(memories[row], row * len(drawn) + index)
 
 
-def build_random_recipe(memory: str, seed: int) -> str:
-    """Return the key of the recipe of a random direction with the length of a memory's vector."""
-    return Recipe(RANDOM, memory, 0, 0, seed=seed).key
+def build_random_spec(memory: str, seed: int) -> str:
+    """Return the key of the spec of a random direction with the length of a memory's vector."""
+    return VectorSpec(RANDOM, memory, 0, 0, seed=seed).key
 
 
 def measure_side_effects(computer: CellComputer, cells: pd.DataFrame, prompts: Mapping[int, Prompt]) -> pd.DataFrame:
     """Compute planned cells; return them with their scores and is_top_changed: whether another token is first now.
 
-    `computer` must encode recipes.
+    `computer` must encode specs.
     """
     # An injection of nothing says which token was the most probable one before.
     clean = cells.drop_duplicates("prompt").assign(magnitude=0.0)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from memory_injections.checksums import hash_twice, hold_unchanged, verify_file
+from memory_injections.checksums import guard_unchanged, hash_twice, verify_file
 from memory_injections.errors import ChangedFileError, DamagedFileError, StudyError, UnsupportedArchitectureError
 
 # PyTorch and transformers are imported only where they are used: checking a folder must stay fast.
@@ -313,7 +313,7 @@ def read_manifest(path: str | Path) -> Mapping[str, Any]:
 
 
 @contextmanager
-def hold_model(folder: Path, manifest: Path, weights: bool = True) -> Iterator[None]:
+def guard_model(folder: Path, manifest: Path, weights: bool = True) -> Iterator[None]:
     """Make sure that what the block loads from a model folder are the very bytes that its manifest describes.
 
     Without `weights`, config and tokenizer are looked at alone. Raises `DamagedFileError` with the manifest, which is
@@ -321,7 +321,7 @@ def hold_model(folder: Path, manifest: Path, weights: bool = True) -> Iterator[N
     """
     checksums = read_manifest(manifest)["checksums"].items()
     try:
-        with hold_unchanged(
+        with guard_unchanged(
             {folder / name: value for name, value in checksums if weights or not name.endswith(".safetensors")}
         ):
             yield

@@ -1,13 +1,13 @@
 """Sources of models. Each class knows its config keys, how to fetch a model, and its local files.
 
-To add a source, define another subclass of `ModelSource` above `Model`. Config, schema, key table and workflow find it
-there.
+To add a source, define another subclass of `ModelSource`, here or in an installed package (`registry`). Config, schema,
+key table and workflow find it.
 """
 
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from memory_injections.models.checkpoints import (
     link_files,
     list_read_files,
 )
+from memory_injections.registry import load_extensions
 from memory_injections.terms import WHERE, LocalPath, Section, Sha256, is_commit
 
 # Modules that download are imported only where they are used: checking a config must stay fast.
@@ -140,11 +141,6 @@ class LocalModel(ModelSource):
 
 
 def list_model_sources() -> list[type[ModelSource]]:
-    """List every source that a config can name, in the order of definition."""
+    """List every source that a config can name, in the order of definition, those of installed extensions last."""
+    load_extensions()
     return ModelSource.__subclasses__()
-
-
-if TYPE_CHECKING:
-    Model = ModelSource
-else:
-    Model = Annotated[Union[tuple(list_model_sources())], Field(discriminator="source")]  # noqa: UP007

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.controls.kinds import SHUFFLED
-from memory_injections.controls.tables import DIFFERENCE
 from memory_injections.terms import CURATED
 
 OF = ["model", "dataset", "encoding", "relative", "layer"]

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, PAPER_AVERAGE
 from memory_injections.analysis.evidence import ALL_RANDOM
-from memory_injections.analysis.tables import HEAD, N_TOKENS, order_heads
+from memory_injections.analysis.paper_tables import HEAD, N_TOKENS, order_heads
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS
 from memory_injections.injection.encodings import ENCODINGS
@@ -52,7 +52,7 @@ PROMPTS_AT_ONCE = 16
 
 
 def pack_heads(top: Path, targets: Path) -> str:
-    """Pack what the `N_HEADS` most telling heads of every prompt say after each kind of prompt.
+    """Pack what the `N_HEADS` most informative heads of every prompt say after each kind of prompt.
 
     In their outputs, answer or memory have the lowest ranks after the explicit prompt, as in Table 2; the highest
     logits as such belong to the same few heads with large outputs, whatever the prompt. By prompt and head: layer,
@@ -60,7 +60,7 @@ def pack_heads(top: Path, targets: Path) -> str:
     """
     prompt_ids = np.unique(pq.read_table(targets, columns=["prompt_id"])["prompt_id"])
     found = [
-        _find_telling_heads(top, targets, prompt_ids[start : start + PROMPTS_AT_ONCE])
+        _find_informative_heads(top, targets, prompt_ids[start : start + PROMPTS_AT_ONCE])
         for start in range(0, len(prompt_ids), PROMPTS_AT_ONCE)
     ]
     heads = pd.concat([heads for heads, _ in found])
@@ -78,8 +78,8 @@ def pack_heads(top: Path, targets: Path) -> str:
     return pack(arrays, n_heads=len(heads) // len(prompt_ids), tokens=texts)
 
 
-def _find_telling_heads(top: Path, targets: Path, prompt_ids: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return how the most telling heads of a few prompts rate answer and memory, and their top tokens."""
+def _find_informative_heads(top: Path, targets: Path, prompt_ids: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return how the most informative heads of a few prompts rate answer and memory, and their top tokens."""
     here = [("prompt_id", ">=", prompt_ids[0]), ("prompt_id", "<=", prompt_ids[-1])]
     rated = pd.read_parquet(targets, filters=here)
     rated = rated.pivot(index=HEAD, columns=["target", "prompt_kind"], values=["logit", "rank"]).sort_index(axis=1)

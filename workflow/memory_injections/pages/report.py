@@ -15,7 +15,7 @@ from PIL import Image
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
 from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_ZERO
 from memory_injections.analysis.hits import AFTER, BEFORE
-from memory_injections.analysis.tables import TELLING
+from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.figures.registry import RegisteredFigure, list_figures
 from memory_injections.pages.control_tables import shorten_tables
 from memory_injections.pages.findings import drop_unknown, name_compared, summarise_study, tabulate_findings
@@ -49,8 +49,8 @@ NAMES = {
     "memory_rank_explicit": "memory's rank (explicit)",
     "memory_rank_obscure": "memory's rank (obscure)",
     "rank_other": "another pair's rank (explicit)",
-    "n_told": "with a telling head",
-    "n_told_other": "by chance",
+    "n_informative": "with an informative head",
+    "n_informative_other": "by chance",
     "best_rank": "median lowest rank",
     "best_rank_other": "by chance (rank)",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
@@ -98,8 +98,8 @@ NAMES = {
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
-    "n_hit", "n_broken", "n_kept", "scored_token", "n_told", "n_told_other", "best_rank", "best_rank_other",
-    "rank_other", "n_first_hop", "n_second_hop", "n_both",
+    "n_hit", "n_broken", "n_kept", "scored_token", "n_informative", "n_informative_other", "best_rank",
+    "best_rank_other", "rank_other", "n_first_hop", "n_second_hop", "n_both",
 )  # fmt: skip
 FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
@@ -218,7 +218,7 @@ def render_report(
         n_repeats=N_REPEATS,
         practically_zero=PRACTICALLY_ZERO,
         tolerance=f"{TOLERANCE:g}",
-        telling=TELLING,
+        informative=INFORMATIVE,
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         manifests=manifests,
         pairs=pairs,

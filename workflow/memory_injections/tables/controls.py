@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from memory_injections.controls.tables import ControlResults, tabulate_controls
+from memory_injections.controls.contrasts import ControlResults, tabulate_controls
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.tables.registry import register
 

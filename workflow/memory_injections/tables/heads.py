@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from memory_injections.analysis.tables import build_table2, count_telling_heads
+from memory_injections.analysis.paper_tables import build_table2, count_informative_heads
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.tables.registry import register
 
 
 @register(
-    {"table2": "2: what heads say", "telling_heads": "prompts with a telling head"},
+    {"table2": "2: what heads say", "informative_heads": "prompts with an informative head"},
     reads=("top", "targets", "pairs"),
     part="models",
 )
 def table2(top: Sequence[Path], targets: Sequence[Path], pairs: Sequence[Path]) -> Mapping[str, pd.DataFrame]:
-    """Table 2: example prompt pairs with their most telling heads, and how many prompts have one.
+    """Table 2: example prompt pairs with their most informative heads, and how many prompts have one.
 
     The authors published no heads, so only a study with models has these tables.
     """
     examples = build_table2(zip(top, targets, strict=True), index_pairs(pairs))
-    return {"table2": examples, "telling_heads": count_telling_heads(targets)}
+    return {"table2": examples, "informative_heads": count_informative_heads(targets)}

@@ -7,7 +7,7 @@ import pandas as pd
 
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.data.prompt_pairs import index_pairs
-from memory_injections.mechanisms.tables import (
+from memory_injections.mechanisms.averages import (
     average_blocks,
     average_direct_effects,
     average_patches,

@@ -7,7 +7,7 @@ from typing import Literal
 import pandas as pd
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.analysis.tables import (
+from memory_injections.analysis.paper_tables import (
     build_table1,
     count_text_checks,
     list_text_checks,

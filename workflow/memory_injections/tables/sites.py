@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from memory_injections.analysis.evidence import assess_sweeps
-from memory_injections.analysis.tables import build_table3
+from memory_injections.analysis.paper_tables import build_table3
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.paper.reported import find_reported_site, read_numbers
 from memory_injections.sweeps.cells import index_sweeps

@@ -142,7 +142,7 @@ class HeatMap {
     if (move) this.cells[this.focused].focus();
   }
 
-  // The scale from end to end, with the most telling labels that have room; an end beyond which there is more says so.
+  // The scale from end to end, with the most informative labels that have room; an end beyond which there is more says so.
   drawLegend() {
     const { limit } = this;
     const { strengths, sides, tick, between } = this.content;

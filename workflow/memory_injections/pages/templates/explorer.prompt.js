@@ -64,7 +64,7 @@ function entry(name, content) {
 
 const HEAD_SAYS = ["after the explicit prompt", "after the obscure prompt"];
 
-// What the most telling heads say after each kind of prompt, the tokens of answer and memory marked.
+// What the most informative heads say after each kind of prompt, the tokens of answer and memory marked.
 function headTable({ heads, promptId }) {
   const prompt = heads ? heads.prompt_id.indexOf(promptId) : -1;
   if (prompt < 0) return [];

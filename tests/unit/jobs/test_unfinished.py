@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from memory_injections.jobs.pieces import Pieces
+from memory_injections.jobs.unfinished import UnfinishedParts
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def interrupt() -> pd.DataFrame:
 
 def test_an_interrupted_job_measures_only_what_is_missing(tmp_path: Path, inputs: dict[str, Path]) -> None:
     calls: list[int] = []
-    pieces = Pieces(tmp_path / "unfinished", inputs, {"seed": 0})
-    first = pieces.keep("first", measured(1, calls))
+    unfinished = UnfinishedParts(tmp_path / "unfinished", inputs, {"seed": 0})
+    first = unfinished.keep("first", measured(1, calls))
     with pytest.raises(KeyboardInterrupt):
-        pieces.keep("second", interrupt)
-    again = Pieces(tmp_path / "unfinished", inputs, {"seed": 0})
+        unfinished.keep("second", interrupt)
+    again = UnfinishedParts(tmp_path / "unfinished", inputs, {"seed": 0})
     pd.testing.assert_frame_equal(again.keep("first", measured(1, calls)), first)
     again.keep("second", measured(2, calls))
     assert calls == [1, 2]
@@ -40,20 +40,20 @@ def test_an_interrupted_job_measures_only_what_is_missing(tmp_path: Path, inputs
     assert not (tmp_path / "unfinished").exists()
 
 
-def test_pieces_of_other_inputs_or_settings_are_not_used(tmp_path: Path, inputs: dict[str, Path]) -> None:
+def test_parts_of_other_inputs_or_settings_are_not_used(tmp_path: Path, inputs: dict[str, Path]) -> None:
     calls: list[int] = []
-    Pieces(tmp_path, inputs, {"seed": 0}).keep("first", measured(1, calls))
-    Pieces(tmp_path, inputs, {"seed": 1}).keep("first", measured(2, calls))
+    UnfinishedParts(tmp_path, inputs, {"seed": 0}).keep("first", measured(1, calls))
+    UnfinishedParts(tmp_path, inputs, {"seed": 1}).keep("first", measured(2, calls))
     inputs["input"].write_text("something else")
-    Pieces(tmp_path, inputs, {"seed": 0}).keep("first", measured(3, calls))
+    UnfinishedParts(tmp_path, inputs, {"seed": 0}).keep("first", measured(3, calls))
     assert calls == [1, 2, 3]
 
 
 def test_a_damaged_piece_is_measured_again(tmp_path: Path, inputs: dict[str, Path]) -> None:
     calls: list[int] = []
-    pieces = Pieces(tmp_path / "unfinished", inputs, {})
-    pieces.keep("first", measured(1, calls))
+    unfinished = UnfinishedParts(tmp_path / "unfinished", inputs, {})
+    unfinished.keep("first", measured(1, calls))
     (file,) = (tmp_path / "unfinished").rglob("first.parquet")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    assert pieces.keep("first", measured(1, calls))["number"].tolist() == [1]
+    assert unfinished.keep("first", measured(1, calls))["number"].tolist() == [1]
     assert calls == [1, 1]

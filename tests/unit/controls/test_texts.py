@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from memory_injections.controls.running import score_texts
+from memory_injections.controls.texts import score_texts
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.tokenisation import tokenise_prompt
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast

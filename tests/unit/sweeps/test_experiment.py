@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from bench import MAGNITUDES, Bench, assert_same, read_own_pairs, sweep
 from memory_injections.sweeps.cells import SCHEMA
+from memory_injections.sweeps.experiment import describe_context
 from memory_injections.sweeps.grid import Sweep
-from memory_injections.sweeps.running import describe_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

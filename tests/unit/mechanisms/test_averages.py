@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from memory_injections.mechanisms.tables import (
+from memory_injections.mechanisms.averages import (
     average_blocks,
     average_direct_effects,
     average_patches,

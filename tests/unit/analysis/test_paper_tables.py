@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from authors_files import TINY_CURATED, TINY_RANDOM, read_sweep, write_authors_files
-from memory_injections.analysis.table_files import read_table, write_table
-from memory_injections.analysis.tables import (
+from memory_injections.analysis.paper_tables import (
     build_table1,
     build_table2,
     build_table3,
-    count_telling_heads,
+    count_informative_heads,
     score_prompts_of_cells,
 )
+from memory_injections.analysis.table_files import read_table, write_table
 
 
 def test_table1_of_the_authors(authors: Path) -> None:
@@ -78,11 +78,11 @@ def test_table2_has_heads_that_rank_answer_or_memory_high_and_no_others(tmp_path
     (row,) = table.itertuples()
     assert (row.prompt_id, row.tells, row.head, row.memory_rank_explicit, row.rank_other) == (0, "memory", 1, 7, 40)
     assert (row.says_explicit, row.says_obscure) == ("explicit 1", "obscure 1")
-    counts = count_telling_heads([paths[1]]).set_index(["target", "prompt_kind"])
-    assert list(counts.loc[("memory", "explicit"), ["n_prompts", "n_told", "n_told_other"]]) == [2, 1, 1]
-    assert list(counts.loc[("answer", "explicit"), ["n_told", "n_told_other"]]) == [0, 2]
+    counts = count_informative_heads([paths[1]]).set_index(["target", "prompt_kind"])
+    assert list(counts.loc[("memory", "explicit"), ["n_prompts", "n_informative", "n_informative_other"]]) == [2, 1, 1]
+    assert list(counts.loc[("answer", "explicit"), ["n_informative", "n_informative_other"]]) == [0, 2]
     assert counts.loc[("answer", "explicit"), "best_rank"] == 2500
-    assert (counts.xs("obscure", level="prompt_kind")["n_told"] == 0).all()
+    assert (counts.xs("obscure", level="prompt_kind")["n_informative"] == 0).all()
 
 
 def test_of_equal_ranks_the_larger_gain_counts(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_of_equal_ranks_the_larger_gain_counts(tmp_path: Path) -> None:
     assert list(build_table2([paths], {"mine": TWO_PAIRS})["head"]) == [1]
 
 
-def test_a_table2_without_telling_heads_can_be_read(tmp_path: Path) -> None:
+def test_a_table2_without_informative_heads_can_be_read(tmp_path: Path) -> None:
     write_table(build_table2([write_readings(tmp_path, {})], {"mine": TWO_PAIRS}), tmp_path / "table2.csv")
     table = read_table(tmp_path / "table2.csv")
     assert table.empty

@@ -1,61 +1,22 @@
-"""Running the controls of one model on one data set: their cells, and the texts that they are compared with."""
+"""The texts that injections are compared with: the prompts themselves, and texts in front of them."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
-import pyarrow as pa
 import torch
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
 from memory_injections.errors import StudyError
-from memory_injections.injection.cell_computer import Batches, CellComputer
+from memory_injections.injection.cell_computer import Batches
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import score_answers
 from memory_injections.models.tokenisation import Prompt, batch_by_length, pad
-from memory_injections.sweeps.cells import KEY, SCORES
-from memory_injections.sweeps.running import score_cells
-from memory_injections.sweeps.store import CellStore
 
-# How many cells are looked up, computed and written together. This bounds the memory of a job.
-CELLS_AT_ONCE = 20_000
-_TEXT = pa.dictionary(pa.int32(), pa.string())
-SCHEMA = pa.schema(
-    [
-        *((name, _TEXT) for name in ("model", "dataset", "encoding", "part", "control", "positions")),
-        ("relative", pa.bool_()),
-        ("draw", pa.int16()),
-        ("prompt_id", pa.int32()),
-        ("layer", pa.int16()),
-        ("magnitude", pa.float64()),
-        *SCORES.items(),
-    ]
-)
 logger = logging.getLogger(__name__)
-
-
-def run_controls(
-    cells: pd.DataFrame, planned: PlannedPrompts, computer: CellComputer, store: CellStore
-) -> Iterator[pd.DataFrame]:
-    """Yield all cells of a plan with their scores, some prompts at a time; known ones are not computed again."""
-    names = dict(cells[["prompt", "prompt_id"]].drop_duplicates("prompt").itertuples(index=False))
-    n_computed = 0
-
-    def find_prompts(keys: Sequence[str]) -> Mapping[str, Prompt]:
-        return {key: planned.prompts[names[key]] for key in keys}
-
-    numbers = cells.groupby("prompt_id", sort=True).ngroup()
-    at_once = max(1, CELLS_AT_ONCE * (int(numbers.max()) + 1) // len(cells))
-    with tqdm(total=len(cells), desc="controls", unit="cell") as progress:
-        for _, part in cells.groupby(numbers // at_once):
-            scores, n_new = score_cells(part, find_prompts, computer, store, progress)
-            n_computed += n_new
-            yield part.merge(scores, on=KEY, how="left", validate="many_to_one")
-    logger.info("%d cells of controls, %d computed", len(cells), n_computed)
 
 
 def list_texts(planned: PlannedPrompts) -> pd.DataFrame:

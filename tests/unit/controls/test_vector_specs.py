@@ -5,12 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from memory_injections.controls.experiment import run_controls
 from memory_injections.controls.kinds import CONTROLS
-from memory_injections.controls.plan import PlannedPrompts, list_recipes, plan_controls
-from memory_injections.controls.recipes import ControlEncoder, Recipe
-from memory_injections.controls.running import run_controls
+from memory_injections.controls.plan import PlannedPrompts, list_specs, plan_controls
 from memory_injections.controls.settings import AT_DOSES, Controls
 from memory_injections.controls.sites import CHOSEN
+from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.sweeps.store import CellStore
 from slow_path import Model
@@ -40,7 +40,7 @@ def cells(model: Model, planned: PlannedPrompts, tmp_path_factory: pytest.TempPa
         pd.DataFrame({"encoding": ["unembed", "layer"], "relative": False, "layer": [1, 0], "magnitude": [scale, 0.5]}),
         how="cross",
     )
-    plan = plan_controls(sites, planned, list_recipes(planned, ASKED, WORDS, 0), ASKED, model.tokenizer)
+    plan = plan_controls(sites, planned, list_specs(planned, ASKED, WORDS, 0), ASKED, model.tokenizer)
     found: list[pd.DataFrame] = []
     for relative, part in plan.groupby("relative"):
         encoder = MemoryEncoder(model.engine, model.tokenizer, model.processed, NORMS if relative else [])
@@ -51,7 +51,7 @@ def cells(model: Model, planned: PlannedPrompts, tmp_path_factory: pytest.TempPa
     return pd.concat(found, ignore_index=True)
 
 
-def build_vector(model: Model, planned: PlannedPrompts, cell: pd.Series, recipe: Recipe) -> torch.Tensor:
+def build_vector(model: Model, planned: PlannedPrompts, cell: pd.Series, spec: VectorSpec) -> torch.Tensor:
     """The vector of a control, by its definition, in the coordinates of the processed weights."""
 
     def encode(text: str) -> torch.Tensor:
@@ -74,14 +74,14 @@ def build_vector(model: Model, planned: PlannedPrompts, cell: pd.Series, recipe:
         case "other_entity":
             return encode(own["entity"])
         case "shuffled":
-            assert recipe.source in others
-            return encode(recipe.source)
+            assert spec.source in others
+            return encode(spec.source)
         case "matched_words":
-            assert recipe.source in WORDS
-            word = encode(recipe.source)
+            assert spec.source in WORDS
+            word = encode(spec.source)
             return word * memory.norm() / word.norm()
         case "random_direction":
-            noise = torch.randn(len(memory), generator=torch.Generator().manual_seed(recipe.seed))
+            noise = torch.randn(len(memory), generator=torch.Generator().manual_seed(spec.seed))
             if str(model.bridge.cfg.normalization_type).startswith("LN"):
                 noise -= noise.mean()
             return noise * memory.norm() / noise.norm()
@@ -100,7 +100,7 @@ def test_every_control_equals_full_passes_one_by_one(
     for _, cell in sample.iterrows():
         prompt = planned.prompts[cell["prompt_id"]]
         vectors = torch.zeros(len(prompt.tokens), model.processed.W_U.shape[0])
-        vector = build_vector(model, planned, cell, Recipe.from_key(cell["memory"]))
+        vector = build_vector(model, planned, cell, VectorSpec.from_key(cell["memory"]))
         vectors[cell["start"] : cell["stop"]] = cell["magnitude"] * vector
         slow = model.slow_log_probs(list(prompt.tokens), cell["layer"], vectors)[prompt.answer].item()
         assert cell["logp_injected"] == pytest.approx(slow, abs=2e-4), cell["control"]
@@ -118,7 +118,7 @@ def test_what_is_drawn_differs_between_prompts_and_draws_and_keeps_the_length(
     assert len(torch.unique(noise, dim=0)) == len(noise) == 4 * 2
     for control in ("random_direction", "matched_words", "answer", "opposite"):
         lengths = encoder.encode([("unembed", key) for key in keys[control]], [1]).vectors.norm(dim=1)
-        own = [model.slow_vector("unembed", Recipe.from_key(key).memory, 1).norm() for key in keys[control]]
+        own = [model.slow_vector("unembed", VectorSpec.from_key(key).memory, 1).norm() for key in keys[control]]
         torch.testing.assert_close(lengths, torch.stack(own), rtol=1e-4, atol=1e-4)
     assert here.loc[here["control"] == "other_entity", "prompt_id"].nunique() == 3
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from memory_injections import Injector
 from memory_injections.errors import StudyError
-from memory_injections.interactive.controls import inject_controls
+from memory_injections.interactive.comparisons import inject_controls
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PROMPT, MEMORY, ANSWER, OTHER = "The author of Das Kapital is buried in the city of", "Karl Marx", "London", "Adam"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from memory_injections.controls.contrasts import DIFFERENCE, TABLES, ControlResults, tabulate_controls
 from memory_injections.controls.sites import CHOSEN
-from memory_injections.controls.tables import DIFFERENCE, TABLES, ControlResults, tabulate_controls
 
 PROMPTS = range(12)
 OF = {"model": "m", "dataset": "d"}

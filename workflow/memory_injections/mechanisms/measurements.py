@@ -17,7 +17,7 @@ from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, SweepEffects
 from memory_injections.controls.kinds import RANDOM, SHUFFLED
-from memory_injections.controls.recipes import ControlEncoder, Recipe
+from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.data.entities import identify_entity
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.loaded_model import LoadedModel
@@ -25,9 +25,9 @@ from memory_injections.injection.memory_vectors import Encoder, MemoryEncoder
 from memory_injections.mechanisms.direct_effects import measure_direct_effects
 from memory_injections.mechanisms.logit_lens import read_blocks
 from memory_injections.mechanisms.patching import patch_prompt, tabulate_patches
-from memory_injections.mechanisms.settings import Mechanisms, Site
+from memory_injections.mechanisms.settings import InjectionSite, Mechanisms
 from memory_injections.mechanisms.side_effects import (
-    build_random_recipe,
+    build_random_spec,
     cut_windows,
     measure_side_effects,
     measure_surprisal,
@@ -39,13 +39,13 @@ from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.terms import CURATED
 
 
-def choose_site(sweep: SweepEffects, encoding: str, relative: bool = False) -> Site:
+def choose_site(sweep: SweepEffects, encoding: str, relative: bool = False) -> InjectionSite:
     """Return the site that a sweep of curated memories is looked at: the one chosen most often on other prompts."""
     most = sweep.name_chosen()
-    return Site(encoding, relative, int(most["layer"]), float(most["magnitude"]))
+    return InjectionSite(encoding, relative, int(most["layer"]), float(most["magnitude"]))
 
 
-def list_effects(sweep: SweepEffects, site: Site) -> pd.DataFrame:
+def list_effects(sweep: SweepEffects, site: InjectionSite) -> pd.DataFrame:
     """List the effects, in nats, of every layer of a sweep at the magnitude of a site.
 
     Columns: prompt_id, encoding, relative, layer, magnitude, effect.
@@ -136,11 +136,11 @@ class Injections:
         table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
         return table.assign(gap=(explicit - obscure).item())
 
-    def split_effects(self, site: Site, effects: pd.DataFrame) -> pd.DataFrame:
+    def split_effects(self, site: InjectionSite, effects: pd.DataFrame) -> pd.DataFrame:
         """Return the direct part of the effects of a site's sweep; see `direct_effects.measure_direct_effects`."""
         return measure_direct_effects(self.model.engine, self.encoders[site.relative], self.cache, self.pairs, effects)
 
-    def read_later_blocks(self, site: Site) -> pd.DataFrame:
+    def read_later_blocks(self, site: InjectionSite) -> pd.DataFrame:
         """Read answer and memory behind every block from a site on; see `logit_lens.read_blocks`."""
         vectors = site.magnitude * self._encode(self.encoders[site.relative], site, self.pairs["memory"])
         targets = {name: self.cache[f"{name}_id"] for name in ("answer", "memory")}
@@ -148,7 +148,7 @@ class Injections:
         table.insert(0, "prompt_id", self.pairs["prompt_id"].to_numpy()[table["prompt"]])
         return table.drop(columns="prompt").assign(**site._asdict())
 
-    def find_side_effects(self, site: Site) -> pd.DataFrame:
+    def find_side_effects(self, site: InjectionSite) -> pd.DataFrame:
         """Inject every prompt's memory into other prompts; see `side_effects.measure_side_effects`."""
         others = draw_others(self.pairs, self.settings.others, self.seed)
         cells = plan_side_effects(self.pairs, others, site, self.settings.factors)
@@ -156,7 +156,7 @@ class Injections:
         found = measure_side_effects(computer, cells, dict(zip(self.pairs["prompt_id"], self.prompts, strict=True)))
         return found.drop(columns="memory").rename(columns={"prompt": "prompt_id"})
 
-    def read_text(self, site: Site, text: str) -> pd.DataFrame:
+    def read_text(self, site: InjectionSite, text: str) -> pd.DataFrame:
         """Read a neutral text under some memories, and under random directions of their lengths.
 
         Columns: encoding, relative, layer, magnitude, memories (`shuffled`: any memory is another's to this text), and
@@ -164,13 +164,13 @@ class Injections:
         """
         rows = draw_prompts(len(self.pairs), self.settings.texts, self.seed).tolist()
         memories = self.pairs["memory"].iloc[rows].tolist()
-        recipes = {
-            SHUFFLED: [Recipe(CURATED, memory, 0, 0).key for memory in memories],
-            RANDOM: [build_random_recipe(memory, self.seed + row) for row, memory in zip(rows, memories, strict=True)],
+        specs = {
+            SHUFFLED: [VectorSpec(CURATED, memory, 0, 0).key for memory in memories],
+            RANDOM: [build_random_spec(memory, self.seed + row) for row, memory in zip(rows, memories, strict=True)],
         }
         magnitudes = scale_magnitude(site, self.settings.factors)
         index = pd.DataFrame(
-            [(kind, key, magnitude) for kind, keys in recipes.items() for key in keys for magnitude in magnitudes],
+            [(kind, key, magnitude) for kind, keys in specs.items() for key in keys for magnitude in magnitudes],
             columns=["memories", "key", "magnitude"],
         )
         vectors = self._encode(ControlEncoder(self.encoders[site.relative]), site, index["key"])
@@ -186,8 +186,10 @@ class Injections:
             surprisal_clean=surprisal[0].item(),
         )  # fmt: skip
 
-    def _encode(self, encoder: Encoder, site: Site, memories: Sequence[str]) -> Float[Tensor, "memory d_model"]:
-        """Return a vector for each memory, or recipe, in the encoding of a site and at its layer."""
+    def _encode(
+        self, encoder: Encoder, site: InjectionSite, memories: Sequence[str]
+    ) -> Float[Tensor, "memory d_model"]:
+        """Return a vector for each memory, or spec, in the encoding of a site and at its layer."""
         encoded = encoder.encode([(site.encoding, memory) for memory in memories], [site.layer])
         numbers = np.arange(len(memories))
         return encoded.vectors[encoded.find_rows(numbers, np.full(len(memories), site.layer))]

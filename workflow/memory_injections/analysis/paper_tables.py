@@ -30,7 +30,7 @@ N_TOKENS = 6
 # How many prompt pairs a row of the text check names.
 N_NAMED = 10
 # Beyond this rank of answer and memory, a head says nothing of them.
-TELLING = 100
+INFORMATIVE = 100
 HEAD = ["prompt_id", "layer", "head"]
 EXAMPLE = [
     "model", "dataset", "prompt_id", "explicit_prompt", "obscure_prompt", "memory", "answer", "tells", "layer", "head",
@@ -77,7 +77,7 @@ def build_table1(prompts: pd.DataFrame) -> pd.DataFrame:
 
 
 def order_heads(rated: pd.DataFrame) -> pd.DataFrame:
-    """List what heads tell of answer and memory after the explicit prompt, for each prompt the most telling first.
+    """List what heads tell of answer and memory after the explicit prompt, for each prompt the most informative first.
 
     `rated` has a row for each (prompt_id, layer, head), and columns (`logit` or `rank`, target, prompt_kind). A head
     tells the more, the lower the target's rank is in its output; of equal ranks, the one counts more whose logit has
@@ -96,14 +96,15 @@ def order_heads(rated: pd.DataFrame) -> pd.DataFrame:
 
 
 def build_table2(readings: Iterable[tuple[Path, Path]], pairs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Collect example prompt pairs with what their most telling head says (Table 2).
+    """Collect example prompt pairs with what their most informative head says (Table 2).
 
     `readings` are the two tables of attribution (top tokens, targets) of each model and data set, `pairs` the prompt
-    pairs of each data set. The most telling head of a pair is the one in whose output the answer or the memory has the
-    lowest rank after the explicit prompt; beyond rank `TELLING`, none is telling. The examples are the pairs with the
-    lowest ranks, as many of the answer as of the memory. Columns: model, dataset, the pair, tells (answer or memory),
-    layer, head, gain (difference of its logit), rank_other (the null: the rank of another pair's answer or memory in
-    the same output), and for each prompt kind the head's top tokens (`says_*`) and the ranks of answer and memory.
+    pairs of each data set. The most informative head of a pair is the one in whose output the answer or the memory has
+    the lowest rank after the explicit prompt; beyond rank `INFORMATIVE`, none is informative. The examples are the
+    pairs with the lowest ranks, as many of the answer as of the memory. Columns: model, dataset, the pair, tells
+    (answer or memory), layer, head, gain (difference of its logit), rank_other (the null: the rank of another pair's
+    answer or memory in the same output), and for each prompt kind the head's top tokens (`says_*`) and the ranks of
+    answer and memory.
     """
     return pd.concat((_find_examples(top, targets, pairs) for top, targets in readings), ignore_index=True)
 
@@ -112,8 +113,8 @@ def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) 
     """Find the examples of one model and data set."""
     ratings = pd.read_parquet(targets)
     wide = ratings.pivot(index=HEAD, columns=["target", "prompt_kind"], values=["logit", "rank", "rank_other"])
-    telling = order_heads(wide).drop_duplicates("prompt_id").query("rank < @TELLING")
-    best = telling.sort_values(["rank", "gain"], ascending=[True, False]).groupby("tells").head(N_EXAMPLES // 2)
+    informative = order_heads(wide).drop_duplicates("prompt_id").query("rank < @INFORMATIVE")
+    best = informative.sort_values(["rank", "gain"], ascending=[True, False]).groupby("tells").head(N_EXAMPLES // 2)
     model, dataset = ratings[["model", "dataset"]].iloc[0]
     texts = pairs[dataset].set_index("prompt_id")[TEXT_COLUMNS]
     rows = []
@@ -140,12 +141,12 @@ def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) 
     return pd.DataFrame(rows, columns=EXAMPLE)
 
 
-def count_telling_heads(targets: Iterable[Path]) -> pd.DataFrame:
-    """Count the prompts with a head in whose output answer or memory has a rank below `TELLING`, and those by chance.
+def count_informative_heads(targets: Iterable[Path]) -> pd.DataFrame:
+    """Count the prompts with a head in whose output answer or memory has a rank below `INFORMATIVE`, also by chance.
 
     By chance: with another pair's answer or memory in the same outputs. Columns: model, dataset, target, prompt_kind,
-    n_prompts, n_told, n_told_other, and the medians over the prompts of the lowest rank in any head, best_rank and
-    best_rank_other.
+    n_prompts, n_informative, n_informative_other, and the medians over the prompts of the lowest rank in any head,
+    best_rank and best_rank_other.
     """
     keys = ["model", "dataset", "target", "prompt_kind"]
     rows = []
@@ -157,8 +158,8 @@ def count_telling_heads(targets: Iterable[Path]) -> pd.DataFrame:
                 {
                     **dict(zip(keys, key, strict=True)),
                     "n_prompts": len(own),
-                    "n_told": int((own["rank"] < TELLING).sum()),
-                    "n_told_other": int((own["rank_other"] < TELLING).sum()),
+                    "n_informative": int((own["rank"] < INFORMATIVE).sum()),
+                    "n_informative_other": int((own["rank_other"] < INFORMATIVE).sum()),
                     "best_rank": own["rank"].median(),
                     "best_rank_other": own["rank_other"].median(),
                 }

@@ -1,4 +1,4 @@
-"""Finished pieces of a job that is not finished yet: an interrupted job goes on where it was."""
+"""Finished parts of a job that is not finished yet: an interrupted job goes on where it was."""
 
 import json
 import logging
@@ -24,10 +24,10 @@ from memory_injections.checksums import (
 logger = logging.getLogger(__name__)
 
 
-class Pieces:
+class UnfinishedParts:
     """Tables that a job has finished, in a folder of their own until the whole job is.
 
-    `inputs` and `settings` are everything that the tables depend on; with others there are no pieces yet.
+    `inputs` and `settings` are everything that the tables depend on; with others there are none yet.
     """
 
     def __init__(self, folder: Path, inputs: Mapping[str, Path], settings: Mapping[str, Any]) -> None:
@@ -35,7 +35,7 @@ class Pieces:
         self._folder = folder / hash_lines([identity, *(f"{name} {_hash(inputs[name])}" for name in sorted(inputs))])
 
     def keep(self, name: str, measure: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """Return the piece with a name: from disk if it is there, else measured and put there."""
+        """Return the part with a name: from disk if it is there, else measured and put there."""
         path = self._folder / f"{name}.parquet"
         if is_intact(path):
             logger.info("%s: from an earlier run", name)
@@ -48,7 +48,7 @@ class Pieces:
         return table
 
     def discard(self) -> None:
-        """Remove the pieces of a job whose results are written."""
+        """Remove the parts of a job whose results are written."""
         shutil.rmtree(self._folder, ignore_errors=True)
         with suppress(OSError):  # no job has kept one there
             os.removedirs(self._folder.parent)
