@@ -19,14 +19,14 @@ PROFILE = ROOT / "workflow" / "profiles" / "polaris"
 ANSWERS = Path(__file__).parent / "polaris"
 JOB = "7300001.polaris-pbs-01.hsn.cm.polaris.alcf.anl.gov"
 SUBMISSION: dict[str, Any] = {
-    "rule": "cells", "threads": 32, "gpu": 1, "mem-mb": 64000, "runtime": 150, "account": "MyProject",
+    "rule": "inject", "threads": 32, "gpu": 1, "mem-mb": 64000, "runtime": 150, "account": "MyProject",
     "queue": "preemptable", "filesystems": "home:eagle",
 }  # fmt: skip
 SNAKEFILE = """
 localrules: all
 rule all:
     input: "summary.txt"
-rule cells:
+rule inject:
     output: "cells.txt"
     resources: gpu=1, runtime=lambda wildcards, attempt: 90 * attempt
     shell: "test {resources.runtime} -gt 90 && echo {resources.gpu} > {output}"
@@ -37,7 +37,7 @@ rule summarise:
     shell: "cp {input} {output}"
 """
 GPU_JOB = (
-    "qsub -N cells -A MyProject -q preemptable -l select=1:system=polaris:ncpus=32:ngpus=1 -l walltime=01:30:00 "
+    "qsub -N inject -A MyProject -q preemptable -l select=1:system=polaris:ncpus=32:ngpus=1 -l walltime=01:30:00 "
     "-l filesystems=home:eagle -k doe -j oe -o logs/pbs/ -r y"
 )
 CPU_JOB = (
@@ -141,9 +141,9 @@ def test_walltime(minutes: int, walltime: str, pbs: Pbs, calls: Path) -> None:
     ("change", "sentence"),
     [
         ({"account": ""}, "no account: write the ALCF project that pays into workflow/profiles/polaris/profile.yaml"),
-        ({"threads": 65}, "rule cells asks for threads=65, but a node has 64"),
-        ({"gpu": 5}, "rule cells asks for gpu=5, but a node has 4"),
-        ({"mem-mb": 600_000}, "rule cells asks for mem_mb=600000, but a node has 540000"),
+        ({"threads": 65}, "rule inject asks for threads=65, but a node has 64"),
+        ({"gpu": 5}, "rule inject asks for gpu=5, but a node has 4"),
+        ({"mem-mb": 600_000}, "rule inject asks for mem_mb=600000, but a node has 540000"),
     ],
 )
 def test_what_cannot_be_submitted(change: dict[str, Any], sentence: str, pbs: Pbs, calls: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_cannot_be_submitted(change: dict[str, Any], sentence: str, pbs: Pb
 
 def test_refused_submission(pbs: Pbs) -> None:
     done = submit(pbs, {}, FAKE_REFUSAL="qsub: Unknown queue\n")
-    sentence = "PBS does not take the job of rule cells: qsub: Unknown queue\n"
+    sentence = "PBS does not take the job of rule inject: qsub: Unknown queue\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)
 
 

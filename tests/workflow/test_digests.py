@@ -25,8 +25,8 @@ from memory_injections.models import sources as model_sources
 from memory_injections.paper import published_sources
 from memory_injections.tables.registry import list_table_jobs
 
-# They look after files, logs and errors, and no number is of their making.
-KEEPERS = {"jobs", "atomic_files", "checksums", "errors"}
+# They look after files, logs, errors and names, and no number is of their making.
+KEEPERS = {"jobs", "atomic_files", "checksums", "errors", "registry"}
 # They ask a server first, and are not run here.
 ASK_A_SERVER = {"access", "published_download"}
 PUBLISHED = {"source": "folder", "path": "theirs"}
