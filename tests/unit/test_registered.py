@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from inspect import getdoc
 from pathlib import Path
@@ -35,6 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 REGISTRIES: dict[str, Registry[Any]] = {
     "encoding": ENCODINGS, "control": CONTROLS, "average": REGISTERED, "claim": CLAIMS
 }  # fmt: skip
+RESERVED = {"encoding": ("unembed_relative",), "control": ("curated", "obscure", "first_hop")}
 TEXTS = ["Karl Marx", "Inca", "the river Thames"]
 VECTOR_CONTROLS = [name for name, control in CONTROLS.items() if control.build]
 TEXT_CONTROLS = [name for name, control in CONTROLS.items() if control.write]
@@ -65,6 +67,9 @@ def test_names_and_labels(kind: str) -> None:
     assert len({declared.label for declared in one.values()}) == len(one)
     with pytest.raises(ValueError, match=f"the {kind} '{name}' is registered twice; rename one of them"):
         one.register(declared)
+    for wrong in ("a/b", "A", "", *RESERVED.get(kind, ())):
+        with pytest.raises(ValueError, match=f"no {kind} can be called '{wrong}'; choose another name"):
+            one.register(replace(declared, name=wrong))
     with pytest.raises(StudyError, match=f"^{kind} 'nonsense' is unknown; use one of {next(iter(one))}, "):
         one["nonsense"]
 
@@ -198,7 +203,12 @@ def test_an_extension_adds_a_source_of_prompts(tmp_path: Path) -> None:
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: poems\nVersion: 1.0\n", encoding="utf-8")
     (metadata / "entry_points.txt").write_text(f"[{registry.GROUP}]\npoems = poems\n", encoding="utf-8")
-    code = "from memory_injections.config.study import Study; print('poems' in str(Study.model_json_schema()))"
+    code = (
+        "from memory_injections.config.study import Study; print('poems' in str(Study.model_json_schema()))\n"
+        "from memory_injections.data.sources import list_data_sources\n"
+        "from memory_injections.jobs.code import digest_named, name_class\n"
+        "assert all(digest_named(name_class(source)) for source in list_data_sources())\n"
+    )
     for folders, expected in (([], "False"), ([str(tmp_path)], "True")):
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "workflow"), *folders])}
         command = [sys.executable, "-c", code]

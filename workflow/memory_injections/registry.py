@@ -6,6 +6,7 @@ module that registers things as this package's modules do, and is imported befor
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -31,14 +32,19 @@ Thing = TypeVar("Thing", bound=Declaration)
 
 
 class Registry(Mapping[str, Thing]):
-    """Declarations of one kind by their names, in the order of registration."""
+    """Declarations of one kind by their names, in the order of registration.
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    Names become parts of paths and values of columns; those that match `reserved` mean something else there.
+    """
+
+    def __init__(self, kind: str, reserved: str = "") -> None:
+        self.kind, self.reserved = kind, reserved
         self._declared: dict[str, Thing] = {}
 
     def register(self, declaration: Thing) -> None:
-        """Add a declaration; raise `ValueError` if there is one of this name already."""
+        """Add a declaration; raise `ValueError` for a name that is taken, reserved or no name."""
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", declaration.name) or re.fullmatch(self.reserved, declaration.name):
+            raise ValueError(f"no {self.kind} can be called {declaration.name!r}; choose another name")
         if declaration.name in self._declared:
             raise ValueError(f"the {self.kind} {declaration.name!r} is registered twice; rename one of them")
         self._declared[declaration.name] = declaration

@@ -1,5 +1,6 @@
 """Every control's cells agree with full passes of one prompt at a time, with vectors made here from its definition."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -134,3 +135,16 @@ def test_spans_are_the_positions_that_they_name(model: Model, planned: PlannedPr
             assert str(model.tokenizer.decode(list(tokens[start:stop]))).strip() == description.text
         else:
             assert (start, stop) == expected[str(positions)]
+
+
+def test_a_control_with_one_vector_for_all_layers(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the memory has a vector for each layer, each is this one, and no other cell's vector moves."""
+    control = replace(CONTROLS["answer"], build=lambda parts: parts.answer[None])
+    monkeypatch.setitem(CONTROLS._declared, "answer", control)
+    specs = [VectorSpec("answer", "Karl Marx", 0, 3, answer=7), VectorSpec("curated", "Inca", 0, 3)]
+    encoder = MemoryEncoder(model.engine, model.tokenizer, model.processed)
+    encoded = ControlEncoder(encoder).encode([("layer", spec.key) for spec in specs], [0, 1, 2])
+    expected = [model.processed.W_U[:, 7]] * 3 + [model.slow_vector("layer", "Inca", layer) for layer in range(3)]
+    centred = [vector - vector.mean() for vector in expected] if model.processed.is_centred else expected
+    torch.testing.assert_close(encoded.vectors[:3], torch.stack(expected[:3]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(encoded.vectors[3:], torch.stack(centred[3:]), rtol=1e-4, atol=1e-4)

@@ -77,7 +77,7 @@ class Control:
     write: Write | None = None
 
 
-CONTROLS: Registry[Control] = Registry("control")
+CONTROLS: Registry[Control] = Registry("control", reserved="curated|obscure|explicit|first_hop")
 
 
 def register_control(

@@ -69,7 +69,7 @@ def plan_controls(
     sites, at all positions. At the site chosen most often, curated memories and the first draw of shuffled ones go to
     other positions, too; and in its layer, with relative doses. Columns: `cells.KEY`, relative, start, stop, prompt_id,
     control, draw, positions and part, which says which of the three it is. The key's memory is that of a spec
-    (`specs.VectorSpec`).
+    (`vector_specs.VectorSpec`).
     """
     cells = pd.concat(_list_cells(sites, specs, controls), ignore_index=True)
     spans = _list_spans(planned, sorted(cells["positions"].unique()), tokenizer)

@@ -59,7 +59,7 @@ class ControlEncoder:
                 self._take_rows(known, *rows[encoding, text]) if text else None for text in (spec.memory, spec.source)
             )
             assert memory is not None
-            vectors.append(self._build(spec, memory, source))
+            vectors.append(self._build(spec, memory, source).expand_as(memory))
         n_vectors = np.where(is_per_layer, len(layers), 1)
         return MemoryVectors(torch.cat(vectors), n_vectors.cumsum() - n_vectors, is_per_layer, layers)
 

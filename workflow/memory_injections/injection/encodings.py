@@ -1,7 +1,7 @@
 """The encodings of memories: how a text becomes the vector that is injected (paper, section 3.3; arXiv 2411.05037).
 
-To add an encoding, register a function here or in an installed package (`memory_injections.registry`). Config, schema,
-command line and playground then offer it.
+To add an encoding, register a function here or in an installed package (`memory_injections.registry`). Config, schema
+and command line then offer it.
 """
 
 from collections.abc import Callable, Sequence
@@ -51,7 +51,7 @@ class Encoding:
     needs_pass: bool = False
 
 
-ENCODINGS: Registry[Encoding] = Registry("encoding")
+ENCODINGS: Registry[Encoding] = Registry("encoding", reserved=".*_relative")
 
 
 def register_encoding(name: str, *, label: str, needs_pass: bool = False) -> Callable[[Encode], Encode]:

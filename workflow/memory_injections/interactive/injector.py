@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
-# The control that is drawn at random (docs/method.md).
 logger = logging.getLogger(__name__)
 
 

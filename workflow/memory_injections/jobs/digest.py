@@ -1,9 +1,9 @@
 """Digests of code by its syntax: comments, docstrings, labels and formatting do not count.
 
 From a script, a module, a class or a function, names are followed to their definitions, through this package and
-installed ones that add to it. A function
-that is never reached does not count. One that a decorator registers is reached with its registry: a definition belongs
-to each variable that its decorator is given, is a method of, or names in its own code, if that variable can be filled.
+installed ones that add to it. A function that is never reached does not count. One that a decorator registers is
+reached with its registry: a definition belongs to each variable that its decorator is given, is a method of, or names
+in its own code, if that variable can be filled.
 What is found by a name in a text (`import_module`, `getattr`) or among subclasses is not reached: it needs a digest of
 its own. Of other libraries, the versions of those that determine results do.
 """
@@ -106,8 +106,8 @@ class Trace:
 
 
 def trace_function(module: str, function: str) -> Trace:
-    """Return what the digest of a function or class of this package covers."""
-    return _follow([(f"{NAME}.{module}", function)])
+    """Return what the digest of a function or class of this package, or of an extension, covers."""
+    return _follow([(module if module in find_extensions() else f"{NAME}.{module}", function)])
 
 
 def trace_script(script: Path) -> Trace:
@@ -269,7 +269,7 @@ def _parse(text: str, module: str, package: str) -> _Module:
         for name in places:
             code.setdefault(name, []).append(statement)
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            decorators[statement.name] = statement.decorator_list
+            decorators.setdefault(statement.name, []).extend(statement.decorator_list)
         elif isinstance(getattr(statement, "value", None), CONTAINERS):
             containers.update(names)
 
