@@ -38,7 +38,8 @@ def copy(base: Checkout, tmp_path: Path) -> Checkout:
 def find_script(folder: Path, name: str) -> psutil.Process | None:
     """Return the process that runs a script in a folder."""
     for process in psutil.process_iter(["name", "cwd"]):
-        if process.info["name"] == name and process.info["cwd"] == str(folder):
+        # Linux keeps 15 characters of a process's name.
+        if process.info["name"] == name[:15] and process.info["cwd"] == str(folder):
             return process
     return None
 
