@@ -240,7 +240,7 @@ def test_a_job_killed_for_memory_comes_back_with_more(
     tiny_models: dict[str, Path], folder: Path, submit: Callable[..., Submitted]
 ) -> None:
     # PyTorch alone does not fit into the first request.
-    memory = ("--set-resources", "cells:mem_mb=attempt**5*100")
+    memory = ("--set-resources", "inject:mem_mb=attempt**5*100")
     run = submit(folder, make_study(tiny_models["llama"], 2), CELLS, *memory)
     assert run.process.wait(timeout=300) == 0, run.said()[-3000:]
     first, *_, last = run.jobs("inject")
