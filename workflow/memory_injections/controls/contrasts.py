@@ -12,7 +12,7 @@ from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import estimate_mean
 from memory_injections.analysis.hits import rank_hops, tabulate_ranks
 from memory_injections.analysis.verdicts import adjust_p_values
-from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, SHUFFLED, list_texts
+from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, SHUFFLED, list_text_controls
 from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES
 from memory_injections.controls.sites import CHOSEN, SITE
 from memory_injections.terms import CURATED
@@ -87,7 +87,7 @@ def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
     gaps = {name: texts[text].mean() for name, text in (("explicit", "explicit"), ("in_context", IN_CONTEXT))}
     for site in results.list_named_sites().to_dict("records"):
         here = effects.loc[tuple(site[name] for name in (*ENCODING, *SITE))].unstack("control")
-        here = here.join(texts[texts.columns.intersection(list_texts())])
+        here = here.join(texts[texts.columns.intersection(list_text_controls())])
         curated, rows = here[CURATED], []
         for control in (kind for kind in CONTROLS if kind in results.kinds and kind in here):
             differences = (curated - here[control]).dropna()
@@ -119,7 +119,7 @@ def contrast_at_chosen_sites(results: ControlResults) -> Iterator[dict[str, Any]
         means = {
             control: (own.droplevel("control") * weights).dropna().groupby("prompt_id").sum()
             for control, own in effects.groupby("control")
-        } | {text: texts[text].dropna() for text in list_texts() if text in texts}
+        } | {text: texts[text].dropna() for text in list_text_controls() if text in texts}
         rows = []
         for control in (kind for kind in CONTROLS if kind in results.kinds and kind in means):
             both = pd.concat({"curated": means[CURATED], "control": means[control]}, axis=1, join="inner")
@@ -181,7 +181,7 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
         place = {name: site[name] for name in (*ENCODING, *SITE)}
         here = cells[(cells[list(place)] == pd.Series(place)).all(axis=1)]
         after = {control: own.set_index("prompt_id")["rank_injected"] for control, own in here.groupby("control")}
-        after |= {text: ranks[text].dropna() for text in list_texts() if text in ranks}
+        after |= {text: ranks[text].dropna() for text in list_text_controls() if text in ranks}
         for control in (CURATED, *(kind for kind in CONTROLS if kind in results.kinds and kind in after)):
             for known_rank in known_ranks:
                 counts = _count_hops(ranks.loc[after[control].index.unique()], after[control], known_rank)

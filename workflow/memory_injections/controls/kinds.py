@@ -107,7 +107,7 @@ def register_text(name: str, *, label: str) -> Callable[[Write], Write]:
     return register
 
 
-def list_texts() -> list[str]:
+def list_text_controls() -> list[str]:
     """List the controls that are texts."""
     return [name for name, control in CONTROLS.items() if control.write is not None]
 
