@@ -160,8 +160,13 @@ class Study(Section):
 
     @property
     def has_walkthrough(self) -> bool:
-        """Whether there is a walk-through, which needs a model and the paper's own kind of injection."""
-        return bool(self.walkthrough and self.models and (CURATED, PAPER_ENCODING, False) in self.list_kinds())
+        """Whether there is a walk-through, which needs a model and memories in the paper's encoding."""
+        return bool(self.walkthrough and self.models and self.list_papers_kinds())
+
+    def list_papers_kinds(self) -> list[tuple[str, str, bool]]:
+        """List the kinds of injection of curated memories in the paper's encoding: first with factors, as there."""
+        kinds = [kind for kind in self.list_kinds() if kind[:2] == (CURATED, PAPER_ENCODING)]
+        return sorted(kinds, key=lambda kind: kind[2])
 
     def list_kinds(self) -> list[tuple[str, str, bool]]:
         """List every (memories, encoding, whether doses are relative) that is swept, in the order of the config."""
