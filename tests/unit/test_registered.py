@@ -193,24 +193,72 @@ def test_an_extension_that_cannot_be_imported_is_named(monkeypatch: pytest.Monke
     registry.load_extensions.cache_clear()
 
 
-def test_an_extension_adds_a_source_of_prompts(tmp_path: Path) -> None:
-    (tmp_path / "poems.py").write_text(
-        "from typing import Literal\n\nfrom memory_injections.data.sources import DataSource\n\n\n"
-        "class Poems(DataSource):\n    source: Literal['poems']\n\n    def read_pairs(self):\n        return None\n",
-        encoding="utf-8",
-    )
-    metadata = tmp_path / "poems-1.0.dist-info"
+def install(folder: Path, name: str, code: str) -> None:
+    """Lay a module into a folder as an installed package whose entry point it is."""
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    metadata = folder / f"{name}-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: poems\nVersion: 1.0\n", encoding="utf-8")
-    (metadata / "entry_points.txt").write_text(f"[{registry.GROUP}]\npoems = poems\n", encoding="utf-8")
-    code = (
-        "from memory_injections.config.study import Study; print('poems' in str(Study.model_json_schema()))\n"
-        "from memory_injections.data.sources import list_data_sources\n"
-        "from memory_injections.jobs.code import digest_named, name_class\n"
-        "assert all(digest_named(name_class(source)) for source in list_data_sources())\n"
-    )
-    for folders, expected in (([], "False"), ([str(tmp_path)], "True")):
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "workflow"), *folders])}
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
-        assert done.stdout.strip() == expected
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{name} = {name}\n", encoding="utf-8")
+
+
+def run_python(*arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a process that finds what is installed in a folder."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "workflow"), str(path)])}
+    return subprocess.run([sys.executable, *arguments], env=environment, text=True, capture_output=True)
+
+
+EXTENSION = """
+from typing import Literal
+
+{imports}
+from memory_injections.controls.kinds import register_control
+from memory_injections.data.sources import DataSource
+from memory_injections.injection.encodings import register_encoding
+
+
+@register_encoding("rhymed", label="what it rhymes with")
+def rhyme(model, texts, layers): ...
+
+
+@register_control("reversed", label="the memory from its end")
+def turn(parts): ...
+
+
+class Poems(DataSource):
+    source: Literal["poems"]
+
+    def read_pairs(self): ...
+"""
+USE = """
+from memory_injections.config.study import Study, parse_study
+from memory_injections.data.sources import list_data_sources
+from memory_injections.errors import StudyError
+from memory_injections.jobs.code import digest_named, name_class
+
+grid, poems = {"encodings": ["unembed", "rhymed"]}, {"source": "poems"}
+config = {"study": "mine", "models": {"m": {"source": "local", "path": "m"}}, "datasets": {"p": poems}}
+study = parse_study(config | {"injection": grid})
+assert [type(one).__name__ for one in study.datasets.values()] == ["Poems"]
+assert study.controls.kinds[-1] == "reversed"
+assert all(digest_named(name_class(source)) for source in list_data_sources())
+schema = Study.model_json_schema()
+assert "poems" in str(schema) and schema["$defs"]["InjectionGrid"]["properties"]["encodings"]["items"]["enum"] == [
+    "unembed", "embed", "layer", "rhymed"
+]
+assert schema["properties"]["controls"]["default"]["kinds"][-1] == "reversed"
+try:
+    parse_study(config | {"injection": {"encodings": ["rhyme"]}})
+except StudyError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("imported", [[], ["sweeps.grid", "controls.settings", "config.reference", "command_line.cli"]])
+def test_an_extension_imports_what_it_likes(imported: list[str], tmp_path: Path) -> None:
+    imports = "\n".join(f"import memory_injections.{module}" for module in imported)
+    install(tmp_path, "poems", EXTENSION.format(imports=imports))
+    done = run_python("-c", USE, path=tmp_path)
+    assert done.stdout == (
+        "config key injection.encodings.0 is 'rhyme'; allowed: 'unembed', 'embed', 'layer' or 'rhymed'\n"
+    ), done.stderr
