@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from inspect import getdoc
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from memory_injections import registry
+from extensions import install
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, REGISTERED, SiteValues
 from memory_injections.config.reference import list_sections
 from memory_injections.controls.descriptions import describe_pairs
 from memory_injections.controls.kinds import CONTROLS, ControlInputs, Draw
 from memory_injections.data.entities import identify_entity
 from memory_injections.data.sources import list_data_sources
-from memory_injections.errors import StudyError
+from memory_injections.errors import DeclarationError, UnknownNameError
 from memory_injections.figures.registry import list_figures, load_figure
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.models.sources import list_model_sources
@@ -65,13 +64,14 @@ def test_names_and_labels(kind: str) -> None:
         assert len(name) <= LONGEST_NAME
         assert len(declared.label) > 3
     assert len({declared.label for declared in one.values()}) == len(one)
-    with pytest.raises(ValueError, match=f"the {kind} '{name}' is registered twice; rename one of them"):
+    with pytest.raises(DeclarationError, match=f"the {kind} '{name}' is registered twice; rename one of them"):
         one.register(declared)
     for wrong in ("a/b", "A", "", *RESERVED.get(kind, ())):
-        with pytest.raises(ValueError, match=f"no {kind} can be called '{wrong}'; choose another name"):
+        with pytest.raises(DeclarationError, match=f"no {kind} can be called '{wrong}'; choose another name"):
             one.register(replace(declared, name=wrong))
-    with pytest.raises(StudyError, match=f"^{kind} 'nonsense' is unknown; use one of {next(iter(one))}, "):
+    with pytest.raises(UnknownNameError, match=f"^{kind} 'nonsense' is unknown; use one of {next(iter(one))}, "):
         one["nonsense"]
+    assert one.get("nonsense") is None
 
 
 def test_every_function_says_what_it_does() -> None:
@@ -171,7 +171,7 @@ def test_every_figure_and_table_has_a_caption_and_no_name_twice(tmp_path: Path) 
     for name in ("first", "second"):
         (tmp_path / f"{name}.py").write_text("@register(label='a')\ndef same():\n    pass\n", encoding="utf-8")
     assert read_declarations(tmp_path, ["first"], "register")["same"].words == {"label": "a"}
-    with pytest.raises(ValueError, match="same is declared twice"):
+    with pytest.raises(DeclarationError, match="same is declared twice"):
         read_declarations(tmp_path, ["first", "second"], "register")
 
 
@@ -180,26 +180,6 @@ def test_every_source_is_in_the_key_table_with_words() -> None:
     for source in (*list_model_sources(), *list_data_sources()):
         assert source in sections.values()
         assert all(field.description for name, field in source.model_fields.items() if name != "source"), source
-
-
-def test_an_extension_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = EntryPoint("mine", "no_such_module", registry.GROUP)
-    monkeypatch.setattr(registry, "list_extensions", lambda: [broken])
-    registry.load_extensions.cache_clear()
-    with pytest.raises(
-        StudyError, match=r"the installed extension mine \(no_such_module\) fails \(ModuleNotFoundError"
-    ):
-        len(ENCODINGS)
-    registry.load_extensions.cache_clear()
-
-
-def install(folder: Path, name: str, code: str) -> None:
-    """Lay a module into a folder as an installed package whose entry point it is."""
-    (folder / f"{name}.py").write_text(code, encoding="utf-8")
-    metadata = folder / f"{name}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
-    (metadata / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{name} = {name}\n", encoding="utf-8")
 
 
 def run_python(*arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
@@ -262,3 +242,30 @@ def test_an_extension_imports_what_it_likes(imported: list[str], tmp_path: Path)
     assert done.stdout == (
         "config key injection.encodings.0 is 'rhyme'; allowed: 'unembed', 'embed', 'layer' or 'rhymed'\n"
     ), done.stderr
+
+
+TWICE = """
+from memory_injections.injection.encodings import register_encoding
+
+
+@register_encoding("embed", label="another one")
+def embed(model, texts, layers): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def (", "SyntaxError: invalid syntax (poems.py, line 1)"),
+        (TWICE, "DeclarationError: the encoding 'embed' is registered twice; rename one of them"),
+    ],
+)
+def test_a_broken_extension_is_named_in_one_sentence(code: str, reason: str, tmp_path: Path) -> None:
+    install(tmp_path, "poems", code)
+    done = run_python("-m", "memory_injections.command_line.cli", "schema", "schema.json", "README.md", path=tmp_path)
+    sentence = (
+        f"the installed package poems does not load ({reason}); correct what its entry point poems = poems names, "
+        "or uninstall it"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"memory-injections: {sentence}\n")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from checkout import Checkout, copy_project, make_checkout
 from conftest import PAIRS, ROOT, tiny_study
+from extensions import install
 
 LIBRARY = Path("workflow/memory_injections")
 
@@ -145,3 +146,16 @@ def test_an_installed_package_adds_an_encoding_and_a_control(
         planned = checkout.plan()
         assert first in planned
         assert ("inject" in planned) == (first == "inject")
+
+
+def test_a_broken_package_ends_a_run_in_one_sentence(
+    tiny_models: dict[str, Path], tmp_path: Path, python: Path
+) -> None:
+    install(tmp_path / "site", "poems", "import no_such_module")
+    checkout = make_checkout(tmp_path / "study", tiny_models["gpt2"], python)
+    checkout.environment["PYTHONPATH"] = str(tmp_path / "site")
+    done = checkout.call("--dry-run")
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "the installed package poems does not load (ModuleNotFoundError: No module named 'no_such_module')" in said
+    assert "Traceback" not in said

@@ -9,11 +9,12 @@ import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from memory_injections.errors import StudyError
+from memory_injections.errors import DeclarationError, ExtensionError, UnknownNameError
 
 GROUP = "memory_injections"
 
@@ -42,17 +43,17 @@ class Registry(Mapping[str, Thing]):
         self._declared: dict[str, Thing] = {}
 
     def register(self, declaration: Thing) -> None:
-        """Add a declaration; raise `ValueError` for a name that is taken, reserved or no name."""
+        """Add a declaration; raise `DeclarationError` for a name that is taken, reserved or no name."""
         if not re.fullmatch(r"[a-z][a-z0-9_]*", declaration.name) or re.fullmatch(self.reserved, declaration.name):
-            raise ValueError(f"no {self.kind} can be called {declaration.name!r}; choose another name")
+            raise DeclarationError(f"no {self.kind} can be called {declaration.name!r}; choose another name")
         if declaration.name in self._declared:
-            raise ValueError(f"the {self.kind} {declaration.name!r} is registered twice; rename one of them")
+            raise DeclarationError(f"the {self.kind} {declaration.name!r} is registered twice; rename one of them")
         self._declared[declaration.name] = declaration
 
     def check(self, name: str) -> None:
-        """Raise `StudyError` for a name that nothing is registered by."""
+        """Raise `UnknownNameError` for a name that nothing is registered by."""
         if name not in self:
-            raise StudyError(f"{self.kind} {name!r} is unknown; use one of {', '.join(self)}")
+            raise UnknownNameError(self.kind, name, self)
 
     def __getitem__(self, name: str) -> Thing:
         self.check(name)
@@ -78,13 +79,15 @@ def list_extensions() -> list[EntryPoint]:
 
 @cache
 def load_extensions() -> None:
-    """Import what installed packages add; raise `StudyError` for a module that cannot be imported."""
+    """Import what installed packages add; raise `ExtensionError` for a module that cannot be imported."""
     for point in list_extensions():
         try:
-            point.load()
+            import_module(point.module)
+        except ExtensionError:
+            raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise StudyError(f"the installed extension {point.name} ({point.value}) fails ({reason})") from error
+            package = point.dist.name if point.dist else point.name
+            raise ExtensionError(package, f"{point.name} = {point.value}", error) from error
 
 
 class Declared(NamedTuple):
@@ -99,7 +102,7 @@ class Declared(NamedTuple):
 def read_declarations(folder: Path, modules: Sequence[str], decorator: str) -> Mapping[str, Declared]:
     """Read the functions under a decorator in some modules, by name, without importing what they import.
 
-    Raises `ValueError` for a name that is declared twice.
+    Raises `DeclarationError` for a name that is declared twice.
     """
     found: dict[str, Declared] = {}
     for module in modules:
@@ -108,7 +111,7 @@ def read_declarations(folder: Path, modules: Sequence[str], decorator: str) -> M
             for call in function.decorator_list:
                 if isinstance(call, ast.Call) and ast.unparse(call.func) == decorator:
                     if function.name in found:
-                        raise ValueError(f"{function.name} is declared twice in {folder}; rename one of them")
+                        raise DeclarationError(f"{function.name} is declared twice in {folder}; rename one of them")
                     words = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
                     found[function.name] = Declared(function.name, module, [*map(ast.literal_eval, call.args)], words)
     return found

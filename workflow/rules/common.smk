@@ -50,6 +50,7 @@ from memory_injections.jobs.code import (
 from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.earlier_runs import check_no_live_jobs
 from memory_injections.jobs.results import clean_results, describe_contents
+from memory_injections.registry import load_extensions
 from memory_injections.sweeps.identity import RELATIVE, SweepId
 from memory_injections.terms import CURATED
 from snakemake.exceptions import WorkflowError
@@ -87,6 +88,7 @@ try:
     # Snakemake has read these files, and of a key given twice it has taken the last.
     for configfile in workflow.configfiles:
         read_config(Path(configfile))
+    load_extensions()
     STUDY = parse_study(config, BASE.parent)
     check_inputs(STUDY)
     if workflow.is_main_process:
