@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from inspect import getdoc
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from memory_injections.controls.kinds import CONTROLS, ControlInputs, Draw
 from memory_injections.data.entities import identify_entity
 from memory_injections.data.sources import list_data_sources
 from memory_injections.errors import DeclarationError, UnknownNameError
-from memory_injections.figures.registry import list_figures, load_figure
+from memory_injections.figures.registry import list_figures
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.models.sources import list_model_sources
 from memory_injections.paper.claims import CLAIMS
-from memory_injections.registry import Registry, read_declarations
-from memory_injections.tables.registry import list_table_jobs, load_table_job
+from memory_injections.registry import Declared, Registry, read_declarations
+from memory_injections.tables.registry import list_table_jobs
 from memory_injections.terms import LONGEST_NAME, check_path_part
 from slow_path import Model
 
@@ -51,8 +51,7 @@ def list_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     yield from ((name, control.build or control.write) for name, control in CONTROLS.items())  # type: ignore[misc]
     yield from ((name, average.take) for name, average in REGISTERED.items())
     yield from ((name, claim.weigh) for name, claim in CLAIMS.items())
-    yield from ((name, load_figure(name)) for name in list_figures())
-    yield from ((name, load_table_job(name)) for name in list_table_jobs())
+    yield from ((name, declared.load()) for name, declared in (*list_figures().items(), *list_table_jobs().items()))
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)
@@ -161,18 +160,37 @@ def test_an_average_of_equal_values_is_that_value_and_knows_no_order(name: str) 
     assert {**AVERAGES, **EFFECTS}[name] == average.label
 
 
-def test_every_figure_and_table_has_a_caption_and_no_name_twice(tmp_path: Path) -> None:
+def test_every_figure_and_table_has_a_caption() -> None:
     report = ROOT / "workflow" / "report"
     labelled = [name for job in list_table_jobs().values() for name, label in job.tables.items() if label]
     for file in [*(f"figures/{name}.rst" for name in list_figures()), *(f"{name}.rst" for name in labelled)]:
         assert len((report / file).read_text(encoding="utf-8")) > 50, file
-    tables = [name for job in list_table_jobs().values() for name in job.tables]
-    assert len(tables) == len(set(tables))
-    for name in ("first", "second"):
-        (tmp_path / f"{name}.py").write_text("@register(label='a')\ndef same():\n    pass\n", encoding="utf-8")
-    assert read_declarations(tmp_path, ["first"], "register")["same"].words == {"label": "a"}
-    with pytest.raises(DeclarationError, match="same is declared twice"):
-        read_declarations(tmp_path, ["first", "second"], "register")
+
+
+@dataclass(frozen=True)
+class Poem(Declared):
+    lines: int
+
+
+def read_poems(folder: Path, **modules: str) -> Mapping[str, Poem]:
+    """Read the declarations in modules of these texts."""
+    files = {module: folder / f"{module}.py" for module in modules}
+    for module, file in files.items():
+        file.write_text(modules[module], encoding="utf-8")
+    return read_declarations(Poem, "register_poem", files)
+
+
+def test_declarations_are_read_from_syntax(tmp_path: Path) -> None:
+    code = "@registry.register_poem(lines={})\ndef {}():\n    raise ImportError\n"
+    assert read_poems(tmp_path, first=code.format(14, "sonnet")) == {"sonnet": Poem("sonnet", "first", None, 14)}
+    for second, reason in (
+        (code.format(14, "sonnet"), "the function 'sonnet' is registered twice"),
+        (code.format(14, "Sonnet"), "no function can be called 'Sonnet'"),
+        (code.format("LINES", "haiku"), "malformed"),
+        (code.replace("lines", "rows").format(3, "haiku"), "unexpected keyword argument 'rows'"),
+    ):
+        with pytest.raises(DeclarationError, match=rf"^@register_poem of second.\w+ is not valid \(.*{reason}"):
+            read_poems(tmp_path, first=code.format(14, "sonnet"), second=second)
 
 
 def test_every_source_is_in_the_key_table_with_words() -> None:
@@ -269,3 +287,12 @@ def test_a_broken_extension_is_named_in_one_sentence(code: str, reason: str, tmp
         "or uninstall it"
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"memory-injections: {sentence}\n")
+
+
+def test_a_table_that_two_jobs_make_is_refused(tmp_path: Path) -> None:
+    code = "from memory_injections.tables.registry import register_table\n\n"
+    code += "@register_table({'sites': 'another one'}, reads=('cells',))\ndef places(cells): ...\n"
+    install(tmp_path, "poems", code)
+    done = run_python("-c", "from memory_injections.tables import registry; registry.list_table_jobs()", path=tmp_path)
+    makers = "memory_injections.tables.sites.evidence and poems.places"
+    assert done.stderr.endswith(f"Error: the table 'sites' is made twice, by {makers}; rename one of them\n")

@@ -126,7 +126,7 @@ def drop_unknown(findings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
-    own = {name: _select_of(table, curated) for name, table in tables.items()}
+    own = {name: _select_of(tables[name], curated) for name in ("claims", "contrasts", "headline", "sites")}
     claims = own["claims"].set_index("claim")
     contrast = find_contrast(SweepId(curated["model"], curated["dataset"], CURATED, PAPER_ENCODING), own["contrasts"])
     rules = own["headline"].set_index("rule")["value"] if len(own["headline"]) else {}
