@@ -18,7 +18,7 @@ Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", sh
 # Where a file of pairs can stand in their place.
 OptionalPrompt = Annotated[str | None, typer.Argument(help="The text that the model continues.", show_default=False)]
 OptionalMemory = Annotated[str | None, typer.Argument(help="What the model is reminded of.", show_default=False)]
-Encoding = Annotated[str, typer.Option(help=f"How the memory becomes a vector: {', '.join(ENCODINGS)}.")]
+Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector; a wrong name lists all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 ModelName = Annotated[
     str, typer.Option("--model", help="An entry of the default study, a local folder, or a repository on the hub.")

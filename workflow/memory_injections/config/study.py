@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
@@ -16,15 +16,22 @@ from memory_injections.models.sources import ModelSource, list_model_sources
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Number, Precision, Section, unite
+from memory_injections.terms import (
+    CURATED,
+    PAPER_ENCODING,
+    Count,
+    Index,
+    Late,
+    Name,
+    Number,
+    Precision,
+    Section,
+    make_default,
+    unite,
+)
 
-# One of all sources. What checks types sees what they have in common.
-if TYPE_CHECKING:
-    Dataset = DataSource
-    Model = ModelSource
-else:
-    Dataset = unite(list_data_sources())
-    Model = unite(list_model_sources())
+Dataset = Annotated[DataSource, Late(lambda: unite(list_data_sources()))]
+Model = Annotated[ModelSource, Late(lambda: unite(list_model_sources()))]
 # What the name of a model's untrained twin ends in.
 TWIN = "-untrained"
 # No language model has as many layers.
@@ -79,8 +86,8 @@ class Study(Section):
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
-    controls: ControlsOrNone = Field(
-        default=Controls(), description="what is injected in place of the memories; `false` leaves that out"
+    controls: ControlsOrNone = make_default(
+        Controls, "what is injected in place of the memories; `false` leaves that out"
     )
     mechanisms: Mechanisms | Literal[False] = Field(
         default=Mechanisms(), description="how closely the injections are looked at; `false` leaves that out"

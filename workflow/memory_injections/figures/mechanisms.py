@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from memory_injections.figures.maps import LAYER
-from memory_injections.figures.registry import register
+from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import LOG_BEYOND, PLAIN, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, TEXT, add_legend, start_figure, start_panels
 
 SITES = ["model", "dataset", "encoding", "relative"]
 
 
-@register(subject="study", table="direct_effects", section="Mechanisms", label="direct and indirect effects")
+@register_figure(subject="study", table="direct_effects", section="Mechanisms", label="direct and indirect effects")
 def direct_effects(effects: pd.DataFrame) -> Figure:
     """Mean effect over the layers, and its direct and indirect parts with their intervals."""
     groups = list(effects.groupby(SITES, sort=False))
@@ -36,7 +36,7 @@ def direct_effects(effects: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="study", table="logit_lens", section="Mechanisms", label="logit lens after the injection")
+@register_figure(subject="study", table="logit_lens", section="Mechanisms", label="logit lens after the injection")
 def logit_lens(blocks: pd.DataFrame) -> Figure:
     """Median rank of answer and memory behind every block from the injection on, without and with the memory."""
     groups = list(blocks.groupby(SITES, sort=False))
@@ -56,7 +56,7 @@ def logit_lens(blocks: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="study", table="side_effects", section="Side effects", label="rescued against harm")
+@register_figure(subject="study", table="side_effects", section="Side effects", label="rescued against harm")
 def frontier(effects: pd.DataFrame) -> Figure:
     """Share of wrong answers rescued against harm: divergence on other prompts, and perplexity of a neutral text."""
     groups = list(effects.groupby(SITES, sort=False))

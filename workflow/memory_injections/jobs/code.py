@@ -5,7 +5,8 @@ from pathlib import Path
 
 from memory_injections.checksums import hash_lines, read_status
 from memory_injections.errors import ChangedFileError
-from memory_injections.jobs.digest import NAME, PACKAGE, digest_function, digest_script, find_extensions
+from memory_injections.jobs.digest import NAME, PACKAGE, digest_function, digest_script
+from memory_injections.registry import find_extensions
 
 WORKFLOW = PACKAGE.parent
 # The environment variable by which a run tells its jobs the status of the code that it was planned with.
@@ -21,7 +22,7 @@ def digest_named(name: str, file: Path | None = None) -> str:
     """Digest a piece of code with everything that it uses.
 
     A name with a slash is the path of a script or notebook in the workflow, unless that is in another `file`; any other
-    is a function or class of this package, such as `figures.maps.effect`.
+    is a function or class of this package, such as `figures.maps.effect`, or of an extension.
     """
     if "/" in name:
         return digest_script(file or WORKFLOW / name)

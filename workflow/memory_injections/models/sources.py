@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
 from memory_injections.models.checkpoints import (
     FETCHED,
@@ -21,7 +21,7 @@ from memory_injections.models.checkpoints import (
     list_read_files,
 )
 from memory_injections.registry import load_extensions
-from memory_injections.terms import WHERE, Index, LocalPath, Section, Sha256, is_commit, unite
+from memory_injections.terms import WHERE, Index, Late, LocalPath, Section, Sha256, is_commit, unite
 
 # Modules that download are imported only where they are used: checking a config must stay fast.
 
@@ -146,19 +146,11 @@ class LocalModel(ModelSource):
         link_files(Path(self.path).absolute(), folder)
 
 
-def _read_source(value: Any) -> Any:
-    """Return the source of a model from its config, by the key `source`; a twin of a twin is refused."""
-    from pydantic import TypeAdapter
-
-    sources = [source for source in list_model_sources() if source is not UntrainedModel]
-    return value if isinstance(value, ModelSource) else TypeAdapter(unite(sources)).validate_python(value)
-
-
 class UntrainedModel(ModelSource):
     """The architecture, the tokenizer and the size of another model, with fresh weights: what knows nothing."""
 
     source: Literal["untrained"]
-    like: Annotated[SerializeAsAny[ModelSource], BeforeValidator(_read_source, json_schema_input_type=dict)] = Field(
+    like: Annotated[SerializeAsAny[ModelSource], Late(lambda: unite(_list_trained()))] = Field(
         description="the source of the other model, with its keys"
     )
     seed: Index = Field(default=0, description="seed of the weights")
@@ -192,3 +184,7 @@ def list_model_sources() -> list[type[ModelSource]]:
     """List every source that a config can name, in the order of definition, those of installed extensions last."""
     load_extensions()
     return ModelSource.__subclasses__()
+
+
+def _list_trained() -> list[type[ModelSource]]:
+    return [source for source in list_model_sources() if source is not UntrainedModel]

@@ -3,21 +3,17 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from memory_injections.errors import LayerError, TooManyShardsError
 from memory_injections.injection.encodings import ENCODINGS
-from memory_injections.terms import CURATED, Count, Index, MemoryKind, Number, Section
+from memory_injections.terms import CURATED, Count, Index, Late, MemoryKind, Number, Section
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
-# A type that the names of all encodings have. What checks types sees a text.
-if TYPE_CHECKING:
-    EncodingName = str
-else:
-    EncodingName = Literal[tuple(ENCODINGS)]
+EncodingName = Annotated[str, Late(lambda: Literal[tuple(ENCODINGS)])]
 
 
 class LayerStep(Section):
