@@ -60,7 +60,13 @@ def build_hub(at: Places) -> dict[str, Any]:
     """Models, prompts and words from the hub and the web, and none of the parts that can be left out."""
     return {
         "study": "hub",
-        "models": {"tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]}},
+        "models": {
+            "tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
+            "fresh": {
+                "source": "untrained", "seed": 1,
+                "like": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
+            },
+        },
         "datasets": {
             "hub": {
                 "source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "revision": "main", "rows": 3,
