@@ -7,9 +7,8 @@ from typing import Any
 import pandas as pd
 import torch
 from conftest import PAIRS
-from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
+from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter, measure_residual_norms
 from memory_injections.activations.recording import record_activations
-from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.cell_computer import CellComputer

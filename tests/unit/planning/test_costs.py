@@ -20,8 +20,7 @@ from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.planning.costs import CONTROL_SITES, plan_study
-from memory_injections.planning.known import read_known
-from memory_injections.planning.machines import find_machine
+from memory_injections.planning.machines import find_machine, read_known
 from memory_injections.planning.sizes import DataSize
 from memory_injections.sweeps.cell_plan import plan_cells
 from memory_injections.sweeps.grid import Sweep

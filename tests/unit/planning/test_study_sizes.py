@@ -14,8 +14,7 @@ from memory_injections.errors import StudyError
 from memory_injections.models.loading import measure_model
 from memory_injections.models.sources import PypiModel
 from memory_injections.planning.costs import plan_study
-from memory_injections.planning.known import locate_known, read_known
-from memory_injections.planning.machines import find_machine
+from memory_injections.planning.machines import find_machine, locate_known, read_known
 from memory_injections.planning.sizes import (
     TYPICAL_TOKENS,
     UnknownDataSizeError,

@@ -1,4 +1,7 @@
-"""The file format of the activation cache: one safetensors file, written and read a few rows at a time."""
+"""The file format of the activation cache: one safetensors file, written and read a few rows at a time.
+
+Relative doses are shares of the residual stream's length, which is measured on it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 # PyTorch is imported by safetensors, and only when a tensor is read: whoever reads arrays does without it.
 DTYPES = {"float32": "F32", "int64": "I64"}
+# Prompts whose residual streams are in memory together.
+PROMPTS_AT_ONCE = 100
 
 
 class ActivationCache:
@@ -95,3 +100,17 @@ class ActivationCacheWriter:
         text += b" " * (-len(text) % 8)
         self._file.write(len(text).to_bytes(8, "little") + text)
         self._offsets = {name: 8 + len(text) + begin for name, begin in begins.items()}
+
+
+def measure_residual_norms(cache: ActivationCache) -> list[float]:
+    """Return the mean L2 norm of the residual stream before each block, at the last position of the obscure prompts.
+
+    It is rounded to five digits, so that cells are found again although another machine sums in another order.
+    """
+    import torch
+
+    norms = [
+        cache.rows("obscure.resid", start, start + PROMPTS_AT_ONCE)[:, :-1].norm(dim=-1)
+        for start in range(0, cache.n_prompts, PROMPTS_AT_ONCE)
+    ]
+    return [float(f"{norm:.5g}") for norm in torch.cat(norms).mean(dim=0).tolist()]

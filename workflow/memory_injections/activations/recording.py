@@ -26,8 +26,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.models.devices import stack_blocks
 from memory_injections.models.limits import ACTIVATION_TOKENS
+from memory_injections.models.loading import stack_blocks
 from memory_injections.models.scoring import score_token
 from memory_injections.models.tokenisation import (
     batch_by_length,

@@ -43,8 +43,7 @@ from memory_injections.errors import StudyError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from memory_injections.interactive.injector import Injector
-    from memory_injections.interactive.results import Grid
+    from memory_injections.interactive.injector import Grid, Injector
 
 NO_EVIDENCE = (
     "One prompt's best site is no evidence: the highest of many changes is positive by chance alone. Whether a site "

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS
 from memory_injections.atomic_files import replace_file

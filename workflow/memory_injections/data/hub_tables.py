@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from memory_injections.data.records import read_records
-from memory_injections.data.text_tables import read_csv
+from memory_injections.data.text_tables import read_csv, read_records
 from memory_injections.download.http import first_line
 from memory_injections.download.hub import download_data, list_data_files
 from memory_injections.errors import StudyError

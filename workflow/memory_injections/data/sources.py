@@ -225,7 +225,7 @@ class TwoWikiDataset(DataSource):
 
     def read_pairs(self) -> "pd.DataFrame":
         from memory_injections.data.prompt_pairs import normalise_pairs
-        from memory_injections.data.records import read_records
+        from memory_injections.data.text_tables import read_records
         from memory_injections.data.two_wiki import FIELDS, list_pairs, sample_pairs
         from memory_injections.download.http import download_url
 

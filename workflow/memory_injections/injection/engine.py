@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import Cache
 
-from memory_injections.models.devices import stack_blocks
+from memory_injections.models.loading import stack_blocks
 
 
 @dataclass(frozen=True)

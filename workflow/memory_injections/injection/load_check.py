@@ -22,8 +22,7 @@ from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
-from memory_injections.models.devices import stack_blocks
-from memory_injections.models.loading import load_bridge, load_causal_lm, translating_failures
+from memory_injections.models.loading import load_bridge, load_causal_lm, stack_blocks, translating_failures
 from memory_injections.models.processed_weights import ProcessedWeights, compute_attention_output
 from memory_injections.models.tokenisation import load_tokenizer, pad, tokenise_prompt
 

@@ -10,6 +10,8 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,13 +23,14 @@ from transformers import Cache, PreTrainedModel
 
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass, place_vectors, repeat_rows, select_last
-from memory_injections.injection.past import follow_rows
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components, ModelParts
 from memory_injections.models.sizes import measure_context
 
 # cuDNN's attention is left out: planning a batch of a new shape takes it longer than computing the batch.
 ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+# The methods by which a layer's attention adds its own keys to the earlier ones and reads both.
+UPDATES = ("update", "update_indexer")
 
 
 class SkippingEngine:
@@ -300,6 +303,32 @@ class _JoiningCells:
         """Add the cells' injected rows to the attention's output."""
         computed = get_first(output)
         return set_first(output, torch.cat([computed, self.inject().to(computed.device)]))
+
+
+def follow_rows(past: Cache | None, prompts: Int[Tensor, " row"]) -> Cache | None:
+    """Return the past of a batch that has these prompts in its rows, for one pass; `past` itself stays as it is.
+
+    Rows may join the batch at any layer: an attention that sees only the first rows finds their past alone.
+    """
+    if past is None:
+        return None
+    own = copy(past)
+    own.layers = [copy(layer) for layer in past.layers]
+    for layer, before in zip(own.layers, past.layers, strict=True):
+        for name in UPDATES:
+            if hasattr(layer, name):
+                setattr(layer, name, partial(_update_rows, layer, before, prompts, name))
+    return own
+
+
+def _update_rows(
+    layer: Any, before: Any, prompts: Int[Tensor, " row"], name: str, states: Tensor, *args: Any, **kwargs: Any
+) -> Any:
+    """Give a layer the past of the rows of `states`, and let its own method add these."""
+    for attribute, values in vars(before).items():
+        if isinstance(values, Tensor) and values.ndim > 1:
+            setattr(layer, attribute, values[prompts[: len(states)].to(values.device)])
+    return getattr(type(layer), name)(layer, states, *args, **kwargs)
 
 
 def _keep_input(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:

@@ -28,7 +28,7 @@ from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.interactive.models import PlainModel
 from memory_injections.models.checkpoints import (
     check_model_folder,
     check_weights,

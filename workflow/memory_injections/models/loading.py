@@ -6,14 +6,15 @@ many injected forward passes run; TransformerLens' architecture adapters say whe
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
 
@@ -156,6 +157,13 @@ def _list_outside(model: nn.Module, blocks: str) -> Iterator[str]:
     for name, _ in [*model.named_modules(), *model.named_parameters()]:
         if name not in holders and name.rpartition(".")[0] in holders - {blocks}:
             yield name
+
+
+def stack_blocks(
+    values: Iterable[Float[Tensor, "*rest"]], device: torch.device, dim: int = 0
+) -> Float[Tensor, "*rest_and_block"]:
+    """Stack a value of each block in float32 along a new dimension, on one device."""
+    return torch.stack([value.float().to(device) for value in values], dim=dim)
 
 
 def fuse_activations(model: PreTrainedModel) -> PreTrainedModel:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from memory_injections.errors import UnsupportedArchitectureError
-from memory_injections.models.devices import stack_blocks
+from memory_injections.models.loading import stack_blocks
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

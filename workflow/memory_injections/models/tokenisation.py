@@ -16,7 +16,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from memory_injections.data.characters import has_text
 from memory_injections.errors import StudyError
-from memory_injections.models.devices import upload
 from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 
 # Every encoding, and whoever checks a memory first, asks for its tokens again.
@@ -192,6 +191,11 @@ def pad(
     for index, row in enumerate(rows):
         tokens[index, : len(row)] = torch.tensor(row)
     return upload(tokens, device), upload(lengths, device)
+
+
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device without waiting for the work in progress there."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def batch_by_length(lengths: Sequence[int], max_tokens: int, multiple_of: int = 1) -> list[list[int]]:

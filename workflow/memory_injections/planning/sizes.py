@@ -15,7 +15,7 @@ from memory_injections.errors import StudyError
 from memory_injections.models.checkpoints import check_model_folder, read_manifest
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.sources import ModelSource
-from memory_injections.planning.known import locate_known, read_known
+from memory_injections.planning.machines import locate_known, read_known
 from memory_injections.terms import KIND_COLUMNS
 
 if TYPE_CHECKING:

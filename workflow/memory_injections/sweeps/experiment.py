@@ -14,8 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.injection.cell_computer import CellComputer
