@@ -56,8 +56,8 @@ class FinishedStudy:
 
     def list_results(self) -> list[Path]:
         """List the study's own results."""
-        own = (each.path for each in self.made if each.path.is_relative_to(self.results))
-        return sorted(path for path in own if self._is_kept(path) and not path.is_relative_to(self.parts))
+        paths = (each.path for each in self.made if each.path.is_relative_to(self.results))
+        return sorted(path for path in paths if self._is_kept(path) and not path.is_relative_to(self.parts))
 
     def list_inputs(self) -> list[Path]:
         """List the user's own prompts and words, and what describes models and prompts among shared results."""

@@ -47,9 +47,9 @@ def read_hub_split(repo: str, revision: str, config: str | None, split: str) -> 
         records = [record for file in files for record in read_records(file, f"{file.name} of {repo}")]
     columns = dict.fromkeys(column for record in records for column in record)
     values = {column: [record.get(column) for record in records] for column in columns}
-    texts = {column: own for column, own in values.items() if all(map(_is_text, own))}
+    texts = {column: cells for column, cells in values.items() if all(map(_is_text, cells))}
     logger.info("%s: %d rows; columns that are no text: %s", name, len(records), ", ".join(columns - texts.keys()))
-    return pd.DataFrame({column: [_write(value) for value in own] for column, own in texts.items()}, dtype=str)
+    return pd.DataFrame({column: [_write(value) for value in cells] for column, cells in texts.items()}, dtype=str)
 
 
 def _is_text(value: Any) -> bool:

@@ -53,14 +53,14 @@ def open_unpacked(path: Path, name: str, most: int, member: str | None = None) -
 def _choose_member(archive: zipfile.ZipFile, name: str, member: str | None) -> str:
     files = [info.filename for info in archive.infolist() if not info.is_dir()]
     # macOS adds a file of its own to each file.
-    own = [file for file in files if not file.startswith("__MACOSX/")]
-    if member is None and len(own) != 1:
+    members = [file for file in files if not file.startswith("__MACOSX/")]
+    if member is None and len(members) != 1:
         raise StudyError(
-            f"{name} is a zip archive of {len(own)} files; give the one that is meant (of 2wikimultihop, as `member`)"
+            f"{name} is a zip archive of {len(members)} files; give the one that is meant (of 2wikimultihop, as `member`)"
         )
     if member is not None and member not in files:
-        raise StudyError(f"{name} has no file {member}; allowed as `member`: {', '.join(own)}")
-    return member or own[0]
+        raise StudyError(f"{name} has no file {member}; allowed as `member`: {', '.join(members)}")
+    return member or members[0]
 
 
 @contextmanager

@@ -186,8 +186,8 @@ def _describe_damage(wanted: _Files, snapshot: Path, damaged: list[str]) -> str:
 
 def _fetch_past_cache(wanted: _Files, folder: Path, hashes: Mapping[str, str]) -> None:
     """Download some files of a commit into a folder, not through the hub's cache, and verify them."""
-    with TemporaryDirectory(dir=folder) as own_cache:
-        fetched = _fetch_snapshot(replace(wanted, patterns=tuple(map(glob.escape, hashes))), Path(own_cache))
+    with TemporaryDirectory(dir=folder) as cache:
+        fetched = _fetch_snapshot(replace(wanted, patterns=tuple(map(glob.escape, hashes))), Path(cache))
         for name, expected in hashes.items():
             (fetched / name).resolve().replace(folder / name)
             if not _is_whole(folder / name, expected):

@@ -129,8 +129,8 @@ class HookedEngine:
         cell_layers = torch.tensor(layers, device=vectors.device)[:, None, None]
         with ExitStack() as stack:
             for layer in sorted(set(layers)):
-                own = torch.where(cell_layers == layer, added, 0)
-                stack.enter_context(injecting(self.bridge, own, layer, self.positions, self.head))
+                in_layer = torch.where(cell_layers == layer, added, 0)
+                stack.enter_context(injecting(self.bridge, in_layer, layer, self.positions, self.head))
             return self._run_bridge(clean.tokens[prompts], clean.lengths[prompts])
 
     def _run_bridge(

@@ -88,8 +88,8 @@ def copy_checked_bridge(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     with _refusing_failures(architecture, ENGINE):
         expected = expect(SkippingEngine(model), tokenizer)
     with _refusing_failures(architecture, BRIDGE):
-        own = copy.deepcopy(tokenizer)  # TransformerLens sets it up in its way
-        bridge = TransformerBridge.boot_transformers(model.name_or_path, hf_model=model, tokenizer=own)
+        tokenizer = copy.deepcopy(tokenizer)  # TransformerLens sets it up in its way
+        bridge = TransformerBridge.boot_transformers(model.name_or_path, hf_model=model, tokenizer=tokenizer)
         bridge.enable_compatibility_mode(disable_warnings=True)
         check_bridge(bridge, expected)
         return bridge.eval()

@@ -131,7 +131,9 @@ class SkippingEngine:
             return self._inject_together(clean, layers, prompts, added)
         starts = [index for index, layer in enumerate(layers) if layer not in layers[:index]]
         same_layer = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
-        return torch.cat([self._inject_together(clean, layers[own], prompts[own], added[own]) for own in same_layer])
+        return torch.cat(
+            [self._inject_together(clean, layers[part], prompts[part], added[part]) for part in same_layer]
+        )
 
     def _inject_together(
         self,
@@ -312,13 +314,13 @@ def follow_rows(past: Cache | None, prompts: Int[Tensor, " row"]) -> Cache | Non
     """
     if past is None:
         return None
-    own = copy(past)
-    own.layers = [copy(layer) for layer in past.layers]
-    for layer, before in zip(own.layers, past.layers, strict=True):
+    followed = copy(past)
+    followed.layers = [copy(layer) for layer in past.layers]
+    for layer, before in zip(followed.layers, past.layers, strict=True):
         for name in UPDATES:
             if hasattr(layer, name):
                 setattr(layer, name, partial(_update_rows, layer, before, prompts, name))
-    return own
+    return followed
 
 
 def _update_rows(

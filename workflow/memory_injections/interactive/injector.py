@@ -268,9 +268,9 @@ class Injector:
                     "logit": top.values.flatten().numpy(force=True),
                 }
                 for token in wanted:
-                    own = logits[:, token, None]
-                    columns["answer_logit"] = own.flatten().numpy(force=True)[heads.ravel()]
-                    columns["answer_rank"] = count_above(logits, own).numpy(force=True)[heads.ravel()]
+                    wanted_logits = logits[:, token, None]
+                    columns["answer_logit"] = wanted_logits.flatten().numpy(force=True)[heads.ravel()]
+                    columns["answer_rank"] = count_above(logits, wanted_logits).numpy(force=True)[heads.ravel()]
                 tables.append(pd.DataFrame(columns))
         table = pd.concat(tables, ignore_index=True)
         table.insert(4, "token", self._decode_each(table["token_id"]))
@@ -347,12 +347,12 @@ class Injector:
         `after` has the log-probabilities with the memory and, behind them, with another one and with random directions,
         if there is another.
         """
-        own = after[0]
-        likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (own, before))
+        injected = after[0]
+        likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (injected, before))
         tokens = torch.unique(torch.cat([*likely, torch.tensor(wanted, dtype=torch.long)]))
-        tokens = tokens[own[tokens].argsort(descending=True, stable=True)]
+        tokens = tokens[injected[tokens].argsort(descending=True, stable=True)]
         table = pd.DataFrame({"token_id": tokens.numpy(), "token": self._decode_each(tokens.tolist())})
-        for name, log_probs in (("obscure", before), ("injected", own)):
+        for name, log_probs in (("obscure", before), ("injected", injected)):
             table[f"p_{name}"] = log_probs[tokens].exp().numpy()
             table[f"rank_{name}"] = (log_probs > log_probs[tokens, None]).sum(dim=1).numpy()
         table["percent_change"] = measure_change(table)

@@ -53,7 +53,7 @@ def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Pre
         )
     model, report = loaded
     check_loaded_weights(model, report, folder)
-    own_weights(model)
+    copy_weights(model)
     return fuse_activations((model.to(device) if device else model).eval().requires_grad_(False))
 
 
@@ -106,7 +106,7 @@ def check_loaded_weights(model: PreTrainedModel, report: Mapping[str, Any], fold
             raise StudyError(f"the model in {folder} {fault} {', '.join(names[:3])}{more}; save the whole model again")
 
 
-def own_weights(model: nn.Module, files: Collection[int] | None = None) -> None:
+def copy_weights(model: nn.Module, files: Collection[int] | None = None) -> None:
     """Copy weights on the CPU into memory of their own: before, they are the file itself, and change with it.
 
     `files` are the addresses of the storages that are files (`find_storages`); by default, all are.
@@ -188,7 +188,7 @@ def load_bridge(folder: Path, devices: Sequence[torch.device]) -> "TransformerBr
     bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **placement)
     files = find_storages(bridge)
     bridge.enable_compatibility_mode(disable_warnings=True)
-    own_weights(bridge, files)  # the processing replaces most weights
+    copy_weights(bridge, files)  # the processing replaces most weights
     return bridge.eval()
 
 

@@ -38,14 +38,14 @@ class Prompt:
         prompt: the model reads them. Raises `StudyError` if prompt and answer do not split, if no token carries text or
         the first that should is of a text that the tokenizer does not know, and for the text of a special token.
         """
-        own, joint = (tokenise_prompt(tokenizer, whole, bos) for whole in (text, f"{text} {answer}"))
-        if joint[: len(own)] != own:
+        alone, joint = (tokenise_prompt(tokenizer, whole, bos) for whole in (text, f"{text} {answer}"))
+        if joint[: len(alone)] != alone:
             raise StudyError(
                 f"the prompt {text!r} and the answer {answer!r} do not split into tokens of their own; remove spaces "
                 "at the end of the prompt and at the start of the answer"
             )
         try:
-            start = len(own) + _find_text(tokenizer, joint[len(own) :], answer)
+            start = len(alone) + _find_text(tokenizer, joint[len(alone) :], answer)
         except StudyError as error:
             raise StudyError(f"the answer {error}") from None
         return cls(joint[:start], joint[start])

@@ -74,9 +74,9 @@ def plan_study(
                 jobs[f"activations {of}, no BOS"] = jobs[f"activations {of}"]
             jobs[f"attribution {of}"] = estimate_attribution(model, texts, study.attribution.top_k, machine)
             for shard in range(1, shards + 1):
-                part = f", {shard} of {shards}" if shards > 1 else ""
-                own = take_shard(sweeps, shard, shards)
-                jobs[f"cells {of}{part}"] = estimate_cells(model, texts, own, study.precision, machine)
+                which = f", {shard} of {shards}" if shards > 1 else ""
+                part = take_shard(sweeps, shard, shards)
+                jobs[f"cells {of}{which}"] = estimate_cells(model, texts, part, study.precision, machine)
             if study.has_controls:
                 jobs[f"controls {of}"] = estimate_controls(study, model, texts, machine)
             if study.has_mechanisms:

@@ -58,11 +58,11 @@ def write_commands(question: Question, site: Site) -> str:
     """Write the commands that show the map, and what the page shows of a site, one a line."""
     prompt, answer = question.prompt, {"answer": question.answer}
     whole = {"layer": "all", "magnitude": ",".join(f"{each:g}" for each in MAGNITUDES)}
-    own = {"layer": str(site.layer), "magnitude": f"{site.magnitude:g}"}
+    here = {"layer": str(site.layer), "magnitude": f"{site.magnitude:g}"}
     lines = [
         _write_command(question, "inject", [prompt, question.memory], whole | answer),
-        *(_write_command(question, "inject", [prompt, memory], own | answer) for memory in question.memories),
-        *(_write_command(question, "generate", [prompt, memory], own) for memory in question.memories),
+        *(_write_command(question, "inject", [prompt, memory], here | answer) for memory in question.memories),
+        *(_write_command(question, "generate", [prompt, memory], here) for memory in question.memories),
         _write_command(question, "heads", [prompt], {"layer": str(site.heads_layer)}),
     ]
     return "\n".join(lines)
