@@ -71,21 +71,14 @@ def choose_other(other: str | None, memory: str) -> str:
 
 
 def check_texts(encoding: str, **texts: str | None) -> None:
-    """Raise `StudyError` for an encoding that does not exist, and for a text without a visible character or in UTF-8.
-
-    A text in other bytes than UTF-8 is refused.
-    """
+    """Raise `StudyError` for an encoding that does not exist, and for a text that is empty or not in UTF-8."""
     ENCODINGS.check(encoding)
     for name, text in texts.items():
         if text is not None and not text.strip():
             raise StudyError(f"the {name} is empty; give a text")
-        if text is not None and not _is_unicode(text):
+        # Of other bytes than UTF-8, Python makes characters that stand alone for half of one.
+        if re.search("[\ud800-\udfff]", text or ""):
             raise StudyError(f"the {name} {text!r} is not text in UTF-8; write it in UTF-8, as this terminal should")
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether an argument was UTF-8: of other bytes Python makes characters that stand alone for half of one."""
-    return not re.search("[\ud800-\udfff]", text)
 
 
 def parse_numbers(what: str, text: str, number: type[float] = float) -> list[float]:

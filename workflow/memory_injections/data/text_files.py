@@ -56,7 +56,8 @@ def _choose_member(archive: zipfile.ZipFile, name: str, member: str | None) -> s
     members = [file for file in files if not file.startswith("__MACOSX/")]
     if member is None and len(members) != 1:
         raise StudyError(
-            f"{name} is a zip archive of {len(members)} files; give the one that is meant (of 2wikimultihop, as `member`)"
+            f"{name} is a zip archive of {len(members)} files; give the one that is meant (of 2wikimultihop, "
+            "as `member`)"
         )
     if member is not None and member not in files:
         raise StudyError(f"{name} has no file {member}; allowed as `member`: {', '.join(members)}")
@@ -107,10 +108,15 @@ def iterate_rows(path: Path, name: str, is_own: bool = False) -> Generator[tuple
             continue
         if not heading:
             heading = cells
-            _check_heading(heading, name)
+            if twice := [column for column in heading if column and heading.count(column) > 1]:
+                raise StudyError(f"{name} has two columns {twice[0]!r}; remove or rename one of them")
         else:
             where = f"{name} is not a CSV table: the row that ends in line {line}"
-            _check_length(cells, len(heading), where)
+            if len(cells) != len(heading):
+                raise StudyError(
+                    f"{where} has {len(cells)} cells, and the heading has {len(heading)}; repair it (a cell with a "
+                    "comma in it stands in quotes)"
+                )
             if not is_own:
                 _check_cells(cells, len(heading), where)
         yield line, cells
@@ -148,21 +154,6 @@ def _parse(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
                 f"{name} is not a CSV table (line {reader.line_num}: {error}); repair the quotes up to there: a cell "
                 "has one at both ends or none, and one within it is doubled"
             ) from error
-
-
-def _check_heading(heading: Sequence[str], name: str) -> None:
-    for column in heading:
-        if column and heading.count(column) > 1:
-            raise StudyError(f"{name} has two columns {column!r}; remove or rename one of them")
-
-
-def _check_length(cells: Sequence[str], n_columns: int, where: str) -> None:
-    """Raise `StudyError` for a row of another length than the heading."""
-    if len(cells) != n_columns:
-        raise StudyError(
-            f"{where} has {len(cells)} cells, and the heading has {n_columns}; repair it (a cell with a comma in it "
-            "stands in quotes)"
-        )
 
 
 def _check_cells(cells: Sequence[str], n_columns: int, where: str) -> None:

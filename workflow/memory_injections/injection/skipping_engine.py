@@ -44,20 +44,10 @@ class SkippingEngine:
     def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None, min_rows: int = MIN_ROWS) -> None:
         self.model, self.min_rows = model, min_rows
         self.components = Components(model, parts)
-        self.device = model.device
-        self.dtype = model.dtype
+        self.n_layers, self.n_ctx = len(self.components.blocks), measure_context(model.config)
+        self.device, self.dtype = model.device, model.dtype
         self._forms: dict[nn.Module, tuple[type, int]] = {}
         self._is_one_row_enough = self._probe_model()
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-        return len(self.components.blocks)
-
-    @property
-    def n_ctx(self) -> int | None:
-        """How many tokens the model takes; None if it has no such limit."""
-        return measure_context(self.model.config)
 
     @torch.inference_mode()
     def clean(
@@ -120,20 +110,13 @@ class SkippingEngine:
         vectors: Float[Tensor, "cell d_model"],
         where: Bool[Tensor, "cell pos"] | None = None,
     ) -> Float[Tensor, "cell vocab"]:
-        """Return each cell's logits at its prompt's last position, in float32.
-
-        Cell i adds `vectors[i]` to the attention output of `layers[i]` for the prompt in row `prompts[i]` of `clean`:
-        at the positions where `where[i]` is true, by default at every position, BOS included. `layers` must be in
-        ascending order, because cells join the batch at their layers.
-        """
+        """Return each cell's logits (see `engine.InjectionEngine`); cells join the batch at their layers."""
         added = place_vectors(vectors, where)
         if self._is_one_row_enough:
             return self._inject_together(clean, layers, prompts, added)
         starts = [index for index, layer in enumerate(layers) if layer not in layers[:index]]
-        same_layer = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
-        return torch.cat(
-            [self._inject_together(clean, layers[part], prompts[part], added[part]) for part in same_layer]
-        )
+        parts = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
+        return torch.cat([self._inject_together(clean, layers[part], prompts[part], added[part]) for part in parts])
 
     def _inject_together(
         self,

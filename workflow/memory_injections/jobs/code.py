@@ -5,7 +5,7 @@ from pathlib import Path
 
 from memory_injections.checksums import hash_lines, read_status
 from memory_injections.errors import ChangedFileError
-from memory_injections.jobs.digest import NAME, PACKAGE, digest_function, digest_script, find_extensions
+from memory_injections.jobs.digest import NAME, PACKAGE, find_extensions, trace_function, trace_script
 
 WORKFLOW = PACKAGE.parent
 # The environment variable by which a run tells its jobs the status of the code that it was planned with.
@@ -24,9 +24,9 @@ def digest_named(name: str, file: Path | None = None) -> str:
     is a function or class of this package, such as `figures.maps.effect`.
     """
     if "/" in name:
-        return digest_script(file or WORKFLOW / name)
+        return trace_script(file or WORKFLOW / name).digest
     module, _, function = name.rpartition(".")
-    return digest_function(module, function)
+    return trace_function(module, function).digest
 
 
 def describe_code_status() -> str:

@@ -307,11 +307,6 @@ def build_without_weights(config: PreTrainedConfig) -> PreTrainedModel:
         return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
-def measure_model(config: PreTrainedConfig) -> ModelSize:
-    """Count the weights of the model that a configuration describes."""
-    return describe_model(config)[0]
-
-
 def describe_model(config: PreTrainedConfig) -> tuple[ModelSize, ModelParts]:
     """Count the weights of the model that a configuration describes, and find its parts."""
     model = build_without_weights(config)

@@ -1,7 +1,7 @@
 """Turning texts into token ids, as the paper (section 3) and the authors' code do, and batches of them."""
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -215,12 +215,6 @@ def batch_by_length(lengths: Sequence[int], max_tokens: int, multiple_of: int = 
 
 def _round_up(length: int, multiple_of: int) -> int:
     return -(-length // multiple_of) * multiple_of
-
-
-def check_context(rows: Sequence[Sequence[int]], prompt_ids: Iterable[int], column: str, n_ctx: int | None) -> None:
-    """Raise `StudyError` if a text is longer than the model's context."""
-    for prompt_id, row in zip(prompt_ids, rows, strict=True):
-        check_length(row, f"prompt pair {prompt_id}: {column}", n_ctx)
 
 
 def check_length(row: Sequence[int], what: str, n_ctx: int | None) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from memory_injections.config.study import Study
+from memory_injections.controls.settings import Controls
+from memory_injections.mechanisms.settings import Mechanisms
 from memory_injections.models.limits import (
     ACTIVATION_TOKENS,
     CELL_PADDING,
@@ -152,14 +154,19 @@ def estimate_controls(study: Study, model: ModelSize, texts: DataSize, machine: 
     """
     assert study.controls
     n_cells = study.controls.count_cells(CONTROL_SITES + len(study.controls.sites))
-    sweeps = [
-        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
-        for sweep in study.expand_grids(model.n_layers)
-        if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(study.controls)
-    ]
+    sweeps = _assume_sites(study, study.controls, model, n_cells)
     job = estimate_cells(model, texts, sweeps, study.precision, machine)
     flop = CONTROL_TEXTS * texts.n_prompts * model.clean_pass(texts.tokens["obscure"] + texts.tokens["memory"])
     return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
+
+
+def _assume_sites(study: Study, part: Controls | Mechanisms, model: ModelSize, n_cells: int) -> list[Sweep]:
+    """Assume a site with so many cells of each prompt in the middle of the layers, in each encoding of a part."""
+    return [
+        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
+        for sweep in study.expand_grids(model.n_layers)
+        if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(part)
+    ]
 
 
 def estimate_mechanisms(study: Study, model: ModelSize, texts: DataSize, machine: Machine) -> Job:
@@ -171,22 +178,13 @@ def estimate_mechanisms(study: Study, model: ModelSize, texts: DataSize, machine
     assert study.mechanisms
     settings = study.mechanisms
     # The logit lens takes two more cells of each prompt, and reads the later blocks of both.
-    sweeps = [
-        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(settings.count_cells() + 2))
-        for sweep in study.expand_grids(model.n_layers)
-        if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(settings)
-    ]
+    sweeps = _assume_sites(study, settings, model, settings.count_cells() + 2)
     job = estimate_cells(model, texts, sweeps, study.precision, machine)
     patches = 2 * model.n_heads * sum(model.cell(layer, 1) for layer in range(model.n_layers))
     blocks = texts.n_prompts * model.n_layers * model.unembedding
     text = settings.count_texts() * NEUTRAL_TOKENS * model.full_pass(1) / 2
     flop = min(settings.prompts, texts.n_prompts) * patches + len(sweeps) * (blocks + text)
     return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
-
-
-def _count_cells_per_layer(sweeps: Sequence[Sweep]) -> float:
-    """Cells of a prompt in each layer that is swept, on average."""
-    return sum(sweep.cells_per_prompt for sweep in sweeps) / len({layer for sweep in sweeps for layer in sweep.layers})
 
 
 def _measure_batch(
@@ -197,7 +195,8 @@ def _measure_batch(
     n_layers = len({layer for sweep in sweeps for layer in sweep.layers})
     scores = 4 * SCORING * tokens / positions * model.d_vocab
     block = width * tokens * (12 * model.d_model + model.mlp / model.d_model)
-    clean = width * tokens / _count_cells_per_layer(sweeps) * 2 * n_layers * model.d_model
+    cells_per_layer = sum(sweep.cells_per_prompt for sweep in sweeps) / n_layers
+    clean = width * tokens / cells_per_layer * 2 * n_layers * model.d_model
     return max(scores, block) + clean
 
 

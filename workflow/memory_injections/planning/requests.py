@@ -1,6 +1,7 @@
 """What a job that holds a model asks a scheduler for: its plan on a reference machine, times a factor, and a margin."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -60,26 +61,28 @@ class Requests:
 
     def for_cells(self, model: ModelSize, texts: DataSize, shard: int, shards: int) -> Request:
         """What one of the jobs that share out a model's cells asks for."""
-        try:
+
+        def estimate() -> Job:
             sweeps = take_shard(self.study.expand_grids(model.n_layers), shard, shards)
-        except (LayerError, TooManyShardsError):
-            # The job ends as soon as it has started and says why, and others go on.
-            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
-        return derive_request(estimate_cells(model, texts, sweeps, self.study.precision, self.machine))
+            return estimate_cells(model, texts, sweeps, self.study.precision, self.machine)
+
+        return _derive_if_possible(estimate)
 
     def for_controls(self, model: ModelSize, texts: DataSize) -> Request:
         """What the controls of a model on a data set ask for."""
-        try:
-            return derive_request(estimate_controls(self.study, model, texts, self.machine))
-        except LayerError:
-            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
+        return _derive_if_possible(lambda: estimate_controls(self.study, model, texts, self.machine))
 
     def for_mechanisms(self, model: ModelSize, texts: DataSize) -> Request:
         """What looking closely at a model's injections into a data set asks for."""
-        try:
-            return derive_request(estimate_mechanisms(self.study, model, texts, self.machine))
-        except LayerError:
-            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
+        return _derive_if_possible(lambda: estimate_mechanisms(self.study, model, texts, self.machine))
+
+
+def _derive_if_possible(estimate: Callable[[], Job]) -> Request:
+    """What a job asks for; where its layers do not exist, it ends at once and says why, and others go on."""
+    try:
+        return derive_request(estimate())
+    except (LayerError, TooManyShardsError):
+        return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
 
 
 def choose_reference(gpu_mb: float) -> Machine:

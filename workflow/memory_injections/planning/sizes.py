@@ -84,9 +84,9 @@ def _is_fetched(folder: Path, source: ModelSource) -> bool:
 
 
 def _measure(config: "PreTrainedConfig") -> ModelSize:
-    from memory_injections.models.loading import measure_model
+    from memory_injections.models.loading import describe_model
 
-    return measure_model(config)
+    return describe_model(config)[0]
 
 
 def _measure_folder(folder: Path, origin: str | None = None) -> tuple[ModelSize, str]:
