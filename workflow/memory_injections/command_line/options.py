@@ -57,7 +57,7 @@ Pairs = Annotated[
         callback=_expand_home,
     ),
 ]
-# What stands in for a memory where no other is given: the second for who asks about the first.
+# Memories to compare with where none is given; the second is for questions about the first.
 OTHERS = ("Don Quixote", "Joan of Arc")
 # Numbers in a range, which a mistyped one exceeds.
 LONGEST_RANGE = 10_000

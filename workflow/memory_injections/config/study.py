@@ -18,7 +18,7 @@ from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Precision, Section, unite
 
-# One of all sources. What checks types sees what they have in common.
+# Any of the sources. A type checker sees what they have in common.
 if TYPE_CHECKING:
     Dataset = DataSource
     Model = ModelSource

@@ -61,7 +61,7 @@ def _write(value: str | int | None) -> str:
 
 
 def _outline(names: Sequence[str], folder: Path) -> None:
-    """Put an empty file in the place of each of a repository's files of records: names are all that is looked at."""
+    """Make an empty file for each of a repository's files of records: only their names are looked at."""
     for name in names:
         if any(fnmatch(name, pattern) for pattern in RECORDS):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

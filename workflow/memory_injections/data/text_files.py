@@ -94,13 +94,13 @@ class _Bounded(io.RawIOBase):
         return len(chunk)
 
 
-def iterate_rows(path: Path, name: str, is_own: bool = False) -> Generator[tuple[int, list[str]]]:
+def iterate_rows(path: Path, name: str, is_output: bool = False) -> Generator[tuple[int, list[str]]]:
     """Yield the heading and the rows of a CSV file, each with the number of the line that it ends in, from 1.
 
     Cells are as they are written, blanks included; blank lines are left out. Raises `StudyError` for what
     `open_unpacked` refuses, for text that is not UTF-8, for a heading that is missing or given twice, for quotes that
-    do not match, for a row that is shorter or longer than the heading and, unless the file is the study's own, for a
-    cell that looks like rows between stray quotes.
+    do not match, for a row that is shorter or longer than the heading and, unless a job of the study wrote the file
+    (`is_output`), for a cell that looks like rows between stray quotes.
     """
     heading: list[str] = []
     for line, cells in _parse(path, name):
@@ -117,7 +117,7 @@ def iterate_rows(path: Path, name: str, is_own: bool = False) -> Generator[tuple
                     f"{where} has {len(cells)} cells, and the heading has {len(heading)}; repair it (a cell with a "
                     "comma in it stands in quotes)"
                 )
-            if not is_own:
+            if not is_output:
                 _check_cells(cells, len(heading), where)
         yield line, cells
     if not heading:

@@ -37,8 +37,8 @@ class SkippingEngine:
     """Clean and injected forward passes that skip what an injection cannot change (an `engine.InjectionEngine`).
 
     `parts` says where the model's parts are; without it, TransformerLens does. Matrix products of fewer rows than
-    `min_rows` are filled up to it; who needs one prompt's numbers soon, and to no more than float32's own digits, asks
-    for 1. Every method leaves the model as it was, even after an exception.
+    `min_rows` are filled up to it; 1 is quickest for a single prompt, whose numbers then depend on the batch in
+    float32's last digits. Every method leaves the model as it was, even after an exception.
     """
 
     def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None, min_rows: int = MIN_ROWS) -> None:

@@ -417,7 +417,7 @@ def check_draws(draws: int) -> None:
 
 
 def _strip(what: str, text: str, strip: Callable[[str], str]) -> str:
-    """Strip a text and warn of it; a text that stays as it is, or has nothing to show, is returned as it is."""
+    """Strip a text, and warn if that changes it; a text without visible characters is returned as it is."""
     stripped = strip(text)
     if not stripped or stripped == text:
         return text

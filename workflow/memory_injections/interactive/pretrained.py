@@ -128,7 +128,7 @@ def _load_cached(folder: Path, device: torch.device) -> PlainModel:
 
 @contextmanager
 def _naming_damage() -> Iterator[None]:
-    """Say of a damaged file in the cache what to do about it."""
+    """Turn the error for a damaged file in the cache into a `StudyError` that says what to do."""
     try:
         yield
     except DamagedFileError as error:

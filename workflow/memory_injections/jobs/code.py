@@ -1,4 +1,4 @@
-"""The code of a job, by names under which the job can tell whether it was edited meanwhile."""
+"""The code of a job: its pieces by name, and whether one was edited since the run was planned."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ def digest_named(name: str, file: Path | None = None) -> str:
 
 
 def describe_code_status() -> str:
-    """Return what changes with every change of a file of the workflow's code: sizes, times and inodes."""
+    """Return a checksum of the status (sizes, times, inodes) of all files of the workflow's code."""
     folders = PACKAGE, WORKFLOW / "scripts", WORKFLOW / "notebooks"
     files = (file for folder in folders for ending in ("py", "ipynb") for file in folder.rglob(f"*.{ending}"))
     lines = (f"{file.relative_to(WORKFLOW)} {read_status(file)}" for file in sorted(files))

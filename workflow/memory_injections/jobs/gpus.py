@@ -1,4 +1,4 @@
-"""Devices of jobs, and models on them: jobs that run side by side on one host take different GPUs.
+"""Devices of jobs, and models on them: jobs that run at the same time on one host take different GPUs.
 
 A job holds a GPU by a lock on a file named after it. The operating system releases the lock when the job ends, however
 it ends.

@@ -107,7 +107,7 @@ def check_loaded_weights(model: PreTrainedModel, report: Mapping[str, Any], fold
 
 
 def copy_weights(model: nn.Module, files: Collection[int] | None = None) -> None:
-    """Copy weights on the CPU into memory of their own: before, they are the file itself, and change with it.
+    """Copy weights on the CPU into memory: until then they are mapped from their file, and change with it.
 
     `files` are the addresses of the storages that are files (`find_storages`); by default, all are.
     """

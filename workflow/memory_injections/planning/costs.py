@@ -1,7 +1,7 @@
 """What a job that holds a model costs: cells, arithmetic, memory and time on some machine.
 
 `make plan` and what a job asks a scheduler for are both made of these estimates. Left out, because small: downloads,
-tables, figures, the report, the walk-through (a minute, with the model once more), and the memories' own passes of the
+tables, figures, the report, the walk-through (a minute, with the model once more), and the passes of memories in the
 `layer` encoding.
 """
 
