@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +13,13 @@ from memory_injections.terms import LARGEST_NUMBER, expand_home
 
 DEFAULT_ENCODING = "unembed"
 DEFAULT_MODEL = "smollm2-135m"  # the name of `pretrained.DEFAULT`
-Prompt = Annotated[str, typer.Argument(help="The text that the model continues.", show_default=False)]
-Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", show_default=False)]
+_PROMPT = typer.Argument(help="The text that the model continues.", show_default=False)
+_MEMORY = typer.Argument(help="What the model is reminded of.", show_default=False)
+Prompt = Annotated[str, _PROMPT]
+Memory = Annotated[str, _MEMORY]
 # Where a file of pairs can stand in their place.
-OptionalPrompt = Annotated[str | None, typer.Argument(help="The text that the model continues.", show_default=False)]
-OptionalMemory = Annotated[str | None, typer.Argument(help="What the model is reminded of.", show_default=False)]
+OptionalPrompt = Annotated[str | None, _PROMPT]
+OptionalMemory = Annotated[str | None, _MEMORY]
 Encoding = Annotated[str, typer.Option(help=f"How the memory becomes a vector: {', '.join(ENCODINGS)}.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 ModelName = Annotated[
@@ -38,25 +40,13 @@ def _expand_home(path: Path | None) -> Path | None:
     return path and Path(expand_home(str(path)))
 
 
-Save = Annotated[
-    Path | None,
-    typer.Option(
-        "--save", help="A file for the whole table: .csv or .parquet.", show_default=False, callback=_expand_home
-    ),
-]
-Plot = Annotated[
-    Path | None,
-    typer.Option("--plot", help="A file for the map: .png, .pdf or .svg.", show_default=False, callback=_expand_home),
-]
-Pairs = Annotated[
-    Path | None,
-    typer.Option(
-        "--pairs",
-        help="A CSV file of prompt pairs, in place of PROMPT and MEMORY.",
-        show_default=False,
-        callback=_expand_home,
-    ),
-]
+def _file_option(name: str, text: str) -> Any:
+    return typer.Option(name, help=text, show_default=False, callback=_expand_home)
+
+
+Save = Annotated[Path | None, _file_option("--save", "A file for the whole table: .csv or .parquet.")]
+Plot = Annotated[Path | None, _file_option("--plot", "A file for the map: .png, .pdf or .svg.")]
+Pairs = Annotated[Path | None, _file_option("--pairs", "A CSV file of prompt pairs, in place of PROMPT and MEMORY.")]
 # Memories to compare with where none is given; the second is for questions about the first.
 OTHERS = ("Don Quixote", "Joan of Arc")
 # Numbers in a range, which a mistyped one exceeds.

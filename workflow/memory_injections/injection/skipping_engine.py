@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -56,36 +57,13 @@ class SkippingEngine:
         lengths: Int[Tensor, " batch"],
         layers: Sequence[int] | None = None,
         reads_all: bool = False,
+        past: Cache | None = None,
     ) -> CleanPass:
         """Run prompts without injection, and record what injections into `layers` (by default all) start from.
 
         With `reads_all`, the logits of this pass, and of the injections that start from it, are those of every
-        position, [batch, pos, vocab].
+        position, [batch, pos, vocab]. `past` has the keys and values of positions before those of `tokens`.
         """
-        return self._record(tokens, lengths, layers, reads_all, None)
-
-    @torch.inference_mode()
-    def clean_last(self, tokens: Int[Tensor, "batch pos"]) -> CleanPass:
-        """Run prompts of one length, and record what injections at their last position alone start from.
-
-        Such an injection changes no earlier position. Their keys and values come from this clean pass, which has the
-        last position only, and so `injected` computes no other. Models that keep no keys and values run all positions.
-        """
-        lengths = tokens.new_full([len(tokens)], tokens.shape[1])
-        past = getattr(self.model(input_ids=tokens[:, :-1], use_cache=True), "past_key_values", None)
-        if past is None:
-            return self._record(tokens, lengths, None, False, None)
-        return self._record(tokens[:, -1:], torch.ones_like(lengths), None, False, past)
-
-    def _record(
-        self,
-        tokens: Int[Tensor, "batch pos"],
-        lengths: Int[Tensor, " batch"],
-        layers: Sequence[int] | None,
-        reads_all: bool,
-        past: Cache | None,
-    ) -> CleanPass:
-        """Run prompts behind what is in `past`, and record the layers' inputs and attention outputs."""
         parts, n_prompts = self.components, len(tokens)
         rows = repeat_rows(n_prompts, self._count_rows(tokens), tokens.device)
         resid_pre: dict[int, Tensor] = {}
@@ -100,6 +78,19 @@ class SkippingEngine:
         for kept in (resid_pre, attn_out):
             kept.update({layer: values[:n_prompts] for layer, values in kept.items()})
         return CleanPass(tokens, lengths, resid_pre, attn_out, logits, reads_all, past)
+
+    @torch.inference_mode()
+    def clean_last(self, tokens: Int[Tensor, "batch pos"]) -> CleanPass:
+        """Run prompts of one length, and record what injections at their last position alone start from.
+
+        Such an injection changes no earlier position. Their keys and values come from this clean pass, which has the
+        last position only, and so `injected` computes no other. Models that keep no keys and values run all positions.
+        """
+        lengths = tokens.new_full([len(tokens)], tokens.shape[1])
+        past = getattr(self.model(input_ids=tokens[:, :-1], use_cache=True), "past_key_values", None)
+        if past is None:
+            return self.clean(tokens, lengths)
+        return self.clean(tokens[:, -1:], torch.ones_like(lengths), past=past)
 
     @torch.inference_mode()
     def injected(
@@ -248,34 +239,29 @@ class SkippingEngine:
         return forward
 
 
+@dataclass(frozen=True)
 class _JoiningCells:
     """Cells that join a batch at their layer, behind the `start` rows that are in it already."""
 
-    def __init__(
-        self,
-        clean: CleanPass,
-        layer: int,
-        start: int,
-        prompts: Int[Tensor, " cell"],
-        added: Float[Tensor, "cell #pos d_model"],
-        scale: float,
-    ) -> None:
-        self.start, self.scale = start, scale
-        self.resid_pre, self.attn_out = clean.resid_pre[layer], clean.attn_out[layer]
-        self.prompts, self.lengths, self.added = prompts, clean.lengths, added
+    clean: CleanPass
+    layer: int
+    start: int
+    prompts: Int[Tensor, " cell"]
+    added: Float[Tensor, "cell #pos d_model"]
+    scale: float
 
     def inject(self) -> Float[Tensor, "cell pos d_model"]:
         """Return the output of the clean pass with the cells' vectors added, before the block scales it."""
-        attn_out = _take_rows(self.attn_out, self.prompts)
+        attn_out = _take_rows(self.clean.attn_out[self.layer], self.prompts)
         added = self.added
         if attn_out.shape[1] == 1:  # the last block's, at the last position only
-            added = select_last(added, _take_rows(self.lengths, self.prompts))[:, None]
+            added = select_last(added, _take_rows(self.clean.lengths, self.prompts))[:, None]
         attn_out = attn_out + added.to(attn_out)
         return attn_out if self.scale == 1 else attn_out / self.scale
 
     def extend_block_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Add the cells' rows to the block's input."""
-        resid_pre = _take_rows(self.resid_pre, self.prompts)
+        resid_pre = _take_rows(self.clean.resid_pre[self.layer], self.prompts)
         return (torch.cat([args[0], resid_pre.to(args[0].device)]) if self.start else resid_pre, *args[1:])
 
     def trim_attention_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:

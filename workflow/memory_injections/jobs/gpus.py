@@ -8,7 +8,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -36,12 +36,16 @@ def reserve_free(names: Sequence[str], count: int, folder: Path | None = None) -
     with ExitStack() as stack:
         waited = False
         while True:
-            held = [index for index, lock in enumerate(locks) if _try_lock(lock)][:count]
+            held: list[int] = []
             for index, lock in enumerate(locks):
-                if index not in held or len(held) < count:
-                    lock.release()
+                if len(held) < count:
+                    with suppress(Timeout):
+                        lock.acquire(timeout=0)
+                        held.append(index)
             if len(held) == count:
                 break
+            for index in held:
+                locks[index].release()
             if not waited:
                 logger.info("waiting for %d free of %s", count, ", ".join(names))
                 waited = True
@@ -49,14 +53,6 @@ def reserve_free(names: Sequence[str], count: int, folder: Path | None = None) -
         for index in held:
             stack.callback(locks[index].release)
         yield held
-
-
-def _try_lock(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
 
 
 @contextmanager
