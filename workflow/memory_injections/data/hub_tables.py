@@ -49,15 +49,12 @@ def read_hub_split(repo: str, revision: str, config: str | None, split: str) -> 
     values = {column: [record.get(column) for record in records] for column in columns}
     texts = {column: cells for column, cells in values.items() if all(map(_is_text, cells))}
     logger.info("%s: %d rows; columns that are no text: %s", name, len(records), ", ".join(columns - texts.keys()))
-    return pd.DataFrame({column: [_write(value) for value in cells] for column, cells in texts.items()}, dtype=str)
+    written = {column: ["" if value is None else str(value) for value in cells] for column, cells in texts.items()}
+    return pd.DataFrame(written, dtype=str)
 
 
 def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def _write(value: str | int | None) -> str:
-    return "" if value is None else str(value)
 
 
 def _outline(names: Sequence[str], folder: Path) -> None:
