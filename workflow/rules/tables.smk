@@ -46,7 +46,9 @@ READ = {
     "pairs": list_pairs,
     "paper": [rules.paper.output[0]],
     "scored_prompts": list_scored_prompts,
-    "judged": list_tables_named(*TABLE_JOBS["evidence"].tables, "control_contrasts"),
+    "judged": list_tables_named(
+        *TABLE_JOBS["evidence"].tables, "control_contrasts", "specificity", "doses"
+    ),
     "coverage": COVERAGE,
     "paper_encoding_cells": lambda wildcards: [
         locate_cells(sweep)
@@ -60,6 +62,7 @@ READ = {
 # The settings that they take.
 TAKEN = {
     "seed": STUDY.seed,
+    "margin": STUDY.margin,
     "source": SOURCE,
     "kinds": STUDY.controls.kinds if "controls" in PARTS else [],
     "known_ranks": STUDY.controls.known_ranks if "controls" in PARTS else [],

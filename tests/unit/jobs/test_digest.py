@@ -45,7 +45,7 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
         ("models.limits", "MIN_ROWS = 32", "MIN_ROWS = 33"),
         ("injection.skipping_engine", "self.min_rows /", "1 + self.min_rows /"),
         ("injection.encodings", ".sum(dim=1)", ".mean(dim=1)"),
-        ("injection.memory_vectors", "seen.norm(dim=1)", "seen.norm(dim=0)"),
+        ("injection.memory_vectors", "vectors / self", "vectors * self"),
         ("models.scoring", "count_nonzero(log_probs > log_prob", "count_nonzero(log_probs >= log_prob"),
         ("models.tokenisation", "[find_bos(tokenizer), *ids]", "[*ids]"),
         ("models.tokenisation", 'f"{text} {answer}"', 'f"{text}{answer}"'),

@@ -14,7 +14,10 @@ import numpy as np
 from safetensors import safe_open
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
+
+    from memory_injections.models.processed_weights import ProcessedWeights
 
 # PyTorch is imported by safetensors, and only when a tensor is read: whoever reads arrays does without it.
 DTYPES = {"float32": "F32", "int64": "I64"}
@@ -102,15 +105,12 @@ class ActivationCacheWriter:
         self._offsets = {name: 8 + len(text) + begin for name, begin in begins.items()}
 
 
-def measure_residual_norms(cache: ActivationCache) -> list[float]:
-    """Return the mean L2 norm of the residual stream before each block, at the last position of the obscure prompts.
-
-    It is rounded to five digits, so that cells are found again although another machine sums in another order.
-    """
+def measure_residual_norms(cache: ActivationCache, processed: "ProcessedWeights") -> 'Float[Tensor, "prompt layer"]':
+    """Return the length of the residual stream before each block, at the last position of the obscure prompts."""
     import torch
 
     norms = [
-        cache.rows("obscure.resid", start, start + PROMPTS_AT_ONCE)[:, :-1].norm(dim=-1)
+        processed.measure_lengths(cache.rows("obscure.resid", start, start + PROMPTS_AT_ONCE)[:, :-1])
         for start in range(0, cache.n_prompts, PROMPTS_AT_ONCE)
     ]
-    return [float(f"{norm:.5g}") for norm in torch.cat(norms).mean(dim=0).tolist()]
+    return torch.cat(norms)

@@ -16,7 +16,7 @@ from memory_injections.models.sources import ModelSource, list_model_sources
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Precision, Section, unite
+from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Number, Precision, Section, unite
 
 # Any of the sources. A type checker sees what they have in common.
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Study(Section):
 
     study: Name = Field(description="name of the study; results land in `results/<study>/`")
     seed: Index = Field(default=0, description="seed of the random words")
+    margin: Annotated[Number, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=0.1,
+        description="effects within so many nats of zero do not matter in practice; at 0.1, a probability of 20 % "
+        "becomes 22 %",
+    )
     models: dict[Name, Model] = Field(
         default={}, min_length=1, description="a name, used in paths, and a source for each model"
     )
@@ -155,8 +160,13 @@ class Study(Section):
 
     @property
     def has_walkthrough(self) -> bool:
-        """Whether there is a walk-through, which needs a model and the paper's own kind of injection."""
-        return bool(self.walkthrough and self.models and (CURATED, PAPER_ENCODING, False) in self.list_kinds())
+        """Whether there is a walk-through, which needs a model and memories in the paper's encoding."""
+        return bool(self.walkthrough and self.models and self.list_papers_kinds())
+
+    def list_papers_kinds(self) -> list[tuple[str, str, bool]]:
+        """List the kinds of injection of curated memories in the paper's encoding: first with factors, as there."""
+        kinds = [kind for kind in self.list_kinds() if kind[:2] == (CURATED, PAPER_ENCODING)]
+        return sorted(kinds, key=lambda kind: kind[2])
 
     def list_kinds(self) -> list[tuple[str, str, bool]]:
         """List every (memories, encoding, whether doses are relative) that is swept, in the order of the config."""

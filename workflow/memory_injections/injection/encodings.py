@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from memory_injections.errors import StudyError
 from memory_injections.registry import Registry
+from memory_injections.terms import ANY_ENCODING, RELATIVE
 
 # Whoever checks a config asks for the names: what computes with tensors is imported only where it is used.
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Encoding:
     needs_pass: bool = False
 
 
-ENCODINGS: Registry[Encoding] = Registry("encoding", reserved=".*_relative")
+ENCODINGS: Registry[Encoding] = Registry("encoding", reserved=f"{ANY_ENCODING}|.*{RELATIVE}")
 
 
 def register_encoding(name: str, *, label: str, needs_pass: bool = False) -> Callable[[Encode], Encode]:
@@ -72,6 +73,16 @@ def sum_unembedding_columns(
     import torch
 
     return torch.stack([model.processed.W_U[:, _list_tokens(model, text)].sum(dim=1) for text in texts])[:, None]
+
+
+@register_encoding("unembed_spaced", label="the same of the memory as it stands in a text, with a space in front")
+def sum_unembedding_columns_of_word(
+    model: Reader, texts: Sequence[str], layers: Sequence[int]
+) -> 'Float[Tensor, "text 1 d_model"]':
+    """Sum the columns of the processed W_U over the set of the tokens that a memory has behind a space."""
+    import torch
+
+    return torch.stack([model.processed.W_U[:, _list_tokens(model, text, True)].sum(dim=1) for text in texts])[:, None]
 
 
 @register_encoding("embed", label="the sum of its tokens' rows of the embedding")
@@ -110,7 +121,7 @@ def read_attention_outputs(
     return outputs
 
 
-def _list_tokens(model: Reader, text: str) -> list[int]:
+def _list_tokens(model: Reader, text: str, is_spaced: bool = False) -> list[int]:
     from memory_injections.models.tokenisation import tokenise_memory
 
-    return list(tokenise_memory(model.tokenizer, text))
+    return list(tokenise_memory(model.tokenizer, text, is_spaced))

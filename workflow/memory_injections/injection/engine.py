@@ -19,8 +19,7 @@ class CleanPass:
     - `tokens` [batch, pos], padded on the right, and `lengths` [batch], the number of tokens of each prompt
     - `attn_out`: for each recorded layer, what its attention adds to the residual stream, [batch, pos, d_model].
       Of the last layer, an engine may keep the last position only: [batch, 1, d_model].
-    - `resid_pre`: for each recorded layer, the residual stream before its block, [batch, pos, d_model]. It is empty
-      if the engine runs every block of an injected pass anyway.
+    - `resid_pre`: for each recorded layer, the residual stream before its block, [batch, pos, d_model]
     - `logits` [batch, vocab] at each prompt's last position, in float32
     - `reads_all`: whether logits, of injections from here too, are those of every position, [batch, pos, vocab]
     - `past`: keys and values of earlier positions that no injection changes, if `tokens` are the last ones alone

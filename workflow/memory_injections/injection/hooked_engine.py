@@ -89,20 +89,20 @@ class HookedEngine:
     def clean(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
     ) -> CleanPass:
-        """Run prompts without injection, and record the attention outputs of `layers` (by default all)."""
-        attn_out: dict[int, Tensor] = {}
+        """Run prompts without injection, and record what `layers` (by default all) read, and their attention adds."""
+        kept: dict[str, dict[int, Tensor]] = {"hook_resid_pre": {}, "hook_attn_out": {}}
 
-        def keep(layer: int) -> Callable[..., None]:
-            def hook_function(out: Float[Tensor, "batch pos d_model"], hook: Any) -> None:
-                attn_out[layer] = out
+        def keep(hook: str, layer: int) -> Callable[..., None]:
+            def hook_function(values: Float[Tensor, "batch pos d_model"], hook: Any, into: str = hook) -> None:
+                kept[into][layer] = values
 
             return hook_function
 
         recorded = range(self.n_layers) if layers is None else layers
-        hooks = [(f"blocks.{layer}.hook_attn_out", keep(layer)) for layer in recorded]
+        hooks = [(f"blocks.{layer}.{hook}", keep(hook, layer)) for layer in recorded for hook in kept]
         with self.bridge.hooks(fwd_hooks=hooks):
             logits = self._run_bridge(tokens, lengths)
-        return CleanPass(tokens, lengths, {}, attn_out, logits)
+        return CleanPass(tokens, lengths, kept["hook_resid_pre"], kept["hook_attn_out"], logits)
 
     @torch.no_grad()
     def injected(

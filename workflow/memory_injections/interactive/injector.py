@@ -32,7 +32,7 @@ from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.encodings import ENCODINGS
-from memory_injections.injection.engine import InjectionEngine
+from memory_injections.injection.engine import InjectionEngine, select_last
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import (
     Positions,
@@ -155,6 +155,20 @@ class Injector:
         """Return a memory's vector at magnitude 1; it depends on the layer if the encoding runs the model."""
         check_layer(layer, self.n_layers)
         return self.encoder.encode([(encoding, self.read_memory(memory, encoding))], [layer]).vectors[0]
+
+    def dose(
+        self, prompt: str, memory: str, *, layer: int, encoding: str = PAPER_ENCODING, answer: str | None = None
+    ) -> float:
+        """Return how long a memory's vector is at magnitude 1, as a share of the residual stream before the layer.
+
+        The stream is that at the prompt's last position, or that behind which the answer is scored. A relative dose of
+        a study is this number times the magnitude.
+        """
+        vector, (ids, _) = self.vector(memory, encoding, layer), self.read_prompt(prompt, answer)
+        tokens, lengths = pad([ids], self.model.engine.device)
+        resid = select_last(self.model.engine.clean(tokens, lengths, [layer]).resid_pre[layer], lengths)
+        measure = self.model.processed.measure_lengths
+        return float(measure(vector)) / float(measure(resid))
 
     def inject(
         self,

@@ -90,8 +90,13 @@ class Injections:
     @cached_property
     def encoders(self) -> dict[bool, MemoryEncoder]:
         """An encoder for magnitudes that are factors, and one for relative doses."""
-        norms = {False: [], True: measure_residual_norms(self.cache)}
-        return {relative: self.model.build_encoder(own) for relative, own in norms.items()}
+        return {is_relative: self.model.build_encoder(is_relative) for is_relative in (False, True)}
+
+    def measure_scale(self, site: InjectionSite) -> Float[Tensor, "prompt 1"]:
+        """Return what a site's magnitude is multiplied by for each prompt: with doses, its residual stream's length."""
+        if not site.relative:
+            return torch.ones(len(self.pairs), 1)
+        return measure_residual_norms(self.cache, self.model.processed)[:, site.layer, None]
 
     def measure(
         self, curated: Sequence[Path], text: str, keep: Callable[[str, Callable[[], pd.DataFrame]], pd.DataFrame]
@@ -141,7 +146,8 @@ class Injections:
 
     def read_later_blocks(self, site: InjectionSite) -> pd.DataFrame:
         """Read answer and memory behind every block from a site on; see `logit_lens.read_blocks`."""
-        vectors = site.magnitude * self._encode(self.encoders[site.relative], site, self.pairs["memory"])
+        vectors = self._encode(self.encoders[site.relative], site, self.pairs["memory"])
+        vectors = site.magnitude * self.measure_scale(site).to(vectors) * vectors
         targets = {name: self.cache[f"{name}_id"] for name in ("answer", "memory")}
         table = read_blocks(self.model.engine, self.prompts, site.layer, vectors, targets)
         table.insert(0, "prompt_id", self.pairs["prompt_id"].to_numpy()[table["prompt"]])
@@ -173,7 +179,9 @@ class Injections:
             columns=["memories", "key", "magnitude"],
         )
         vectors = self._encode(ControlEncoder(self.encoders[site.relative]), site, index["key"])
-        vectors = vectors * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
+        # A dose is that of the memory's own prompt.
+        scale = self.measure_scale(site)[rows].repeat_interleave(len(magnitudes), dim=0).repeat(len(specs), 1)
+        vectors = vectors * scale.to(vectors) * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
         surprisal = measure_surprisal(
             self.model.engine,
             cut_windows(self.model.tokenizer, text, self.model.engine.n_ctx),

@@ -112,9 +112,13 @@ def tokenise_prompt(tokenizer: PreTrainedTokenizerBase, text: str, bos: bool = T
 
 
 @lru_cache(maxsize=KNOWN_MEMORIES)
-def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> tuple[int, ...]:
-    """Return the *set* of a memory's tokens, sorted; raise `StudyError` if none of them is of a text that is known."""
-    ids = set(tokenise_text(tokenizer, memory))
+def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str, is_spaced: bool = False) -> tuple[int, ...]:
+    """Return the *set* of a memory's tokens, sorted; raise `StudyError` if none of them is of a text that is known.
+
+    If it `is_spaced`, they are those behind a space, from the first that carries text on.
+    """
+    tokens = tokenise_text(tokenizer, f" {memory}" if is_spaced else memory)
+    ids = set(tokens[_find_text(tokenizer, tokens, memory) :] if is_spaced else tokens)
     if not any(str(tokenizer.decode([token])).strip() for token in ids - find_reserved(tokenizer).unknown):
         raise StudyError(
             f"the memory {memory!r} has no tokens of a known text; give it a text that the tokenizer knows"

@@ -143,7 +143,7 @@ class Costs:
         Their sites are known only once the sweeps are: so many are assumed in each encoding.
         """
         assert self.study.controls
-        n_cells = self.study.controls.count_cells(CONTROL_SITES + len(self.study.controls.sites))
+        n_cells = self.study.controls.count_cells(CONTROL_SITES + len(self.study.controls.sites), texts.n_prompts)
         sweeps = self._assume_sites(self.study.controls, model, n_cells)
         tokens = texts.tokens["obscure"] + texts.tokens["memory"]
         return self._estimate_sweeps(model, texts, sweeps, CONTROL_TEXTS * texts.n_prompts * model.clean_pass(tokens))

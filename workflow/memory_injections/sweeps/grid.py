@@ -44,7 +44,7 @@ class RelativeDoses(Section):
 
     relative: tuple[Number, ...] = Field(
         min_length=1,
-        description="the injected vector's length, as shares of the mean length of the residual stream at that layer",
+        description="the injected vector's length, as shares of the prompt's residual stream's at that layer",
     )
 
     _check = field_validator("relative")(check_list)
@@ -71,7 +71,7 @@ class InjectionGrid(Section):
     magnitudes: Magnitudes = Field(
         default=MAGNITUDES,
         description="factors of the memory vector, any real numbers; or `{relative: [0.05, 0.1]}`: the injected "
-        "vector's length, as shares of the mean length of the residual stream at that layer, in files called "
+        "vector's length, as shares of the prompt's residual stream's at that layer, in files called "
         "`unembed_relative`, for instance",
     )
 
