@@ -91,6 +91,7 @@ def build_made(at: Places) -> dict[str, Any]:
     url = {"url": f"{at['hub']}/data.zip", "sha256": at["zip_sha256"], "member": at["member"]}
     return {
         "study": "made",
+        "twin": True,
         "models": {
             "gguf": {
                 "source": "pypi", "package": "tiny-model==1.0", "file": "tiny_model/tiny.gguf",

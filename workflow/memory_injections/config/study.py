@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 else:
     Dataset = unite(list_data_sources())
     Model = unite(list_model_sources())
+# What the name of a model's untrained twin ends in.
+TWIN = "-untrained"
 # No language model has as many layers.
 MOST_SHARDS = 1000
 JobCount = Annotated[Count, Field(le=MOST_SHARDS)]
@@ -61,6 +63,11 @@ class Study(Section):
     models: dict[Name, Model] = Field(
         default={}, min_length=1, description="a name, used in paths, and a source for each model"
     )
+    twin: bool = Field(
+        default=False,
+        description="whether each model has a twin with fresh weights, `<name>-untrained`, which knows nothing: its "
+        "verdicts stand beside the model's, and must not find any effect",
+    )
     datasets: dict[Name, Dataset] = Field(
         default={}, min_length=1, description="a name and a source for each set of prompt pairs"
     )
@@ -86,6 +93,19 @@ class Study(Section):
         description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
         "model that is named (others: 1)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_twins(cls, config: Any) -> Any:
+        models = config.get("models") if isinstance(config, Mapping) else None
+        if not (isinstance(models, Mapping) and config.get("twin") is True):
+            return config
+        twins = {
+            f"{name}{TWIN}": {"source": "untrained", "like": source}
+            for name, source in models.items()
+            if isinstance(source, Mapping) and source.get("source") != "untrained" and f"{name}{TWIN}" not in models
+        }
+        return {**config, "models": {**models, **twins}}
 
     @field_validator("models", "datasets", "shards")
     @classmethod
@@ -200,7 +220,9 @@ class Study(Section):
 
     def count_shards(self, model: str) -> int:
         """Return the number of jobs for a model's injections into one data set."""
-        return self.shards.get(model, 1) if isinstance(self.shards, dict) else self.shards
+        if isinstance(self.shards, dict):
+            return self.shards.get(model, self.shards.get(model.removesuffix(TWIN), 1))
+        return self.shards
 
 
 def parse_study(config: Mapping[str, Any], root: Path | None = None) -> Study:
