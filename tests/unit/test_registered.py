@@ -258,7 +258,8 @@ def test_an_extension_imports_what_it_likes(imported: list[str], tmp_path: Path)
     install(tmp_path, "poems", EXTENSION.format(imports=imports))
     done = run_python("-c", USE, path=tmp_path)
     assert done.stdout == (
-        "config key injection.encodings.0 is 'rhyme'; allowed: 'unembed', 'unembed_spaced', 'embed', 'layer' or 'rhymed'\n"
+        "config key injection.encodings.0 is 'rhyme'; "
+        "allowed: 'unembed', 'unembed_spaced', 'embed', 'layer' or 'rhymed'\n"
     ), done.stderr
 
 

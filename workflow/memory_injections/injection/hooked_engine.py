@@ -80,18 +80,10 @@ class HookedEngine:
         self, bridge: "TransformerBridge", positions: Positions | None = None, head: int | None = None
     ) -> None:
         self.bridge, self.positions, self.head = bridge, positions, head
+        self.n_layers: int = bridge.cfg.n_layers
+        self.n_ctx: int | None = bridge.cfg.n_ctx
         self.device: torch.device = bridge.W_E.device
         self.dtype: torch.dtype = bridge.W_E.dtype
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-        return self.bridge.cfg.n_layers
-
-    @property
-    def n_ctx(self) -> int | None:
-        """How many tokens the model takes."""
-        return self.bridge.cfg.n_ctx
 
     @torch.no_grad()
     def clean(
@@ -129,8 +121,8 @@ class HookedEngine:
         cell_layers = torch.tensor(layers, device=vectors.device)[:, None, None]
         with ExitStack() as stack:
             for layer in sorted(set(layers)):
-                own = torch.where(cell_layers == layer, added, 0)
-                stack.enter_context(injecting(self.bridge, own, layer, self.positions, self.head))
+                in_layer = torch.where(cell_layers == layer, added, 0)
+                stack.enter_context(injecting(self.bridge, in_layer, layer, self.positions, self.head))
             return self._run_bridge(clean.tokens[prompts], clean.lengths[prompts])
 
     def _run_bridge(

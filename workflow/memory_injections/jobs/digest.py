@@ -61,16 +61,6 @@ def digest_modules(*modules: str) -> str:
     return _follow([(f"{NAME}.{module}", None) for module in modules]).code
 
 
-def digest_function(module: str, function: str) -> str:
-    """Digest a function of this package with everything that it uses, and the versions of libraries."""
-    return trace_function(module, function).digest
-
-
-def digest_script(script: Path) -> str:
-    """Digest a script or notebook with everything that it uses of this package, and the versions of libraries."""
-    return trace_script(script).digest
-
-
 @dataclass(frozen=True)
 class Trace:
     """What a digest covers: code by its place, and imported libraries."""

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
 WEIGHTS = "model*.safetensors"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-# What becomes of a file of a model's folder, by its name. Those that make a model are read.
+# Files of a model's folder by their names. Those that make a model are read.
 VOCABULARIES = (
     "tokenizer.json", "tekken.json", "*.model", "*.tiktoken", "vocab.json", "vocab.txt", "emoji.json",
 )  # fmt: skip
