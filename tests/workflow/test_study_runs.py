@@ -47,7 +47,7 @@ def test_attribution(finished: Checkout) -> None:
     assert len(top) == 4 * 2 * 3 * 4 * 5
     assert list(top["rank"].unique()) == [0, 1, 2, 3, 4]
     targets = pd.read_parquet(finished.folder / "results/tiny/attribution-targets/llama/mine.parquet")
-    assert len(targets) == 4 * 2 * 3 * 4 * 2
+    assert len(targets) == 4 * 2 * 3 * 4 * 3
     keys = ["prompt_id", "prompt_kind", "layer", "head", "rank"]
     both = targets[targets["rank"] < 5].merge(top, on=keys)
     assert len(both) == (targets["rank"] < 5).sum() > 0
@@ -58,7 +58,8 @@ def test_attribution(finished: Checkout) -> None:
 def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
-        "table1", "table2", "informative_heads", "table3", "evidence", "contrasts", "last_hops", "sites",
+        "table1", "table2", "informative_heads", "informative_contrasts", "table3", "evidence", "contrasts",
+        "last_hops", "sites",
         "explicit_prompts", "claims", "headline", "headline_prompts", "scorecard", "controls", "control_contrasts",
         "positions", "doses", "both_hops", "text_check", "text_check_pairs",
         *MECHANISMS,

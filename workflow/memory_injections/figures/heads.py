@@ -28,28 +28,28 @@ def measure_heads(n_heads: int) -> float:
 def attribution(targets: pd.DataFrame) -> Figure:
     """Mean logit of answer and memory in every head's output: explicit prompt, obscure prompt and their difference."""
     height = measure_heads(int(targets["head"].max()) + 1)
-    figure = start_figure(TEXT, 3 * (height + 0.3) + 0.7)
-    rows = figure.subplots(3, 2, sharex=True, sharey=True)
-    for column, target in zip(rows.T, TARGETS, strict=True):
-        _draw_head_maps(column, targets[targets["target"] == target], target, height)
+    figure = start_figure(TEXT, 3 * (height + 0.45) + 0.7)
+    rows = figure.subplots(3, len(TARGETS), sharex=True, sharey=True)
+    for column, (target, label) in zip(rows.T, TARGETS.items(), strict=True):
+        _draw_head_maps(column, targets[targets["target"] == target], label, height)
     first = targets.iloc[0]
     figure.suptitle(f"{first['model']} on {first['dataset']}: answer and memory in every head's output")
     return figure
 
 
-def _draw_head_maps(column: Any, rated: pd.DataFrame, target: str, height: float) -> None:
+def _draw_head_maps(column: Any, rated: pd.DataFrame, label: str, height: float) -> None:
     """Draw the maps of one target, one below the other; both prompts have the same scale."""
     means = {kind: _average_by_head(rated[rated["prompt_kind"] == kind]) for kind in PROMPT_KINDS}
     difference = means["explicit"] - means["obscure"]
     both = center_on_zero(*means.values())
     maps = {
-        f"{target.capitalize()}, explicit prompt": (means["explicit"], both, "Mean logit"),
-        f"{target.capitalize()}, obscure prompt": (means["obscure"], both, "Mean logit"),
-        f"{target.capitalize()}, explicit − obscure": (difference, center_on_zero(difference), "Difference"),
+        f"{label.capitalize()},\nexplicit prompt": (means["explicit"], both, "Mean logit"),
+        f"{label.capitalize()},\nobscure prompt": (means["obscure"], both, "Mean logit"),
+        f"{label.capitalize()},\nexplicit − obscure": (difference, center_on_zero(difference), "Difference"),
     }
-    for axes, (title, (grid, norm, label)) in zip(column, maps.items(), strict=True):
+    for axes, (title, (grid, norm, shown)) in zip(column, maps.items(), strict=True):
         mesh = draw_grid(axes, grid, norm, "Head")
-        ColorBar(label, height, wanted=(0,)).draw(mesh, axes)
+        ColorBar(shown, height, wanted=(0,)).draw(mesh, axes)
         axes.set_title(title)
         axes.label_outer()
 
