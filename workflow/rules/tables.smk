@@ -46,7 +46,9 @@ READ = {
     "pairs": list_pairs,
     "paper": [rules.paper.output[0]],
     "scored_prompts": list_scored_prompts,
-    "judged": list_tables_named(*TABLE_JOBS["evidence"].tables, "control_contrasts", "informative_contrasts"),
+    "judged": list_tables_named(
+        *TABLE_JOBS["evidence"].tables, "control_contrasts", "informative_contrasts"
+    ),
     "coverage": COVERAGE,
     "paper_encoding_cells": lambda wildcards: [
         locate_cells(sweep)

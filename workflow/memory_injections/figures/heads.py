@@ -12,11 +12,12 @@ from scipy.stats import spearmanr
 from memory_injections.figures.maps import ColorBar, center_on_zero, draw_grid
 from memory_injections.figures.registry import register
 from memory_injections.figures.scales import write_number
-from memory_injections.figures.style import TEXT, start_figure
+from memory_injections.figures.style import TEXT, draw_note, start_figure
 from memory_injections.terms import PROMPT_KINDS, TARGETS
 
 # Of the table of patched heads, what is drawn.
 COLUMNS = ("effect", "effect_other", "attribution")
+NOT_PATCHED = "No head is patched: no answer is more probable after the explicit prompt than after the obscure one."
 
 
 def measure_heads(n_heads: int) -> float:
@@ -61,9 +62,11 @@ def _average_by_head(table: pd.DataFrame) -> pd.DataFrame:
 @register(subject="study", table="patching", section="Mechanisms", label="patched heads")
 def patching(heads: pd.DataFrame) -> Figure:
     """Every head's effect from the explicit prompt's output, from another pair's, and its attribution, side by side."""
-    rows = list(heads.groupby(["model", "dataset"], sort=False))
+    rows = list(heads[heads["n_prompts"] > 0].groupby(["model", "dataset"], sort=False))
+    if not rows:
+        return draw_note(NOT_PATCHED)
     heights = [measure_heads(int(own["head"].max()) + 1) for _, own in rows]
-    figure = start_figure(TEXT, sum(heights) + 0.95 * len(rows))
+    figure = start_figure(TEXT, sum(heights) + 1.1 * len(rows))
     all_panels = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
     for panels, height, ((model, dataset), own) in zip(all_panels, heights, rows, strict=True):
         grids = {name: own.pivot(index="head", columns="layer", values=name) for name in COLUMNS}
@@ -77,10 +80,15 @@ def patching(heads: pd.DataFrame) -> Figure:
         ColorBar("Mean effect (nats)", height, wanted=(0,)).draw(meshes["effect_other"], panels[:2])
         ColorBar("Difference of logits", height, wanted=(0,)).draw(meshes["attribution"], panels[2])
         titles = (
-            f"{model} on {dataset}\nOwn explicit prompt",
+            f"{model} on {dataset}: {_describe_gap(own.iloc[0])}\nOwn explicit prompt",
             "Another pair's",
             f"Attribution\nrank correlation {rank}",
         )
         for axes, title in zip(panels, titles, strict=True):
             axes.set_title(title)
     return figure
+
+
+def _describe_gap(own: pd.Series) -> str:
+    gap = write_number(own["gap"], "+.2f")
+    return f"{own['n_prompts']} of the {own['n_positive']} prompts with a gap, {gap} nats on average"

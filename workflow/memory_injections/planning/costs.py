@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from memory_injections.config.study import Study
+from memory_injections.mechanisms.settings import COMPARED
 from memory_injections.models.limits import (
     ACTIVATION_TOKENS,
     CELL_PADDING,
@@ -170,15 +171,18 @@ def estimate_mechanisms(study: Study, model: ModelSize, texts: DataSize, machine
     """
     assert study.mechanisms
     settings = study.mechanisms
-    # The logit lens takes two more cells of each prompt, and reads the later blocks of both.
+    # The logit lens takes more cells of each prompt: without and with the memory and its controls; it reads the later
+    # blocks of all.
+    n_read = 2 + len(COMPARED)
+    cells = range(settings.count_cells() + n_read)
     sweeps = [
-        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(settings.count_cells() + 2))
+        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], cells)
         for sweep in study.expand_grids(model.n_layers)
         if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(settings)
     ]
     job = estimate_cells(model, texts, sweeps, study.precision, machine)
     patches = 2 * model.n_heads * sum(model.cell(layer, 1) for layer in range(model.n_layers))
-    blocks = texts.n_prompts * model.n_layers * model.unembedding
+    blocks = texts.n_prompts * n_read * model.n_layers / 2 * model.unembedding
     text = settings.count_texts() * NEUTRAL_TOKENS * model.full_pass(1) / 2
     flop = min(settings.prompts, texts.n_prompts) * patches + len(sweeps) * (blocks + text)
     return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
