@@ -105,7 +105,8 @@ class Injections:
         memories = specs["prompt_id"].map(self.pairs.set_index("prompt_id")["memory"])
         parts = zip(specs["control"], memories, specs["source"], specs["answer"], specs["seed"], strict=True)
         keys = [VectorSpec(control, memory, 0, 0, *rest).key for control, memory, *rest in parts]
-        return specs[["prompt_id", "control"]].assign(memory=keys)
+        first = specs["draw"] == 0
+        return specs.loc[first, ["prompt_id", "control"]].assign(memory=keys)
 
     @cached_property
     def gaps(self) -> Float[np.ndarray, " prompt"]:
