@@ -9,7 +9,6 @@ import torch
 from conftest import PAIRS
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
-from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.cell_computer import CellComputer
@@ -74,10 +73,9 @@ class Bench:
         """Return the whole table, and how many cells were already known and how many were computed."""
         activations = ActivationCache(self.folder / "cache")
         experiment = Experiment(self.model, activations, self.pairs, WORDS, seed)
-        norms = measure_residual_norms(activations) if sweeps[0].relative else []
-        encoder = self.model.build_encoder(norms)
+        encoder = self.model.build_encoder(sweeps[0].relative)
         computer = CellComputer(self.model.engine, encoder, yield_seconds=0)
-        context = (about or {"precision": "float32"}) | ({"residual_norms": norms} if norms else {})
+        context = (about or {"precision": "float32"}) | {"is_relative": sweeps[0].relative}
         with CellStore(self.folder / store, context, flush_seconds=0) as cells:
             table = pd.concat(experiment.run(sweeps, computer, cells), ignore_index=True)
         return table, experiment.n_known, experiment.n_computed

@@ -40,6 +40,12 @@ class Model:
             )
         return logits[0, -1].log_softmax(-1)
 
+    def slow_residual(self, ids: list[int], layer: int) -> torch.Tensor:
+        """The residual stream before a block, at the last position."""
+        with torch.inference_mode():
+            _, cache = self.bridge.run_with_cache(torch.tensor([ids]))
+        return cache[f"blocks.{layer}.hook_resid_pre"][0, -1]
+
     def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
         """The vector of a memory in an encoding, at a layer."""
         tokens = sorted(set(tokenise_memory(self.tokenizer, memory)))

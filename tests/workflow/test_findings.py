@@ -10,6 +10,7 @@ import yaml
 from conftest import ROOT
 from independent import SITES, compute_findings
 from memory_injections.analysis.evidence import assess_sweeps
+from memory_injections.config.study import Study
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.pages.findings import BEGIN, END, drop_unknown, format_markdown, tabulate_findings
@@ -20,6 +21,7 @@ from memory_injections.paper.published import iterate_cells
 from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 
+MARGIN = Study.model_fields["margin"].default
 # An effect that depends on the random division into folds, or the end of an interval on resampling, in nats.
 TOLERANCE = 0.05
 
@@ -47,7 +49,13 @@ def written(authors: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataF
     tables = assess_sweeps(cells, pairs, reported, seed)
     curated = {sweep: path for sweep, path in cells.items() if sweep.memories == "curated"}
     headline, _ = trace_headline(curated, paper)
-    return tabulate_findings({**tables, "claims": judge_claims(tables, paper, {}), "headline": headline})
+    return tabulate_findings(
+        {
+            **tables,
+            "claims": judge_claims(tables, paper, {}, MARGIN),
+            "headline": headline,
+        }
+    )
 
 
 def test_the_readme_has_what_the_code_writes(written: pd.DataFrame) -> None:

@@ -1,5 +1,6 @@
 """The study's vocabulary, and the types of a config's values."""
 
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -11,8 +12,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 Precision = Literal["float32", "tf32", "bfloat16"]
 # The encoding of the paper's injections, whose magnitudes are factors.
 PAPER_ENCODING = "unembed"
+# The least log-probability that float32 can express, in place of -inf for an answer with probability zero.
+LEAST_LOGP = -149 * math.log(2)
+# Stands for the encoding where the site is chosen among the sites of all encodings.
+ANY_ENCODING = "any"
+# What an encoding ends in, in the path of a sweep whose magnitudes are doses relative to the residual stream.
+RELATIVE = "_relative"
 # The memory that belongs to the prompt. Every other kind of memory is a column of the word list.
 CURATED = "curated"
+# Another prompt's memory in its place.
+SHUFFLED = "shuffled"
 PROMPT_KINDS = ("explicit", "obscure")
 # What is looked for in the outputs of heads and blocks, by its first token, and what figures call it: the memory with a
 # space in front, as a text has it, and without, as it is injected. In most tokenizers these are two tokens.

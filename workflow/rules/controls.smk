@@ -9,7 +9,7 @@ rule control_cells:
         pairs=rules.pairs.output[0],
         activations=ACTIVATIONS,
         words=rules.words.output.words if STUDY.list_random_memories() else [],
-        curated=list_curated(STUDY.controls),
+        curated=list_curated(),
     output:
         **CONTROLLED,
     log:

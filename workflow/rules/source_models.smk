@@ -34,8 +34,8 @@ def list_shards(wildcards):
     )
 
 
-def list_curated(part):
-    """The cells of the sweeps of curated memories, of a model on a data set, that a part of the study looks at."""
+def list_curated(part=None):
+    """The cells of the sweeps of curated memories of a model on a data set: all, or those a part of the study looks at."""
     return lambda wildcards: [
         locate_cells(SweepId(wildcards.model, wildcards.dataset, CURATED, *kind))
         for kind in STUDY.list_curated(part)

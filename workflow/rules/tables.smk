@@ -47,7 +47,11 @@ READ = {
     "paper": [rules.paper.output[0]],
     "scored_prompts": list_scored_prompts,
     "judged": list_tables_named(
-        *TABLE_JOBS["evidence"].tables, "control_contrasts", "informative_contrasts"
+        *TABLE_JOBS["evidence"].tables,
+        "control_contrasts",
+        "specificity",
+        "doses",
+        "informative_contrasts",
     ),
     "coverage": COVERAGE,
     "paper_encoding_cells": lambda wildcards: [
@@ -62,6 +66,7 @@ READ = {
 # The settings that they take.
 TAKEN = {
     "seed": STUDY.seed,
+    "margin": STUDY.margin,
     "source": SOURCE,
     "kinds": STUDY.controls.kinds if "controls" in PARTS else [],
     "known_ranks": STUDY.controls.known_ranks if "controls" in PARTS else [],

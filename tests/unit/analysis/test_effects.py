@@ -9,6 +9,7 @@ from memory_injections.analysis.effects import (
     adjust_over_grid,
     bound_sites,
     choose_sites,
+    describe_effect,
     estimate_mean,
     read_chosen,
 )
@@ -16,20 +17,49 @@ from scipy.stats import t
 from simulations import Design, draw_clusters, draw_effects
 
 
-def test_a_clustered_mean_by_its_formula() -> None:
-    rng = np.random.default_rng(0)
-    clusters = np.repeat(np.arange(20), 5)
-    values = rng.normal(size=20)[clusters] + 0.3 * rng.normal(size=100) + 1
+def invert_slowly(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
+    """The least and the largest of a fine grid of means that flips of signs, tried one by one, do not refuse at 5 %."""
+    signs = np.array(list(product([1, -1], repeat=clusters.max() + 1)))
+    kept = []
+    for mean in np.arange(-2, 2, 0.001):
+        totals = np.bincount(clusters, values - mean)
+        reached = np.abs(signs @ totals) >= abs(totals.sum()) - 1e-9
+        if reached.mean() > 0.05:
+            kept.append(mean)
+    return min(kept), max(kept)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_interval_has_what_the_test_does_not_refuse(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    clusters = np.concatenate([np.arange(8), rng.integers(8, size=12)])
+    values = rng.exponential(0.3, size=20) - 0.1 + rng.normal(0, 0.2, size=8)[clusters]
     found = estimate_mean(values, clusters, seed=0)
-    totals = np.bincount(clusters, values - values.mean())
-    error = np.sqrt((totals**2).sum() * 20 / 19 * 99 / 99) / 100
-    assert found.effect == pytest.approx(values.mean())
-    assert found.detectable == pytest.approx((t.ppf(0.975, 19) + t.ppf(0.8, 19)) * error, rel=1e-6)
-    assert (found.n_prompts, found.n_clusters, found.n_effective) == (100, 20, 20)
-    half = t.ppf(0.975, 19) * error
-    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.25 * half)
-    alone = estimate_mean(values, np.arange(100), seed=0)
-    assert alone.high - alone.low < 0.6 * (found.high - found.low)
+    assert (found.low, found.high) == pytest.approx(invert_slowly(values, clusters), abs=2e-3)
+    (bounds,) = bound_sites(values[:, None], clusters, seed=0)
+    assert bounds[:2].tolist() == [found.low, found.high]
+
+
+@pytest.mark.parametrize("n_clusters", [6, 12, 40])
+def test_interval_and_p_value_agree(n_clusters: int) -> None:
+    """Zero is in the interval if and only if p is above 5 %, also where flips are random."""
+    rng = np.random.default_rng(n_clusters)
+    for shift in np.linspace(0, 0.5, 11):
+        values, clusters = rng.normal(shift, 0.5, size=60), np.arange(60) % n_clusters
+        found = estimate_mean(values, clusters, seed=1)
+        assert (found.low > 0 or found.high < 0) == (found.p <= 0.05)
+
+
+def test_a_mean_of_many_alike_clusters_by_its_formula() -> None:
+    values = np.random.default_rng(0).normal(1, 0.5, size=200)
+    found = estimate_mean(values, np.arange(200), seed=0)
+    error = values.std(ddof=1) / np.sqrt(200)
+    half = t.ppf(0.975, 199) * error
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.05 * half)
+    assert found.detectable == pytest.approx((t.ppf(0.975, 199) + t.ppf(0.8, 199)) * error, rel=0.1)
+    assert (found.n_prompts, found.n_clusters, found.n_effective) == (200, 200, 200)
+    few = estimate_mean(np.sort(values), np.repeat(np.arange(8), 25), seed=0)
+    assert few.detectable > found.detectable
 
 
 def test_p_values_flip_the_signs_of_clusters() -> None:
@@ -48,8 +78,13 @@ def test_estimates_of_hardly_any_prompts() -> None:
     one = estimate_mean(np.array([0.3, 0.5]), np.array([0, 0]), seed=0)
     assert (one.effect, one.n_clusters) == (pytest.approx(0.4), 1)
     assert np.isnan([one.low, one.high, one.p]).all()
-    same = estimate_mean(np.zeros(5), np.arange(5), seed=0)
-    assert (same.low, same.high, same.p) == (0, 0, 1)
+    few = estimate_mean(np.array([0.3, 0.5, 0.4, 0.1, 0.2]), np.arange(5), seed=0)
+    assert np.isnan([few.low, few.high, few.detectable]).all()
+    assert few.p == 2 / 2**5
+    same = estimate_mean(np.zeros(9), np.arange(9), seed=0)
+    assert np.isnan([same.low, same.high]).all()  # an interval of no width says too much
+    assert same.p == 1
+    assert "+0.00 nats (no interval" in describe_effect(same.columns | {"effect": -1e-9})
 
 
 def test_a_prompt_has_no_say_in_the_site_that_it_is_judged_by() -> None:
@@ -71,10 +106,10 @@ def test_single_cluster_takes_the_best_site() -> None:
 def test_sites_are_bounded_and_flips_are_exact() -> None:
     values = np.array([[1.0, -1.0], [1.5, -1.2], [0.9, -0.8], [1.1, -1.0], [1.3, -1.4], [0.8, -0.7], [1.2, -1.1]])
     clusters = np.arange(7)
-    bounds = bound_sites(values, clusters)
-    mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(7)
-    np.testing.assert_allclose(bounds[:, 0], mean - t.ppf(0.975, 6) * error)
-    np.testing.assert_allclose(bounds[:, 2], t.cdf(mean / error, 6))
+    bounds = bound_sites(values, clusters, seed=0)
+    assert bounds[:, 2].tolist() == [1, 1 / 2**7]
+    for column, (low, high, _) in zip(values.T, bounds, strict=True):
+        assert (low, high) == pytest.approx(invert_slowly(column, clusters), abs=2e-3)
     # All signs of a site agree, so only one of the 2^7 flips reaches its t there. The first site's t is the larger one,
     # so the second site's is also reached where the first site has all its signs.
     assert adjust_over_grid(values, clusters, seed=0) == pytest.approx([1 / 2**7, 1], abs=0.003)
@@ -84,7 +119,6 @@ def test_sites_are_bounded_and_flips_are_exact() -> None:
 @pytest.mark.parametrize("design", [Design(), Design(n_prompts=300, n_clusters=15)])
 def test_the_grid_test_keeps_its_level(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(effects, "N_FLIPS", 399)
-    monkeypatch.setattr(effects, "FLIPPED_IN_ALL_WAYS", 0)
     rng = np.random.default_rng(0)
     p_values = []
     for seed in range(200):

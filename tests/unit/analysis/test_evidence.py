@@ -58,13 +58,13 @@ def test_the_effect_is_that_of_the_site_that_helps(tables: dict[str, pd.DataFram
     evidence = tables["evidence"].set_index("memories")
     curated = evidence.loc["curated"]
     assert curated["effect"] == pytest.approx(0.45, abs=0.05)
-    assert curated["low"] < 0.45 < curated["high"]
+    assert np.isnan(curated["low"])  # with three clusters, no p-value is below 5 %
     assert (curated["layer"], curated["chosen_by"], curated["best_layer"]) == (1, 1, 1)
     assert curated["clusters"] == "last hop"
     assert (curated["n_prompts"], curated["n_clusters"], curated["n_sites"]) == (N_PROMPTS, 3, 3)
     assert curated["n_missed"] == N_PROMPTS
     assert curated["n_rescued"] == curated["n_improved"]
-    assert evidence.loc["verbs", "high"] < 0
+    assert evidence.loc["verbs", "p"] == 0.25
 
 
 def test_contrasts_are_taken_prompt_by_prompt_at_shared_sites(tables: dict[str, pd.DataFrame]) -> None:
@@ -88,7 +88,6 @@ def test_explicit_prompts_and_sites(tables: dict[str, pd.DataFrame]) -> None:
     explicit = tables["explicit_prompts"].iloc[0]
     assert explicit["effect"] == pytest.approx(np.log(2))
     sites = tables["sites"].query("memories == 'curated'").set_index("layer")
-    assert sites.loc[1, "effect_low"] < sites.loc[1, "effect"] < sites.loc[1, "effect_high"]
     assert sites.loc[0, "p_above"] == 1
     assert sites.loc[0, "n_rescued"] <= sites.loc[1, "n_rescued"]
     assert len(tables["sites"]) == 3 + 3 + 2
@@ -99,7 +98,7 @@ def test_cells_without_ranks_or_random_words(tmp_path: Path) -> None:
     table = cells(np.random.default_rng(0).normal(size=(N_PROMPTS, 2)), ranks=False)
     table.to_parquet(tmp_path / "cells.parquet")
     tables = assess_sweeps({sweep: tmp_path / "cells.parquet"}, {"mine": pairs()}, {sweep: None}, seed=0)
-    assert tables["evidence"]["p_mcnemar"].isna().all()
+    assert tables["evidence"]["n_rescued"].isna().all()
     assert tables["contrasts"].empty
     assert {name: list(tables[name].columns) for name in TABLES} == TABLES
 

@@ -33,14 +33,16 @@ def estimate(low: float, high: float, **p_values: float) -> pd.Series:
         ([(-0.3, -0.2), (0.1, 0.2)], 0.01, INCONCLUSIVE),
         ([(-0.05, 0.09)], 0.5, ZERO),
         ([(0.01, 0.09)], 0.5, ZERO),
-        ([(0.01, 0.09)], 0.01, SUPPORTED),
+        ([(0.01, 0.09)], 0.01, ZERO),
+        ([(0.001, 0.15)], 0.01, INCONCLUSIVE),
+        ([(0.001, 0.25)], 0.01, SUPPORTED),
         ([(-0.05, 0.11)], 0.5, INCONCLUSIVE),
         ([(np.nan, np.nan)], np.nan, INCONCLUSIVE),
         ([(0.1, 0.3), (np.nan, np.nan)], 0.01, INCONCLUSIVE),
     ],
 )
 def test_rules(intervals: list[tuple[float, float]], p: float, verdict: str) -> None:
-    assert name_verdict([estimate(*ends) for ends in intervals], p) == verdict
+    assert name_verdict([estimate(*ends) for ends in intervals], p, 0.1) == verdict
 
 
 def test_the_largest_p_value_counts_and_the_grid_in_the_direction_of_the_effect() -> None:
@@ -68,7 +70,7 @@ def judge_simulated(truth: Truth, design: Design, seed: int) -> str:
 
     curated, random = sweep(truth), sweep("no effect")
     estimates = [pd.Series(assess_effects(curated)), pd.Series(next(contrast_sweeps(curated, {"nouns": random})))]
-    return name_verdict(estimates, combine_p_values(estimates))
+    return name_verdict(estimates, combine_p_values(estimates), 0.1)
 
 
 @pytest.mark.parametrize("design", [Design(), Design(n_prompts=300, n_clusters=15)], ids=["memories", "few hops"])
@@ -85,9 +87,8 @@ def judge_simulated(truth: Truth, design: Design, seed: int) -> str:
 def test_how_often_each_verdict_comes_out(
     truth: Truth, often: set[str], never: set[str], design: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(effects, "N_RESAMPLES", 399)
     monkeypatch.setattr(effects, "N_FLIPS", 399)
-    monkeypatch.setattr(effects, "FLIPPED_IN_ALL_WAYS", 0)
+    monkeypatch.setattr(effects, "N_SIMULATIONS", 1)
     n_studies = 60 if truth in ("no effect", "one huge outlier") else 20
     counts = Counter(judge_simulated(truth, design, seed) for seed in range(n_studies))
     assert sum(counts[verdict] for verdict in never) <= 0.05 * n_studies

@@ -15,11 +15,11 @@ EFFECTS = {1.0: {"curated": (0.5,), "shuffled": (0.1, 0.3)}, 2.0: {"curated": (0
 
 
 def make_cell(prompt_id: int, effect: float, **columns: Any) -> dict[str, Any]:
-    jitter = 0.01 * (prompt_id % 3 - 1)
+    jitter = 0.01 * (prompt_id % 3 - 1) * (1 if columns["control"] == "curated" else 2)
     after = BEFORE + effect + jitter
     ranks = {"rank_obscure": 0 if prompt_id < 3 else 20, "rank_injected": 0 if effect > 0.4 else 20}
     defaults = {"encoding": "unembed", "relative": False, "layer": 1, "positions": "all", "part": "sites", "draw": 0}
-    logp = {"logp_obscure": BEFORE, "logp_injected": after}
+    logp = {"logp_obscure": BEFORE, "logp_injected": after, "logp_others": BEFORE - 2 + effect / 2}
     return {**OF, **defaults, "prompt_id": prompt_id, **logp, **ranks, **columns}
 
 
@@ -43,13 +43,21 @@ def tables() -> dict[str, pd.DataFrame]:
             sites.append({"prompt_id": prompt_id, "magnitude": 2.0, "name": "", "weight": 0.5})
         for text, logp in {"obscure": -3.0, "explicit": -2.0, "in_context": -1.0, "first_hop": -0.5}.items():
             rank = {"obscure": 0 if prompt_id < 3 else 20, "first_hop": prompt_id % 4}.get(text, 0)
-            texts.append({"prompt_id": prompt_id, "text": text, "logp": logp, "rank": rank})
+            jitter = 0.1 * (prompt_id % 3 - 1) if text != "obscure" else 0
+            texts.append({"prompt_id": prompt_id, "text": text, "logp": logp + jitter, "rank": rank})
     memories = [f"m{prompt_id // 2}" for prompt_id in PROMPTS]
     prompts = [f"{memory} is {prompt_id}" for prompt_id, memory in enumerate(memories)]
     pairs = pd.DataFrame({"prompt_id": PROMPTS, "memory": memories, "explicit_prompt": prompts})
     results = ControlResults(
         pd.DataFrame(cells),
-        pd.DataFrame(sites).assign(encoding="unembed", relative=False, layer=1, **OF),
+        # Prompts with odd numbers choose the other site among all encodings.
+        pd.DataFrame(sites).assign(
+            encoding="unembed",
+            relative=False,
+            layer=1,
+            **OF,
+            weight_any=lambda sites: (sites["magnitude"] == 1 + sites["prompt_id"] % 2).astype(float),
+        ),
         pd.DataFrame(texts).assign(**OF),
         pairs,
         ("shuffled", "in_context", "opposite"),
@@ -74,13 +82,29 @@ def test_contrasts_at_sites_with_a_name(tables: dict[str, pd.DataFrame]) -> None
 
 
 def test_every_prompt_counts_at_the_sites_that_others_choose_for_it(tables: dict[str, pd.DataFrame]) -> None:
-    table = tables["control_contrasts"].set_index("memories")
+    table = tables["control_contrasts"].query("encoding == 'unembed'").set_index("memories")
     even, odd = 0.5 - 0.2, 0.5 * (0.5 - 0.2) + 0.5 * (0.9 - 1.0)
     assert table.loc["shuffled", "effect"] == pytest.approx((even + odd) / 2)
     assert table.loc["shuffled", "curated_effect"] == pytest.approx((0.5 + 0.7) / 2)
     assert table.loc["shuffled", "control_effect"] == pytest.approx((0.2 + 0.6) / 2)
     assert table.loc["shuffled", ["layer", "magnitude", "chosen_by"]].tolist() == [1, 1.0, 0.75]
     assert table.loc["in_context", "effect"] == pytest.approx(0.6 - 2)
+
+
+def test_sites_chosen_among_all_encodings_have_rows_of_their_own(tables: dict[str, pd.DataFrame]) -> None:
+    contrast = tables["control_contrasts"].query("encoding == 'any'").set_index("memories").loc["shuffled"]
+    assert contrast["effect"] == pytest.approx((0.5 - 0.2 + 0.9 - 1.0) / 2)
+    assert contrast[["chosen_encoding", "layer", "chosen_by"]].tolist() == ["unembed", 1, 0.5]
+
+
+def test_specificity_is_a_double_difference(tables: dict[str, pd.DataFrame]) -> None:
+    table = tables["specificity"].set_index("encoding")
+    even, odd = 0.5 - 0.2, 0.5 * (0.5 - 0.2) + 0.5 * (0.9 - 1.0)
+    row = table.loc["unembed"]
+    assert row["own_answer"] == pytest.approx((even + odd) / 2)
+    assert row["other_answers"] == pytest.approx((even + odd) / 4)
+    assert row["effect"] == pytest.approx(row["own_answer"] - row["other_answers"])
+    assert table.loc["any", "effect"] == pytest.approx((0.3 - 0.1) / 4)
 
 
 def test_positions_and_doses_compare_curated_with_shuffled(tables: dict[str, pd.DataFrame]) -> None:

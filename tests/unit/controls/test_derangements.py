@@ -34,19 +34,19 @@ PAIRS = pd.DataFrame(
 ).assign(prompt_id=range(100, 110), explicit_prompt="x", clustered_by="relation")
 
 
-def choose(control: str, draw: int, words: Sequence[str] = ()) -> pd.Series:
+def choose(control: str, seed: int, words: Sequence[str] = ()) -> pd.Series:
     """The texts that a control takes in place of the memories."""
     choose = CONTROLS[control].choose
     assert choose is not None
-    return choose(PAIRS, Draw(control, draw, 0, words))
+    return choose(PAIRS, Draw(control, 0, seed, words))
 
 
 @pytest.mark.parametrize("control", ["shuffled", "matched_words", "other_entity"])
 def test_no_control_is_the_own_entity_in_other_letters(control: str) -> None:
     """Where only blanks were put aside, `shuffled` was in one of nine draws."""
     own = PAIRS.set_index("prompt_id")["memory"].map(identify_entity)
-    for draw in range(100):
-        taken = choose(control, draw, ["bob", "Zoe\u0308", "JOSÉ", "the"])
+    for seed in range(100):
+        taken = choose(control, seed, ["bob", "Zoe\u0308", "JOSÉ", "the"])
         assert not (taken.fillna("").map(identify_entity) == own).any()
         expected = {"shuffled": own.index, "matched_words": own.index, "other_entity": [100, 104, 106, 109]}
         assert list(taken.dropna().index) == list(expected[control])
@@ -72,6 +72,17 @@ def test_a_relation_without_a_derangement_takes_memories_from_others() -> None:
     taken = derange_memories(memories, relations, 0)
     assert set(taken[:2]) <= {"b", "c", "d", "e"}
     assert sorted(taken[2:]) == ["b", "c", "d", "e"]
+
+
+def test_the_exchanges_of_one_seed_give_every_other_memory_once() -> None:
+    memories = pd.Series([f"m{number}" for number in range(12)])
+    taken = pd.concat([derange_memories(memories, None, 3, number) for number in range(12)], axis=1, ignore_index=True)
+    assert taken[11].isna().all()
+    assert (taken.nunique(axis=1) == 11).all()
+    relations = pd.Series(["r", "s", "t"] * 4)
+    within = [derange_memories(memories, relations, 3, number) for number in range(4)]
+    assert [exchange.isna().any() for exchange in within] == [False, False, False, True]
+    assert all((relations.loc[exchange.str[1:].astype(int)].to_numpy() == relations).all() for exchange in within[:3])
 
 
 def test_draws_differ_by_their_seed_only() -> None:

@@ -19,7 +19,6 @@ from slow_path import Model
 pytestmark = pytest.mark.usefixtures("one_thread")
 WORDS = ["river", "stone"]
 ASKED = Controls(doses=(0.3,))
-NORMS = [2.0, 3.0, 5.0, 7.0]
 
 
 @pytest.fixture(scope="module", params=["gpt2", "gpt-neox", "llama"])
@@ -44,7 +43,7 @@ def cells(model: Model, planned: PlannedPrompts, tmp_path_factory: pytest.TempPa
     plan = plan_controls(sites, planned, list_specs(planned, ASKED, WORDS, 0), ASKED, model.tokenizer)
     found: list[pd.DataFrame] = []
     for relative, part in plan.groupby("relative"):
-        encoder = MemoryEncoder(model.engine, model.tokenizer, model.processed, NORMS if relative else [])
+        encoder = MemoryEncoder(model.engine, model.tokenizer, model.processed, bool(relative))
         computer = model.build_computer(model.engine)
         computer.encoder = ControlEncoder(encoder)
         with CellStore(tmp_path_factory.mktemp("store"), {}) as store:
@@ -57,9 +56,10 @@ def build_vector(model: Model, planned: PlannedPrompts, cell: pd.Series, spec: V
 
     def encode(text: str) -> torch.Tensor:
         vector = model.slow_vector(cell["encoding"], text, cell["layer"])
-        return vector * NORMS[cell["layer"]] / vector.norm() if cell["relative"] else vector
+        return vector * length / vector.norm() if cell["relative"] else vector
 
     own = planned.pairs.set_index("prompt_id").loc[cell["prompt_id"]]
+    length = model.slow_residual(list(planned.prompts[cell["prompt_id"]].tokens), cell["layer"]).norm()
     memory = encode(own["memory"])
     answer = model.bridge.W_U[:, planned.prompts[cell["prompt_id"]].answer].detach()
     others = set(planned.pairs["memory"]) - {own["memory"]}
@@ -94,7 +94,7 @@ def test_every_control_equals_full_passes_one_by_one(
 ) -> None:
     assert set(cells["control"]) == {"curated", *(name for name, control in CONTROLS.items() if control.build)}
     # As planned, but for the one prompt whose description has no entity, at two sites.
-    assert len(cells) == 4 * 2 * ASKED.count_cells(n_sites=1) - 2
+    assert len(cells) == 4 * 2 * ASKED.count_cells(n_sites=1, n_prompts=4) - 2
     assert not cells["logp_injected"].isna().any()
     sample = cells.groupby(["encoding", "relative", "control", "positions", "part"]).sample(1, random_state=0)
     moved = 0

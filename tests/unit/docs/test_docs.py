@@ -9,9 +9,8 @@ import pytest
 import snakemake
 import yaml
 from conftest import ROOT
-from memory_injections.analysis.effects import PRACTICALLY_ZERO
 from memory_injections.analysis.paper_tables import INFORMATIVE
-from memory_injections.config.study import parse_study
+from memory_injections.config.study import Study, parse_study
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.figures.style import COLUMN, MARK
@@ -114,7 +113,7 @@ def test_the_glossary_has_every_control_encoding_and_margin() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.MULTILINE))
     assert {name: control.label for name, control in CONTROLS.items()}.items() <= rows.items()
     assert all(encoding.label in rows[name] for name, encoding in ENCODINGS.items())
-    assert f"within {PRACTICALLY_ZERO:g} nats of zero" in text
+    assert f"within {Study.model_fields['margin'].default:g} nats of zero" in text
     assert f"has a rank below {INFORMATIVE}" in text
 
 

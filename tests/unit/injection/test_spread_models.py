@@ -124,7 +124,7 @@ def test_cells(both: tuple[Parts, Parts], pairs: pd.DataFrame) -> None:
 
     def measure(parts: Parts) -> dict[str, pd.DataFrame]:
         prompts, layers = tokenise_pairs(pairs, parts.model.tokenizer), list(range(parts.model.engine.n_layers))
-        encoder, relative = parts.model.build_encoder(), parts.model.build_encoder([1.0 for _ in layers])
+        encoder, relative = parts.model.build_encoder(), parts.model.build_encoder(is_relative=True)
         own = list_cells(pairs, layers, [0.1, 0.2], list(ENCODINGS))
         kinds = ["curated", *(name for name, control in CONTROLS.items() if control.build)]
         controls = pd.concat(own.head(40).assign(control=control) for control in kinds)

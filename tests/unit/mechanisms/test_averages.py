@@ -14,7 +14,7 @@ from memory_injections.mechanisms.averages import (
 
 OF = {"model": "tiny", "dataset": "own"}
 SITE = {"encoding": "unembed", "relative": False, "layer": 1, "magnitude": 2.0}
-CLUSTERS = {"own": pd.Series(list("aabbccdd"), index=range(8))}
+CLUSTERS = {"own": pd.Series(list("aabbccddeeffgghh"), index=range(16))}
 
 
 def list_patches(effects: dict[str, list[list[float]]]) -> pd.DataFrame:
@@ -80,29 +80,31 @@ def test_where_no_prompt_is_patched_a_row_says_so() -> None:
 
 
 def test_parts_of_an_effect_add_up_and_have_intervals() -> None:
-    effects = pd.DataFrame({"prompt_id": range(8), "effect": np.arange(8.0), "direct": 0.5}).assign(**OF, **SITE)
+    effects = pd.DataFrame({"prompt_id": range(16), "effect": np.arange(-4.0, 12), "direct": 0.5}).assign(**OF, **SITE)
     effects["control"] = "curated"
     (row,) = average_direct_effects(effects, CLUSTERS).to_dict("records")
     assert (row["effect"], row["direct"], row["indirect"]) == (3.5, 0.5, 3.0)
-    assert row["direct_low"] == row["direct_high"] == 0.5
+    assert np.isnan(row["direct_low"])  # nothing varies
     assert row["indirect_low"] < 0 < row["indirect_high"]
-    # Four clusters of alike prompts say less than eight prompts.
-    naive = 1.96 * np.arange(8).std(ddof=1) / np.sqrt(8)
+    # Eight clusters of alike prompts say less than sixteen prompts.
+    naive = 1.96 * np.arange(16).std(ddof=1) / np.sqrt(16)
     assert row["indirect_high"] - row["indirect"] > naive
 
 
 def test_the_difference_to_shuffled_memories_is_taken_prompt_by_prompt() -> None:
-    own = pd.DataFrame({"prompt_id": range(8), "effect": np.arange(8.0), "direct": 0.5, "control": "curated"})
-    other = pd.DataFrame({"prompt_id": range(6), "effect": np.arange(6.0) - 0.25, "direct": 0.0, "control": "shuffled"})
+    own = pd.DataFrame({"prompt_id": range(16), "effect": np.arange(16.0), "direct": 0.5, "control": "curated"})
+    other = pd.DataFrame({"prompt_id": range(14), "effect": np.arange(14.0), "direct": 0.0, "control": "shuffled"})
+    other["effect"] -= 0.25 + 0.01 * np.arange(-6.5, 7)
     random = other.assign(control="random_direction", effect=0.0)
     elsewhere = own.assign(layer=0)
     effects = pd.concat([own.assign(layer=1), elsewhere, other.assign(layer=1), random.assign(layer=1)])
     table = average_direct_effects(effects.assign(**OF, **{**SITE, "layer": effects["layer"]}), CLUSTERS)
     assert len(table) == 5
     row = table.set_index("control").loc["curated minus shuffled"]
-    assert row[["layer", "n_prompts"]].tolist() == [1, 6]
-    assert row[["effect", "effect_low", "effect_high"]].tolist() == [0.25] * 3
-    assert row[["direct", "indirect"]].tolist() == [0.5, -0.25]
+    assert row[["layer", "n_prompts"]].tolist() == [1, 14]
+    assert row[["effect", "direct", "indirect"]].tolist() == pytest.approx([0.25, 0.5, -0.25])
+    # Much closer than those of the effects, which differ by many nats between prompts.
+    assert 0.15 < row["effect_low"] < 0.25 < row["effect_high"] < 0.35
 
 
 def test_a_probability_of_zero_is_one_number_in_every_effect() -> None:
@@ -120,13 +122,12 @@ def test_a_probability_of_zero_is_one_number_in_every_effect() -> None:
 def test_blocks_keep_medians_of_ranks_and_means_of_log_probabilities() -> None:
     blocks = pd.DataFrame(
         {
-            "prompt_id": range(8), "block": 2, "target": "answer", "control": "curated", "logp_clean": -4.0,
-            "rank_clean": [*range(7), 1000],
-            "logp_injected": [-3.0] * 7 + [-11.0], "rank_injected": 1,
+            "prompt_id": range(16), "block": 2, "target": "answer", "control": "curated", "logp_clean": -4.0,
+            "rank_clean": [*range(15), 1000], "logp_injected": [-3.0] * 15 + [-19.0], "rank_injected": 1,
         }
     ).assign(**OF, **SITE)  # fmt: skip
     (row,) = average_blocks(blocks, CLUSTERS).to_dict("records")
-    assert (row["rank_clean"], row["rank_injected"]) == (3.5, 1)
+    assert (row["rank_clean"], row["rank_injected"]) == (7.5, 1)
     assert (row["logp_clean"], row["logp_injected"], row["change"]) == (-4, -4, 0)
     assert row["change_low"] < 0 < row["change_high"]
 

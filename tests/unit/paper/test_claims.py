@@ -11,6 +11,7 @@ from memory_injections.paper.claims import CLAIMS, judge_claims
 from memory_injections.paper.reported import name_site
 from memory_injections.sweeps.identity import SweepId
 
+MARGIN = 0.1
 SWEEP = SweepId("gpt2", "2wmh", "curated", "unembed")
 PAPER: dict[str, Any] = {
     "headline": {"percent": 424, "sweeps": [["gpt2", "2wmh"]]},
@@ -27,8 +28,18 @@ def tables(effect: float = 0.4, contrast: float = 0.3, **changes: Any) -> dict[s
     grid = {"p_above": 0.002, "p_below": 0.9, "n_sites": 2}
     gain = {"hits_gain": 0.38, "hits_low": 0.2, "hits_high": 0.5, "hits_p": 1e-5}
     hits = {"n_missed": 40, "n_rescued": 20, "n_hit": 10, "n_broken": 1, **gain}
-    row = {**ID, "memories": "curated", **estimate(effect), **grid, **hits, "layer": 6, "magnitude": 3.0, **changes}
-    where = {"layer": 7, "magnitude": 2.0, "curated_effect": 0.2, "random_effect": -0.1}
+    row = {
+        **ID,
+        "memories": "curated",
+        **estimate(effect),
+        **grid,
+        **hits,
+        "layer": 6,
+        "magnitude": 3.0,
+        "chosen_encoding": "unembed",
+        **changes,
+    }
+    where = {"layer": 7, "magnitude": 2.0, "chosen_encoding": "unembed", "curated_effect": 0.2, "random_effect": -0.1}
     random = {**ID, **estimate(contrast), **grid, **where, "n_better": 1, "n_worse": 0}
     percents = dict.fromkeys(AVERAGES, 10.0) | {"mean_within_2sd": 423.7, "median": -23.7}
     sites = [
@@ -45,7 +56,11 @@ def tables(effect: float = 0.4, contrast: float = 0.3, **changes: Any) -> dict[s
 
 
 def judge(**arguments: Any) -> pd.DataFrame:
-    return judge_claims(tables(**arguments), PAPER, {}).set_index("claim")
+    return judge_again(tables(**arguments))
+
+
+def judge_again(found: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    return judge_claims(found, PAPER, {}, MARGIN).set_index("claim")
 
 
 def test_claims_about_effects() -> None:
@@ -76,27 +91,59 @@ def test_the_memory_helps_only_if_it_beats_random_words_and_the_grid(arguments: 
     if verdict == "opposite":
         found = tables(**arguments)
         found["contrasts"]["p_below"] = 0.001
-        assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"].label, "verdict"] == verdict
+        assert judge_again(found).loc[CLAIMS["helps"].label, "verdict"] == verdict
     else:
         assert judge(**arguments).loc[CLAIMS["helps"].label, "verdict"] == verdict
 
 
 def test_in_a_study_with_controls_the_memory_has_to_beat_shuffled_memories() -> None:
     found = tables()
-    where = {"layer": 7, "magnitude": 2.0, "curated_effect": 0.4, "control_effect": 0.38}
+    where = {"layer": 7, "magnitude": 2.0, "chosen_encoding": "unembed", "curated_effect": 0.4, "control_effect": 0.38}
     shuffled = {**ID, **estimate(0.02), **where}
     others = [{**shuffled, "memories": "opposite", **estimate(0.9)}, {**shuffled, "memories": "shuffled"}]
-    table = judge_claims(found | {"control_contrasts": pd.DataFrame(others)}, PAPER, {}).set_index("claim")
+    table = judge_again(found | {"control_contrasts": pd.DataFrame(others)})
     assert table.loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
     assert "+0.02 nats [-0.08, +0.12] more than other prompts' memories" in table.loc[CLAIMS["helps"].label, "evidence"]
     assert "+0.40 against +0.38 nats" in table.loc[CLAIMS["helps"].label, "evidence"]
     assert table.loc[CLAIMS["random"].label, "verdict"] == "supported"
     others[1] |= estimate(0.3)
     found["contrasts"] = found["contrasts"].head(0)
-    table = judge_claims(found | {"control_contrasts": pd.DataFrame(others)}, PAPER, {}).set_index("claim")
+    table = judge_again(found | {"control_contrasts": pd.DataFrame(others)})
     assert table.loc[CLAIMS["helps"].label, "verdict"] == "supported"
-    without = judge_claims(found | {"control_contrasts": pd.DataFrame(others[:1])}, PAPER, {}).set_index("claim")
+    without = judge_claims(found | {"control_contrasts": pd.DataFrame(others[:1])}, PAPER, {}, MARGIN).set_index(
+        "claim"
+    )
     assert without.loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
+
+
+def test_matched_doses_have_verdicts_of_their_own() -> None:
+    found = tables()
+    evidence = found["evidence"]
+    matched = evidence.assign(relative=True, effect=0.02, low=-0.03, high=0.07)
+    found["evidence"] = pd.concat(
+        [evidence, matched.assign(encoding="unembed"), matched.assign(encoding="any", chosen_encoding="embed", layer=8)]
+    )
+    contrast = found["contrasts"].assign(relative=True, encoding="any", effect=0.01, low=-0.04, high=0.06)
+    found["contrasts"] = pd.concat([found["contrasts"], contrast])
+    table = judge_claims(found, PAPER, {}, MARGIN)
+    helps = table[table["claim"] == CLAIMS["helps"].label].set_index("relative")
+    assert helps["verdict"].to_dict() == {False: "supported", True: "practically zero"}
+    assert helps["encoding"].to_dict() == {False: "unembed", True: "any"}
+    assert "most often layer 8 (9 counted from 1), dose 3, encoding embed" in helps.loc[True, "evidence"]
+    assert helps.loc[True, "figure"] == "effect.gpt2.2wmh.curated.embed_relative.png"
+    assert (table["claim"] == CLAIMS["explicit"].label).sum() == 1  # it has no doses
+    assert not table.loc[table["claim"] == CLAIMS["site"].label, "relative"].any()
+    flagged = judge_claims(found, PAPER, {SWEEP: "scores a bare space"}, MARGIN)
+    assert set(flagged["relative"].dropna()) == {True}
+
+
+def test_specificity_is_a_claim() -> None:
+    row = {**ID, **estimate(0.3), "layer": 7, "magnitude": 2.0, "chosen_encoding": "unembed"}
+    specificity = pd.DataFrame([{**row, "own_answer": 0.25, "other_answers": -0.05}])
+    table = judge_again(tables() | {"specificity": specificity})
+    assert table.loc[CLAIMS["specific"].label, "verdict"] == "supported"
+    assert "does +0.25 nats for the prompt's answer and -0.05" in table.loc[CLAIMS["specific"].label, "evidence"]
+    assert CLAIMS["specific"].label not in judge().index
 
 
 def test_breaking_more_than_rescuing_is_the_opposite() -> None:
@@ -128,7 +175,7 @@ def compare_heads(explicit: tuple[int, int], chance: tuple[int, int], p: float) 
     ],
 )
 def test_heads_tell_more_after_explicit_prompts_only_if_they_beat_chance(heads: pd.DataFrame, verdict: str) -> None:
-    table = judge_claims(tables() | {"informative_contrasts": heads}, PAPER, {}).set_index("claim")
+    table = judge_claims(tables() | {"informative_contrasts": heads}, PAPER, {}, MARGIN).set_index("claim")
     row = table.loc[CLAIMS["heads"].label]
     assert row["verdict"] == verdict
     assert "of 50 pairs, 5 have an informative head after both prompts" in row["evidence"]
@@ -143,14 +190,14 @@ def test_the_papers_numbers() -> None:
     site = table.loc[CLAIMS["site"].label]
     assert site["verdict"] == "not reproduced"
     assert "is number 2 of 2 sites by the paper's average" in site["evidence"]
-    elsewhere = judge_claims(tables(), {**PAPER, "sites": {}}, {})
+    elsewhere = judge_claims(tables(), {**PAPER, "sites": {}}, {}, MARGIN)
     assert set(elsewhere["claim"]) == {CLAIMS[name].label for name in ("explicit", "helps", "random", "failures")}
 
 
 def test_without_random_words_nothing_is_said_of_the_memory() -> None:
     found = tables()
     found["contrasts"] = found["contrasts"].head(0)
-    table = judge_claims(found, PAPER, {}).set_index("claim")
+    table = judge_again(found)
     assert table.loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
     assert "no random words to compare with" in table.loc[CLAIMS["helps"].label, "evidence"]
     assert CLAIMS["random"].label not in table.index
@@ -159,10 +206,10 @@ def test_without_random_words_nothing_is_said_of_the_memory() -> None:
 def test_no_kind_of_random_words_is_picked() -> None:
     found = tables()
     found["contrasts"] = pd.concat([found["contrasts"].head(1)] * 2).assign(memories=["adverbs", "nouns"])
-    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
+    assert judge_again(found).loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
     found["contrasts"] = found["contrasts"].head(1)
-    assert judge_claims(found, PAPER, {}).set_index("claim").loc[CLAIMS["helps"].label, "verdict"] == "supported"
+    assert judge_again(found).loc[CLAIMS["helps"].label, "verdict"] == "supported"
 
 
 def test_flagged_sweeps_do_not_count() -> None:
-    assert judge_claims(tables(), PAPER, {SWEEP: "scores a bare space"}).empty
+    assert judge_claims(tables(), PAPER, {SWEEP: "scores a bare space"}, MARGIN).empty

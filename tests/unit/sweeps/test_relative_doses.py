@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from bench import LAYERS, Bench, read_own_pairs, sweep
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.residual_norms import measure_residual_norms
@@ -22,29 +21,29 @@ def bench(request: pytest.FixtureRequest, tiny_models: dict[str, Path], tmp_path
     return Bench(tiny_models[request.param], tmp_path)
 
 
-def measure_slowly(model: Model) -> list[float]:
-    """The mean length of the residual stream before each block at the end of the obscure prompts, one by one."""
+def measure_slowly(model: Model) -> list[list[float]]:
+    """The length of the residual stream before each block at the end of the obscure prompts, one by one."""
     norms = []
     for pair in read_own_pairs(12).to_dict("records"):
         prompt = Prompt.tokenise(model.tokenizer, pair["obscure_prompt"], pair["answer"])
-        with torch.inference_mode():
-            _, cache = model.bridge.run_with_cache(torch.tensor([prompt.tokens]))
-        norms.append([cache[f"blocks.{layer}.hook_resid_pre"][0, -1].norm().item() for layer in LAYERS])
-    return np.mean(norms, axis=0).tolist()
+        norms.append([model.slow_residual(list(prompt.tokens), layer).norm().item() for layer in LAYERS])
+    return norms
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_cells_equal_full_passes_with_vectors_of_that_length(bench: Bench, encoding: str) -> None:
     model, pairs = Model(bench.folder_of_model), read_own_pairs(12)
     norms = measure_slowly(model)
-    np.testing.assert_allclose(measure_residual_norms(ActivationCache(bench.folder / "cache")), norms, rtol=1e-4)
+    np.testing.assert_allclose(
+        measure_residual_norms(ActivationCache(bench.folder / "cache"), bench.model.processed), norms, rtol=1e-4
+    )
     cells, _, _ = bench.run(sweep(encoding=encoding, magnitudes=DOSES, relative=True))
     assert sorted(cells["magnitude"].unique()) == DOSES
     for cell in cells.sample(8, random_state=0).itertuples():
         pair = pairs.loc[cell.prompt_id]
         prompt = Prompt.tokenise(model.tokenizer, pair["obscure_prompt"], pair["answer"])
         vector = model.slow_vector(encoding, pair["memory"], cell.layer)
-        vector = cell.magnitude * norms[cell.layer] * vector / vector.norm()
+        vector = cell.magnitude * norms[cell.prompt_id][cell.layer] * vector / vector.norm()
         slow = model.slow_log_probs(list(prompt.tokens), cell.layer, vector)
         assert cell.logp_injected == pytest.approx(slow[prompt.answer].item(), abs=1e-3)
 

@@ -4,7 +4,7 @@ The paper averages percent changes, which a few prompts with a tiny `p_obscure` 
 several averages together. The evidence of this study rests on the effect in nats.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Literal
@@ -15,12 +15,13 @@ from jaxtyping import Bool, Float
 
 from memory_injections.errors import StudyError
 from memory_injections.registry import Registry
+from memory_injections.terms import LEAST_LOGP
 
+# The columns that tell the sites of a sweep apart.
+SITE = ("layer", "magnitude")
 PAPER_AVERAGE = "mean_within_2sd"
 # Beyond these numbers of standard deviations, the paper's average drops a percent change.
 N_DEVIATIONS = 2
-# The least log-probability that float32 can express, in place of -inf for an answer with probability zero.
-LEAST_LOGP = float(np.log(np.finfo(np.float32).smallest_subnormal))
 Values = Float[np.ndarray, "prompt site"]
 
 
@@ -36,26 +37,29 @@ def measure_effect(cells: pd.DataFrame) -> pd.Series:
     return after - before
 
 
-def tabulate(cells: pd.DataFrame, measure: Callable[[pd.DataFrame], pd.Series]) -> pd.DataFrame:
-    """Return a measure of all cells of a sweep, with a row for each prompt and a column for each (layer, magnitude).
+def tabulate(
+    cells: pd.DataFrame, measure: Callable[[pd.DataFrame], pd.Series], by: Sequence[str] = SITE
+) -> pd.DataFrame:
+    """Return a measure of all cells of a sweep, with a row for each prompt and a column for each site.
 
-    Cells that the sweep does not have are missing. Raises `ValueError` if it has one twice.
+    `by` are the columns that tell sites apart. Cells that the sweep does not have are missing. Raises `ValueError` if
+    it has one twice.
     """
-    return tabulate_all(cells, {"value": measure})["value"]
+    return tabulate_all(cells, {"value": measure}, by)["value"]
 
 
 def tabulate_all(
-    cells: pd.DataFrame, measures: Mapping[str, Callable[[pd.DataFrame], pd.Series]]
+    cells: pd.DataFrame, measures: Mapping[str, Callable[[pd.DataFrame], pd.Series]], by: Sequence[str] = SITE
 ) -> dict[str, pd.DataFrame]:
     """Return a table like that of `tabulate` for each measure, by its name."""
     prompt, prompts = pd.factorize(cells["prompt_id"], sort=True)
-    layer, layers = pd.factorize(cells["layer"], sort=True)
-    magnitude, magnitudes = pd.factorize(cells["magnitude"], sort=True)
-    found, site = np.unique(layer * len(magnitudes) + magnitude, return_inverse=True)
+    codes, values_of = zip(*(pd.factorize(cells[name], sort=True) for name in by), strict=True)
+    shape = [len(known) for known in values_of]
+    found, site = np.unique(np.ravel_multi_index(codes, shape), return_inverse=True)
     if np.bincount(prompt * len(found) + site, minlength=1).max() > 1:
         raise ValueError("the table has a cell twice")
     sites = pd.MultiIndex.from_arrays(
-        [layers[found // len(magnitudes)], magnitudes[found % len(magnitudes)]], names=["layer", "magnitude"]
+        [known[code] for known, code in zip(values_of, np.unravel_index(found, shape), strict=True)], names=list(by)
     )
     tables = {}
     for name, measure in measures.items():

@@ -3,28 +3,31 @@
 Effects are in nats. Clusters of prompts, not single prompts, are resampled, flipped and divided into folds.
 """
 
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy
 from jaxtyping import Float, Int
 
 LEVEL = 0.05
-# Effects within this many nats of zero do not matter in practice.
-PRACTICALLY_ZERO = 0.1
 POWER = 0.8
 N_FOLDS = 10
 N_REPEATS = 20
-N_RESAMPLES = 9999
-# Signs of that many clusters are flipped in all ways, those of more clusters in `N_FLIPS` random ways.
-FLIPPED_IN_ALL_WAYS = 19
-N_FLIPS = 19_999
+# Signs of clusters are flipped in so many random ways or, if that is not more, in all ways. The least detectable effect
+# takes fewer, because it simulates a study many times.
+N_FLIPS, N_FLIPS_OF_SIMULATIONS = 19_999, 1_999
+N_SIMULATIONS = 400
+# How many means are bounded at a time, and how many flips are made, which limits memory.
+MEANS_AT_ONCE, FLIPS_AT_ONCE = 32, 2**14
+# With fewer clusters, no test of their signs can have a p-value below 5 %.
+FEWEST_CLUSTERS = 6
 Effects = Float[np.ndarray, "prompt site"]
 Clusters = Int[np.ndarray, " prompt"]
+ClusterSums = Float[np.ndarray, "cluster mean"]
+Sizes = Int[np.ndarray, " cluster"]
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,17 @@ class Estimate:
 def describe_effect(estimate: Mapping[str, Any] | pd.Series) -> str:
     """Return an effect and its interval as text, such as `+0.20 nats [+0.07, +0.31]`."""
     if np.isnan(estimate["low"]):
-        return f"{estimate['effect']:+.2f} nats (no interval: a single cluster)"
-    return f"{estimate['effect']:+.2f} nats [{estimate['low']:+.2f}, {estimate['high']:+.2f}]"
+        return f"{estimate['effect']:+z.2f} nats (no interval: fewer than {FEWEST_CLUSTERS} clusters, or all alike)"
+    return f"{estimate['effect']:+z.2f} nats [{estimate['low']:+z.2f}, {estimate['high']:+z.2f}]"
 
 
 def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, seed: int) -> Estimate:
-    """Estimate the mean effect over prompts.
+    """Estimate the mean effect over prompts, with the interval and the p-value of one test.
 
-    `clusters` numbers the cluster of each prompt from 0. The interval is the BCa bootstrap over clusters; p flips the
-    signs of whole clusters, which holds for few and unequal clusters, too; `detectable` is the least effect that a
-    two-sided t-test at 5 % with cluster-robust standard error finds with a power of 80 %. With fewer than two clusters,
-    all of them are missing.
+    `clusters` numbers the cluster of each prompt from 0. The test flips the signs of whole clusters, which holds for
+    few and unequal clusters, too, if effects are as likely above their mean as below. The interval has the means that
+    it does not refuse at 5 % (`invert_sign_flips`). `detectable`: see `find_detectable`. Both are missing with fewer
+    than `FEWEST_CLUSTERS` clusters, and where all effects are the same; with a single cluster, p is missing, too.
     """
     n_clusters = int(clusters.max(initial=-1)) + 1
     mean = float(effects.mean()) if len(effects) else np.nan
@@ -72,44 +75,63 @@ def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, see
         return Estimate(mean, np.nan, np.nan, np.nan, np.nan, *counts)
     p = float(_flip_signs(np.stack([totals, -totals], axis=1), seed).min())
     if np.ptp(effects) == 0:
-        return Estimate(mean, mean, mean, p, 0.0, *counts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
-        low, high = scipy.stats.bootstrap(
-            (totals, sizes), _divide_sums, paired=True, vectorized=True, n_resamples=N_RESAMPLES, batch=500,
-            confidence_level=1 - LEVEL, method="BCa", rng=np.random.default_rng(seed),
-        ).confidence_interval  # fmt: skip
-    error, freedom = float(_fit_mean(effects, clusters).bse[0]), n_clusters - 1
-    detectable = float(scipy.stats.t.ppf([1 - LEVEL / 2, POWER], freedom).sum()) * error
-    return Estimate(mean, float(low), float(high), p, detectable, *counts)
+        return Estimate(mean, np.nan, np.nan, p, np.nan, *counts)
+    ((low, high),) = invert_sign_flips(totals[:, None], sizes, seed)
+    return Estimate(mean, float(low), float(high), p, find_detectable(totals, sizes, seed), *counts)
 
 
-def _divide_sums(totals: np.ndarray, sizes: np.ndarray, axis: int) -> np.ndarray:
-    return totals.sum(axis=axis) / sizes.sum(axis=axis)
+def invert_sign_flips(
+    totals: ClusterSums, sizes: Sizes, seed: int, n_flips: int = N_FLIPS
+) -> Float[np.ndarray, "mean 2"]:
+    """Return the ends of the 95 % interval of each mean over prompts: the means that flips of signs do not refuse.
+
+    `totals` are the sums over the prompts of each cluster, `sizes` the numbers of prompts. After m, below the mean, is
+    taken off every prompt, flipping the signs of some clusters gives a sum at least as far from zero if the mean of the
+    flipped prompts, or that of the others, is at most m; above the mean, if it is at least m. So both ends are order
+    statistics of those means. They are missing with fewer than `FEWEST_CLUSTERS` clusters.
+    """
+    flipped = _draw_signs(len(sizes), seed, n_flips) < 0
+    flipped = flipped[flipped.any(axis=1)].astype(float)
+    # The signs as they are reach the sum, too.
+    rank = int(LEVEL * (1 + len(flipped)))
+    if rank == 0:
+        return np.full((totals.shape[1], 2), np.nan)
+    n_flipped = (flipped @ sizes)[:, None]
+    bounds = []
+    for start in range(0, totals.shape[1], MEANS_AT_ONCE):
+        part = totals[:, start : start + MEANS_AT_ONCE]
+        sums = flipped @ part
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = sums / n_flipped, (part.sum(axis=0) - sums) / (sizes.sum() - n_flipped)
+        lows = np.partition(np.fmin(*means), rank - 1, axis=0)[rank - 1]
+        highs = np.partition(np.fmax(*means), -rank, axis=0)[-rank]
+        bounds.append(np.stack([lows, highs], axis=1))
+    return np.concatenate(bounds)
 
 
-def _fit_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters):  # type: ignore[no-untyped-def]
-    """Fit a constant by least squares; `statsmodels` gives its cluster-robust error."""
-    from statsmodels.regression.linear_model import OLS  # half a second, which readers of estimates do without
+def find_detectable(totals: Float[np.ndarray, " cluster"], sizes: Sizes, seed: int) -> float:
+    """Return the mean effect that the test at 5 % finds with a power of 80 %, by simulation; `totals` as above.
 
-    return OLS(effects, np.ones(len(effects))).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
+    A simulated study has the clusters' deviations from the mean with random signs. It finds an effect that is larger
+    than the lower end of its interval is below zero.
+    """
+    n_clusters = len(sizes)
+    deviations = (totals - totals.sum() / sizes.sum() * sizes) * np.sqrt(n_clusters / (n_clusters - 1))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_SIMULATIONS, n_clusters))
+    lows = invert_sign_flips((signs * deviations).T, sizes, seed, N_FLIPS_OF_SIMULATIONS)[:, 0]
+    return float(np.quantile(-lows, POWER))
 
 
-def bound_sites(effects: Effects, clusters: Clusters) -> Float[np.ndarray, "site 3"]:
+def bound_sites(effects: Effects, clusters: Clusters, seed: int) -> Float[np.ndarray, "site 3"]:
     """Return the ends of each site's 95 % interval, and its one-sided p-value that the mean effect is below zero.
 
-    All are cluster-robust, and not adjusted for the number of sites.
+    All are those of `estimate_mean`'s test, and not adjusted for the number of sites.
     """
-    if len(np.unique(clusters)) < 2:
-        return np.full((effects.shape[1], 3), np.nan)
-    rows = []
-    for column in effects.T:
-        if np.ptp(column) == 0:
-            rows.append([column[0], column[0], float(column[0] >= 0)])
-            continue
-        fit = _fit_mean(column, clusters)
-        rows.append([*fit.conf_int(LEVEL)[0], scipy.stats.t.cdf(fit.tvalues[0], fit.df_resid_inference)])
-    return np.array(rows)
+    totals = _sum_clusters(effects, clusters)
+    bounds = invert_sign_flips(totals, np.bincount(clusters), seed)
+    bounds[np.ptp(effects, axis=0) == 0] = np.nan
+    below = _flip_signs(-totals, seed, together=False) if len(totals) > 1 else np.full(len(bounds), np.nan)
+    return np.column_stack([bounds, below])
 
 
 def adjust_over_grid(effects: Effects, clusters: Clusters, seed: int) -> Float[np.ndarray, " site"]:
@@ -125,36 +147,32 @@ def adjust_over_grid(effects: Effects, clusters: Clusters, seed: int) -> Float[n
     return _flip_signs(observed, seed)
 
 
-def _flip_signs(totals: Float[np.ndarray, "cluster site"], seed: int) -> Float[np.ndarray, " site"]:
-    """Return, for the sum of each column, the share of flips of the rows' signs in which the largest sum reaches it."""
-    is_exact = len(totals) <= FLIPPED_IN_ALL_WAYS
-    largest = []
-    for signs in _draw_signs(len(totals), seed):
-        sums = signs @ totals
-        largest.append(sums.max(axis=1))
-        if is_exact:
-            largest.append(-sums.min(axis=1))  # all signs the other way round
-    reached = np.sort(np.concatenate(largest))
-    reaching = len(reached) - np.searchsorted(reached, totals.sum(axis=0) - 1e-9)
-    return reaching / len(reached) if is_exact else (1 + reaching) / (1 + len(reached))
+def _flip_signs(totals: ClusterSums, seed: int, together: bool = True) -> Float[np.ndarray, " mean"]:
+    """Return, for the sum of each column, the share of flips of the rows' signs in which it is reached.
+
+    `together`, it is reached by the largest sum of all columns, otherwise by the column's own.
+    """
+    signs, least = _draw_signs(len(totals), seed, N_FLIPS), totals.sum(axis=0) - 1e-9
+    is_exact = len(signs) < N_FLIPS
+    n_reaching = np.zeros(totals.shape[1])
+    for part in np.array_split(signs, -(-len(signs) // FLIPS_AT_ONCE)):
+        sums = part @ totals
+        # All ways are these and those with all signs the other way round.
+        for flipped in (sums, -sums) if is_exact else (sums,):
+            n_reaching += ((flipped.max(axis=1, keepdims=True) if together else flipped) >= least).sum(axis=0)
+    return n_reaching / (2 * len(signs)) if is_exact else (1 + n_reaching) / (1 + len(signs))
 
 
-def _draw_signs(n_clusters: int, seed: int) -> Iterator[Float[np.ndarray, "flip cluster"]]:
-    """Yield signs of clusters, some thousands of flips at a time: random ones or, if clusters are few, all.
+@lru_cache(maxsize=4)
+def _draw_signs(n_clusters: int, seed: int, n_flips: int) -> Float[np.ndarray, "flip cluster"]:
+    """Return signs of clusters: random ones or, if clusters are few, all.
 
     Of two ways that differ in every sign, only the one that keeps the last cluster's sign is among all.
     """
-    if n_clusters <= FLIPPED_IN_ALL_WAYS:
-        for start in range(0, 2 ** (n_clusters - 1), 2**14):
-            flips = np.arange(start, min(start + 2**14, 2 ** (n_clusters - 1)))
-            yield np.where(flips[:, None] >> np.arange(n_clusters) & 1, -1.0, 1.0)
-    else:
-        rng = np.random.default_rng(seed)
-        yield from (rng.choice([-1.0, 1.0], size=(size, n_clusters)) for size in _split(N_FLIPS, 2**14))
-
-
-def _split(total: int, size: int) -> list[int]:
-    return [min(size, total - start) for start in range(0, total, size)]
+    if 2 ** (n_clusters - 1) <= n_flips:
+        flips = np.arange(2 ** (n_clusters - 1))
+        return np.where(flips[:, None] >> np.arange(n_clusters) & 1, -1.0, 1.0)
+    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_flips, n_clusters))
 
 
 def choose_sites(effects: Effects, clusters: Clusters, seed: int) -> Int[np.ndarray, "prompt division"]:

@@ -4,8 +4,8 @@ The authors choose the best site on the prompts on which they report it (paper, 
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from memory_injections.analysis.averages import LEAST_LOGP, average_sites, measure_effect, tabulate
+from memory_injections.analysis.averages import SITE, average_sites, measure_effect, tabulate
 from memory_injections.analysis.clusters import LAST_HOP, align_clusters, cluster_prompts, name_last_hops
 from memory_injections.analysis.effects import (
     LEVEL,
@@ -29,13 +29,16 @@ from memory_injections.analysis.effects import (
 from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site, measure_gain_of_hits
 from memory_injections.data.entities import identify_entity
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PROMPT_KINDS
+from memory_injections.terms import ANY_ENCODING, CURATED, LEAST_LOGP, PROMPT_KINDS
 
 logger = logging.getLogger(__name__)
 COLUMNS = [
     "prompt_id", "layer", "magnitude", "p_explicit", "p_obscure", "p_injected", "logp_obscure", "logp_injected",
     "rank_obscure", "rank_injected",
 ]  # fmt: skip
+SITE_OF_ANY = ("encoding", *SITE)
+# Numbers that are means over divisions into folds have no exact test.
+HITS_AT_CHOSEN = [name for name in HIT_COLUMNS if name != "p_mcnemar"]
 ALL_RANDOM = "all random words"
 # A last hop with fewer prompts is put together with the other small ones.
 FEWEST_PROMPTS = 5
@@ -44,12 +47,13 @@ ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters
 ID = ["model", "dataset", "encoding", "relative", "memories"]
 TABLES = {
     "evidence": [
-        *ID, *ESTIMATE, "clusters", "n_sites", "p_above", "p_below", "layer", "magnitude", "chosen_by", "best_layer",
-        "best_magnitude", "best_effect", "n_improved", *HIT_COLUMNS, "hits_gain", "hits_low", "hits_high", "hits_p",
+        *ID, *ESTIMATE, "clusters", "n_sites", "p_above", "p_below", "chosen_encoding", "layer", "magnitude",
+        "chosen_by", "best_encoding", "best_layer", "best_magnitude", "best_effect", "n_improved", *HITS_AT_CHOSEN,
+        "hits_gain", "hits_low", "hits_high", "hits_p",
     ],
     "contrasts": [
-        *ID, *ESTIMATE, "layer", "magnitude", "curated_effect", "random_effect", "n_sites", "p_above", "p_below",
-        "n_better", "n_worse",
+        *ID, *ESTIMATE, "chosen_encoding", "layer", "magnitude", "curated_effect", "random_effect", "n_sites",
+        "p_above", "p_below", "n_better", "n_worse",
     ],
     "explicit_prompts": ["model", "dataset", *ESTIMATE, "p_explicit", "p_obscure"],
     "last_hops": [*ID, "last_hop", *ESTIMATE, "share_improved", "effect_reported"],
@@ -58,16 +62,22 @@ TABLES = {
 
 @dataclass(frozen=True)
 class SweepEffects:
-    """The effects of a sweep, a row for each prompt and a column for each (layer, magnitude), with its clusters."""
+    """The effects of a sweep, a row for each prompt and a column for each site, with its clusters.
+
+    A site is a (layer, magnitude) or, where sweeps in several encodings are one, an (encoding, layer, magnitude).
+    """
 
     frame: pd.DataFrame
     groups: pd.Series
     seed: int
 
     @classmethod
-    def of_cells(cls, cells: pd.DataFrame, groups: pd.Series, seed: int) -> "SweepEffects":
-        """Tabulate the cells of a sweep; `groups` are the clusters of all prompts by `prompt_id`."""
-        frame = tabulate(cells, measure_effect)
+    def of_cells(cls, cells: pd.DataFrame, groups: pd.Series, seed: int, by: Sequence[str] = SITE) -> "SweepEffects":
+        """Tabulate the cells of a sweep; `groups` are the clusters of all prompts by `prompt_id`.
+
+        `by` are the columns that tell sites apart: `SITE`, or `SITE_OF_ANY` for sweeps in several encodings.
+        """
+        frame = tabulate(cells, measure_effect, by)
         whole = frame.dropna(axis="columns")
         if whole.shape != frame.shape:
             logger.warning("leaving out %d sites that not every prompt has", frame.shape[1] - whole.shape[1])
@@ -101,13 +111,13 @@ class SweepEffects:
     @cached_property
     def bounds(self) -> Float[np.ndarray, "site 3"]:
         """The ends of each site's own interval, and its p-value that the mean effect is below zero."""
-        return bound_sites(self.values, self.clusters)
+        return bound_sites(self.values, self.clusters, self.seed)
 
-    def name_chosen(self) -> dict[str, float]:
-        """Return the layer and magnitude that are chosen most often, and how often."""
+    def name_chosen(self) -> dict[str, Any]:
+        """Return the site that is chosen most often, by the columns that tell sites apart, and how often: chosen_by."""
         sites = pd.Series(self.chosen.ravel()).value_counts()
-        layer, magnitude = self.frame.columns[sites.index[0]]
-        return {"layer": layer, "magnitude": magnitude, "chosen_by": sites.iloc[0] / self.chosen.size}
+        site = zip(self.frame.columns.names, self.frame.columns[sites.index[0]], strict=True)
+        return {**dict(site), "chosen_by": sites.iloc[0] / self.chosen.size}
 
     def select(self, sites: pd.Index, prompts: pd.Index) -> "SweepEffects":
         """Return the same with these sites and prompts only."""
@@ -118,25 +128,24 @@ def assess_sweep(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, Any]:
     """Return a sweep's row of the table of evidence.
 
     effect, low, high, p, detectable: the mean effect over prompts, each at the sites that other clusters choose for it
-    (`effects.estimate_mean`); layer, magnitude and chosen_by: the site chosen most often, and how often;
-    p_above and p_below: see `_test_grid`; best_*: the site with the highest mean effect on all prompts, whose value
-    flatters; n_improved prompts; the hits at the sites of the first division; and hits_gain, the change of the share of
-    hits at the chosen sites, with its interval and p-value.
+    (`effects.estimate_mean`); chosen_encoding, layer, magnitude and chosen_by: the site chosen most often, and how
+    often; p_above and p_below: see `_test_grid`; best_*: the site with the highest mean effect on all prompts, whose
+    value flatters; n_improved prompts; the hits at the chosen sites, whose numbers of prompts are means over the
+    divisions; and hits_gain, the change of the share of hits there, with its interval and p-value.
     """
-    return {**assess_effects(sweep), **count_hits(_select_chosen(cells, sweep)), **_estimate_gain_of_hits(cells, sweep)}
+    return {**assess_effects(sweep), **_count_hits_at_chosen(cells, sweep), **_estimate_gain_of_hits(cells, sweep)}
 
 
 def assess_effects(sweep: SweepEffects) -> dict[str, Any]:
     """Return the part of `assess_sweep` that needs effects only."""
     means = sweep.frame.mean()
-    best_layer, best_magnitude = means.idxmax()
+    best = zip(sweep.frame.columns.names, means.idxmax(), strict=True)
     return {
         **estimate_mean(sweep.effects.to_numpy(), sweep.clusters, sweep.seed).columns,
         "clusters": sweep.groups.name,
         **_test_grid(sweep),
-        **sweep.name_chosen(),
-        "best_layer": best_layer,
-        "best_magnitude": best_magnitude,
+        **_rename_encoding(sweep.name_chosen()),
+        **{f"best_{name}": value for name, value in best},
         "best_effect": means.max(),
         "n_improved": int((sweep.effects > 0).sum()),
     }
@@ -146,7 +155,7 @@ def _estimate_gain_of_hits(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str
     """Estimate how many more of the prompts hit after the injection than before, as a share of the prompts."""
     if cells["rank_injected"].isna().any():
         return {}
-    gains = tabulate(cells, measure_gain_of_hits)[sweep.frame.columns].to_numpy()
+    gains = tabulate(cells, measure_gain_of_hits, sweep.frame.columns.names)[sweep.frame.columns].to_numpy()
     found = estimate_mean(read_chosen(gains, sweep.chosen), sweep.clusters, sweep.seed)
     return {"hits_gain": found.effect, "hits_low": found.low, "hits_high": found.high, "hits_p": found.p}
 
@@ -164,10 +173,18 @@ def _test_grid(sweep: SweepEffects) -> dict[str, float]:
     }
 
 
-def _select_chosen(cells: pd.DataFrame, sweep: SweepEffects) -> pd.DataFrame:
-    """Return the cell of every prompt at the site that was chosen for it in the first division."""
-    keys = sweep.frame.columns[sweep.chosen[:, 0]].to_frame(index=False).assign(prompt_id=sweep.frame.index.to_numpy())
-    return keys.merge(cells, on=["prompt_id", "layer", "magnitude"])
+def _count_hits_at_chosen(cells: pd.DataFrame, sweep: SweepEffects) -> pd.Series:
+    """Count the hits of every prompt at the sites that were chosen for it, averaged over the divisions into folds."""
+    n_divisions = sweep.chosen.shape[1]
+    keys = sweep.frame.columns[sweep.chosen.ravel()].to_frame(index=False)
+    keys["prompt_id"] = np.repeat(sweep.frame.index.to_numpy(), n_divisions)
+    counted = count_hits(keys.merge(cells, on=list(keys.columns)))[HITS_AT_CHOSEN]
+    return counted.where(~counted.index.str.startswith("n_"), counted / n_divisions)
+
+
+def _rename_encoding(site: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the encoding of a site that was chosen: the column encoding says among which encodings."""
+    return {"chosen_encoding" if name == "encoding" else name: value for name, value in site.items()}
 
 
 def contrast_sweeps(curated: SweepEffects, random: Mapping[str, SweepEffects]) -> Iterator[dict[str, Any]]:
@@ -191,12 +208,12 @@ def contrast_sweeps(curated: SweepEffects, random: Mapping[str, SweepEffects]) -
         differences = SweepEffects(here.frame - baseline, here.groups, here.seed)
         worse = adjust_over_grid(-differences.values, here.clusters, here.seed)
         site = here.name_chosen()
+        del site["chosen_by"]
         yield {
             "memories": memories,
             **estimate_mean(read_chosen(differences.values, here.chosen), here.clusters, here.seed).columns,
             **_test_grid(differences),
-            "layer": site["layer"],
-            "magnitude": site["magnitude"],
+            **_rename_encoding(site),
             "curated_effect": here.effects.mean(),
             "random_effect": read_chosen(baseline, here.chosen).mean(),
             "n_better": int((differences.p_above < LEVEL / 2).sum()),
@@ -251,7 +268,8 @@ def assess_sweeps(
     """Return the tables of evidence of a study: `sites`, and those of `TABLES`.
 
     `sweeps` gives the table of cells of each sweep, `pairs` the prompt pairs of each data set, `reported` the site that
-    the paper reports for a sweep.
+    the paper reports for a sweep. Where curated memories are swept in several encodings, evidence and contrasts have
+    rows with the encoding `any`, too: there, the site is chosen among those of all encodings.
     """
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in ("sites", *TABLES)}
     groups = {dataset: cluster_prompts(table) for dataset, table in pairs.items()}
@@ -260,18 +278,23 @@ def assess_sweeps(
     ordered = sorted(sweeps, key=lambda sweep: (sweep.model, sweep.dataset, sweep.coding, sweep.memories != CURATED))
     for sweep in ordered:
         cells = pd.read_parquet(sweeps[sweep], columns=COLUMNS)
-        own = effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)
+        here = effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)
         hops: Sequence[dict[str, Any]] = []
         if sweep.memories == CURATED and groups[sweep.dataset].name == LAST_HOP:
-            hops = list(assess_last_hops(own, pairs[sweep.dataset], reported[sweep]))
+            hops = list(assess_last_hops(here, pairs[sweep.dataset], reported[sweep]))
         if sweep.memories == CURATED and (sweep.model, sweep.dataset) not in explicit:
-            explicit[sweep.model, sweep.dataset] = compare_prompts(cells, own)
-        found = {"sites": describe_sites(cells, own), "evidence": [assess_sweep(cells, own)], "last_hops": hops}
+            explicit[sweep.model, sweep.dataset] = compare_prompts(cells, here)
+        found = {"sites": describe_sites(cells, here), "evidence": [assess_sweep(cells, here)], "last_hops": hops}
         for name, table in found.items():
             rows[name].append(pd.DataFrame(table).assign(**sweep.columns))
-    for sweep in ordered:
+    for sweep, parts in group_encodings(ordered).items():
+        cells = read_any(parts, sweeps)
+        effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed, SITE_OF_ANY)
         if sweep.memories == CURATED:
-            random = {other.memories: effects[other] for other in sweep.other_memories(sweeps)}
+            rows["evidence"].append(pd.DataFrame([assess_sweep(cells, effects[sweep])]).assign(**sweep.columns))
+    for sweep in effects:
+        if sweep.memories == CURATED:
+            random = {other.memories: effects[other] for other in sweep.other_memories(effects)}
             table = pd.DataFrame(contrast_sweeps(effects[sweep], random))
             rows["contrasts"].append(pd.DataFrame({**sweep.columns, **table}) if len(table) else table)
     rows["explicit_prompts"] = [
@@ -280,8 +303,27 @@ def assess_sweeps(
     return {name: _join_tables(name, tables) for name, tables in rows.items()}
 
 
+def group_encodings(sweeps: Iterable[SweepId]) -> dict[SweepId, list[SweepId]]:
+    """Group sweeps that differ in their encodings only, where curated memories are swept in several.
+
+    The keys are the sweeps in the encoding `any`; curated ones come first.
+    """
+    groups: dict[SweepId, list[SweepId]] = {}
+    for sweep in sorted(sweeps, key=lambda sweep: (sweep.memories != CURATED, sweep)):
+        groups.setdefault(replace(sweep, encoding=ANY_ENCODING), []).append(sweep)
+    return {key: parts for key, parts in groups.items() if len(groups[replace(key, memories=CURATED)]) > 1}
+
+
+def read_any(parts: Iterable[SweepId], sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
+    """Read the cells of sweeps in several encodings as those of one."""
+    return pd.concat([pd.read_parquet(sweeps[part], columns=COLUMNS).assign(encoding=part.encoding) for part in parts])
+
+
 def _join_tables(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     filled = [table for table in tables if len(table)]
     joined = pd.concat(filled) if filled else pd.DataFrame(columns=TABLES.get(name, ID))
+    for site in ("chosen_encoding", "best_encoding"):
+        if site in TABLES.get(name, ()):
+            joined[site] = joined.get(site, joined["encoding"]).fillna(joined["encoding"])
     columns = TABLES.get(name) or [*ID, *joined.columns.drop(ID)]
     return joined.reindex(columns=columns).reset_index(drop=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
-from memory_injections.analysis.effects import LEVEL, PRACTICALLY_ZERO
+from memory_injections.analysis.effects import LEVEL
 
 SUPPORTED, OPPOSITE, ZERO, INCONCLUSIVE = "supported", "opposite", "practically zero", "inconclusive"
 
@@ -31,17 +31,18 @@ def adjust_p_values(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def name_verdict(estimates: Sequence[pd.Series], p: float) -> str:
-    """Return the verdict on a claim from the intervals of its estimates and its adjusted p-value.
+def name_verdict(estimates: Sequence[pd.Series], p: float, margin: float) -> str:
+    """Return the verdict on a claim from its estimates with their intervals, and its adjusted p-value.
 
-    *supported* if all intervals lie above zero and p is below 5 %, *opposite* if all lie below zero and p is below 5 %,
-    *practically zero* if all lie within 0.1 nats of zero, else *inconclusive*.
+    *supported* if all means are above `margin` (nats), all intervals above zero and p is below 5 %; *opposite* if the
+    same holds below zero; *practically zero* if all intervals lie within the margin of zero, which are two one-sided
+    tests at 2.5 % each; else *inconclusive*.
     """
-    lows, highs = ([estimate[end] for estimate in estimates] for end in ("low", "high"))
-    if np.min(lows) > 0 and p < LEVEL:
+    effects, lows, highs = ([estimate[name] for estimate in estimates] for name in ("effect", "low", "high"))
+    if np.min(effects) > margin and np.min(lows) > 0 and p < LEVEL:
         return SUPPORTED
-    if np.max(highs) < 0 and p < LEVEL:
+    if np.max(effects) < -margin and np.max(highs) < 0 and p < LEVEL:
         return OPPOSITE
-    if np.min(lows) > -PRACTICALLY_ZERO and np.max(highs) < PRACTICALLY_ZERO:
+    if np.min(lows) > -margin and np.max(highs) < margin:
         return ZERO
     return INCONCLUSIVE

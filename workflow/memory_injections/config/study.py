@@ -16,7 +16,7 @@ from memory_injections.models.sources import ModelSource, list_model_sources
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Precision, Section, unite
+from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Number, Precision, Section, unite
 
 # One of all sources. What checks types sees what they have in common.
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Study(Section):
 
     study: Name = Field(description="name of the study; results land in `results/<study>/`")
     seed: Index = Field(default=0, description="seed of the random words")
+    margin: Annotated[Number, Field(gt=0, allow_inf_nan=False)] = Field(
+        default=0.1,
+        description="effects within so many nats of zero do not matter in practice; at 0.1, a probability of 20 % "
+        "becomes 22 %",
+    )
     models: dict[Name, Model] = Field(
         default={}, min_length=1, description="a name, used in paths, and a source for each model"
     )

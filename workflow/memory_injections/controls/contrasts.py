@@ -1,13 +1,13 @@
 """Tables of controls: how much more the memory does than what stands in for it, and where, and at which dose."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from memory_injections.analysis.averages import LEAST_LOGP, measure_effect
+from memory_injections.analysis.averages import measure_effect
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import estimate_mean
 from memory_injections.analysis.hits import rank_hops, tabulate_ranks
@@ -15,18 +15,22 @@ from memory_injections.analysis.verdicts import adjust_p_values
 from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, SHUFFLED, list_text_controls
 from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES
 from memory_injections.controls.sites import CHOSEN, SITE
-from memory_injections.terms import CURATED
+from memory_injections.terms import ANY_ENCODING, CURATED, LEAST_LOGP
 
 ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "n_effective"]
 ENCODING = ["encoding", "relative"]
 ID = ["model", "dataset", *ENCODING]
+CHOSEN_SITE = ["chosen_encoding", *SITE, "chosen_by"]
 TABLES = {
     "controls": [
         *ID, *SITE, "site", "control", "effect", "contrast", "low", "high", "p", "p_holm", "detectable", "n",
         "n_clusters", "n_effective", "clusters", "curated_effect", "explicit_gap", "in_context_gap",
         "recovery_explicit", "recovery_in_context",
     ],
-    "control_contrasts": [*ID, "memories", *ESTIMATE, "p_holm", *SITE, "chosen_by", "curated_effect", "control_effect"],
+    "control_contrasts": [
+        *ID, "memories", *ESTIMATE, "p_holm", "margin", *CHOSEN_SITE, "curated_effect", "control_effect",
+    ],
+    "specificity": [*ID, *ESTIMATE, *CHOSEN_SITE, "own_answer", "other_answers"],
     "positions": [*ID, *SITE, "positions", "control", *ESTIMATE],
     "doses": [*ID, "layer", "dose", "control", *ESTIMATE],
     "both_hops": [
@@ -80,11 +84,10 @@ def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
 
     The contrast of a prompt is the effect of its own memory minus the mean over the control's draws. explicit_gap and
     in_context_gap are how much more probable the answer is after the explicit prompt, and with the memory as text in
-    front; recovery_*: the share of the gap that the curated memories close, where there is one.
+    front; recovery_*: the share of the gap that the curated memories close, where it is clearly above zero.
     """
     effects, texts = results.measure(AT_SITES, [*ENCODING, *SITE, "control"]), results.measure_texts()
     clusters = cluster_prompts(results.pairs).name
-    gaps = {name: texts[text].mean() for name, text in (("explicit", "explicit"), ("in_context", IN_CONTEXT))}
     for site in results.list_named_sites().to_dict("records"):
         here = effects.loc[tuple(site[name] for name in (*ENCODING, *SITE))].unstack("control")
         here = here.join(texts[texts.columns.intersection(list_text_controls())])
@@ -99,35 +102,94 @@ def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
             "site": site["name"],
             "clusters": clusters,
             "curated_effect": curated.mean(),
-            **{f"{name}_gap": gap for name, gap in gaps.items()},
-            **{f"recovery_{name}": curated.mean() / gap if gap > 0 else np.nan for name, gap in gaps.items()},
+            **_measure_recovery(results, curated, "explicit", texts["explicit"]),
+            **_measure_recovery(results, curated, "in_context", texts.get(IN_CONTEXT)),
         }
         yield from ({**shared, **row} for row in _adjust(rows))
+
+
+def _measure_recovery(
+    results: ControlResults, curated: pd.Series, name: str, gaps: pd.Series | None
+) -> dict[str, float]:
+    """Return the mean gap and the share of it that memories close, of the same prompts, if it is clearly above zero."""
+    gaps = pd.Series(dtype=float) if gaps is None else gaps.reindex(curated.index).dropna()
+    gap = results.estimate(gaps)
+    share = curated.loc[gaps.index].mean() / gap["effect"] if gap["low"] > 0 else np.nan
+    return {f"{name}_gap": gap["effect"], f"recovery_{name}": share}
+
+
+def weigh_chosen(results: ControlResults) -> Iterator[tuple[dict[str, Any], pd.Series]]:
+    """Yield the weights of the sites that other clusters choose: in each encoding, and among all encodings (`any`).
+
+    A site counts for a prompt as often as the divisions into folds choose it. With each comes the place: encoding,
+    relative, and the site chosen most often (chosen_encoding, layer, magnitude) and how often (chosen_by).
+    """
+    for weight, by in (("weight", ENCODING), ("weight_any", ["relative"])):
+        chosen = results.sites[results.sites[weight] > 0].set_index([*ENCODING, *SITE, "prompt_id"])[weight]
+        for _, weights in chosen.groupby(by):
+            shares = weights.groupby([*ENCODING, *SITE]).sum() / weights.index.get_level_values("prompt_id").nunique()
+            encoding, relative, *site = shares.idxmax()
+            yield (
+                {
+                    "encoding": encoding if weight == "weight" else ANY_ENCODING,
+                    "relative": relative,
+                    "chosen_encoding": encoding,
+                    **dict(zip(SITE, site, strict=True)),
+                    "chosen_by": shares.max(),
+                },
+                weights,
+            )
+
+
+def _take_means(values: pd.Series, weights: pd.Series) -> dict[str, pd.Series]:
+    """Return the mean of values at each prompt's chosen sites, by control; they are by control, site and prompt."""
+    return {
+        str(control): (part.droplevel("control") * weights).dropna().groupby("prompt_id").sum()
+        for control, part in values.groupby("control")
+    }
 
 
 def contrast_at_chosen_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
     """Yield a row for each encoding and control: its contrast at the sites that other clusters choose for each prompt.
 
-    A site counts for a prompt as often as the divisions into folds choose it. layer, magnitude and chosen_by: the site
-    chosen most often, and how often; curated_effect and control_effect: the means of both.
+    curated_effect and control_effect: the means of both; see `weigh_chosen`.
     """
     effects, texts = results.measure(AT_SITES, ["control", *ENCODING, *SITE]), results.measure_texts()
-    chosen = results.sites[results.sites["weight"] > 0].set_index([*ENCODING, *SITE, "prompt_id"])["weight"]
-    for encoding, weights in chosen.groupby(ENCODING):
-        n_prompts = weights.index.get_level_values("prompt_id").nunique()
-        shares = weights.groupby(SITE).sum() / n_prompts
-        means = {
-            control: (own.droplevel("control") * weights).dropna().groupby("prompt_id").sum()
-            for control, own in effects.groupby("control")
-        } | {text: texts[text].dropna() for text in list_text_controls() if text in texts}
+    known = {text: texts[text].dropna() for text in list_text_controls() if text in texts}
+    for place, weights in weigh_chosen(results):
+        means = _take_means(effects, weights) | known
         rows = []
         for control in (kind for kind in CONTROLS if kind in results.kinds and kind in means):
             both = pd.concat({"curated": means[CURATED], "control": means[control]}, axis=1, join="inner")
             row = {"memories": control, **results.estimate(both["curated"] - both["control"])}
             rows.append({**row, **{f"{name}_effect": both[name].mean() for name in both}})
-        site = {**dict(zip(SITE, shares.idxmax(), strict=True)), "chosen_by": shares.max()}
-        place = dict(zip(ENCODING, encoding, strict=True)) | site
         yield from ({**place, **row} for row in _adjust(rows))
+
+
+def measure_specificity(results: ControlResults) -> Iterator[dict[str, Any]]:
+    """Yield a row for each encoding: what a memory does for its own answer, more than for others and than others do.
+
+    A prompt's double difference: log P of its answer minus the mean log P of the data set's other answers, with its own
+    memory, minus the same with shuffled memories, at the sites that other clusters choose for it. own_answer and
+    other_answers are its two parts: what the own memory does more than shuffled ones for the prompt's answer, and for
+    the other answers, whose difference it is.
+    """
+    if SHUFFLED not in results.kinds:
+        return
+    cells = results.cells[results.cells["part"] == AT_SITES]
+    by = [cells[name] for name in ("control", *ENCODING, *SITE, "prompt_id")]
+    answers = {"own_answer": "logp_injected", "other_answers": "logp_others"}
+    logp = {
+        name: cells[column].astype("float64").clip(lower=LEAST_LOGP).groupby(by).mean()
+        for name, column in answers.items()
+    }
+    for place, weights in weigh_chosen(results):
+        parts = {}
+        for name, values in logp.items():
+            means = _take_means(values, weights)
+            parts[name] = (means[CURATED] - means[SHUFFLED]).dropna()
+        differences = (parts["own_answer"] - parts["other_answers"]).dropna()
+        yield {**place, **results.estimate(differences), **{name: part.mean() for name, part in parts.items()}}
 
 
 def _adjust(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -145,10 +207,10 @@ def compare_positions(results: ControlResults) -> Iterator[dict[str, Any]]:
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
         place = {name: site[name] for name in (*ENCODING, *SITE)}
         cells = results.cells[(results.cells[list(place)] == pd.Series(place)).all(axis=1)]
-        own = ControlResults(**{**vars(results), "cells": cells})
+        here = replace(results, cells=cells)
         for part in (AT_SITES, AT_POSITIONS):
-            for positions, effects in own.measure(part, ["positions", "control"]).groupby("positions", sort=False):
-                yield from ({**place, "positions": positions, **row} for row in _compare_with_shuffled(own, effects))
+            for positions, effects in here.measure(part, ["positions", "control"]).groupby("positions", sort=False):
+                yield from ({**place, "positions": positions, **row} for row in _compare_with_shuffled(here, effects))
 
 
 def compare_doses(results: ControlResults) -> Iterator[dict[str, Any]]:
@@ -180,7 +242,7 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
         place = {name: site[name] for name in (*ENCODING, *SITE)}
         here = cells[(cells[list(place)] == pd.Series(place)).all(axis=1)]
-        after = {control: own.set_index("prompt_id")["rank_injected"] for control, own in here.groupby("control")}
+        after = {control: part.set_index("prompt_id")["rank_injected"] for control, part in here.groupby("control")}
         after |= {text: ranks[text].dropna() for text in list_text_controls() if text in ranks}
         for control in (CURATED, *(kind for kind in CONTROLS if kind in results.kinds and kind in after)):
             for known_rank in known_ranks:
@@ -212,10 +274,11 @@ def tabulate_controls(every: Sequence[ControlResults], known_ranks: Sequence[int
         found = {
             "controls": contrast_at_sites(results),
             "control_contrasts": contrast_at_chosen_sites(results),
+            "specificity": measure_specificity(results),
             "positions": compare_positions(results),
             "doses": compare_doses(results),
             "both_hops": count_both_hops(results, known_ranks),
         }
-        for name, own in found.items():
-            rows[name] += [{**results.name, **row} for row in own]
+        for name, made in found.items():
+            rows[name] += [{**results.name, **row} for row in made]
     return {name: pd.DataFrame(rows[name]).reindex(columns=columns) for name, columns in TABLES.items()}

@@ -13,13 +13,12 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
-from memory_injections.analysis.evidence import COLUMNS
+from memory_injections.analysis.evidence import COLUMNS, group_encodings, read_any
 from memory_injections.atomic_files import replace_file
 from memory_injections.controls.plan import PlannedPrompts, list_specs, plan_controls
 from memory_injections.controls.settings import Controls
-from memory_injections.controls.sites import choose_control_sites
+from memory_injections.controls.sites import choose_control_sites, choose_sites_of_any, join_sites
 from memory_injections.controls.texts import list_texts, score_texts
 from memory_injections.controls.vector_specs import ControlEncoder
 from memory_injections.errors import ControlLayerError
@@ -27,8 +26,8 @@ from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.models.tokenisation import Prompt
 from memory_injections.paper.reported import find_reported_site, identify_as_papers, rename_numbers
-from memory_injections.sweeps.cells import KEY, SCORES, index_sweeps
-from memory_injections.sweeps.experiment import describe_context, score_cells
+from memory_injections.sweeps.cells import KEY, SCORES_OF_CONTROLS, index_sweeps
+from memory_injections.sweeps.experiment import describe_context, open_store, score_cells
 from memory_injections.sweeps.store import CellStore
 
 # How many cells are looked up, computed and written together. This bounds the memory of a job.
@@ -42,7 +41,7 @@ SCHEMA = pa.schema(
         ("prompt_id", pa.int32()),
         ("layer", pa.int16()),
         ("magnitude", pa.float64()),
-        *SCORES.items(),
+        *SCORES_OF_CONTROLS.items(),
     ]
 )
 logger = logging.getLogger(__name__)
@@ -64,9 +63,10 @@ class ControlExperiment:
         return PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer)
 
     def choose_sites(self, curated: Iterable[Path], paper: Mapping[str, Any]) -> pd.DataFrame:
-        """Choose the sites of every sweep of curated memories; `paper` has the sites that the paper reports.
+        """Choose the sites of sweeps of curated memories: in each encoding that is asked for, and among all.
 
-        Raises `ControlLayerError` for a site of the user's in a layer that the model does not have.
+        `paper` has the sites that the paper reports. Raises `ControlLayerError` for a site of the user's in a layer
+        that the model does not have.
         """
         for site in self.controls.sites:
             if site.layer >= self.model.engine.n_layers:
@@ -74,12 +74,18 @@ class ControlExperiment:
         papers = identify_as_papers(self.model.manifest, self.pairs, paper)
         names = {(self.cache.model, self.cache.dataset): papers} if papers else {}
         numbers = {"sites": rename_numbers(paper["sites"], names)}
-        groups, tables = cluster_prompts(self.pairs), []
-        for sweep, path in index_sweeps(curated).items():
-            cells, reported = pd.read_parquet(path, columns=COLUMNS), find_reported_site(sweep, numbers)
-            sites = choose_control_sites(cells, groups, self.seed, reported, self.controls.sites)
-            tables.append(sites.assign(encoding=sweep.encoding, relative=sweep.relative))
-        return pd.concat(tables, ignore_index=True)
+        groups, sweeps = cluster_prompts(self.pairs), index_sweeps(curated)
+        by_encoding, of_any = [], []
+        for sweep, path in sweeps.items():
+            if sweep.encoding in (self.controls.encodings or [sweep.encoding]):
+                cells, reported = pd.read_parquet(path, columns=COLUMNS), find_reported_site(sweep, numbers)
+                more = [site for site in self.controls.sites if site.relative == sweep.relative]
+                sites = choose_control_sites(cells, groups, self.seed, reported, more)
+                by_encoding.append(sites.assign(encoding=sweep.encoding, relative=sweep.relative))
+        for sweep, parts in group_encodings(sweeps).items():
+            sites = choose_sites_of_any(read_any(parts, sweeps), groups, self.seed)
+            of_any.append(sites.assign(relative=sweep.relative))
+        return join_sites(by_encoding, of_any)
 
     def write_cells(self, sites: pd.DataFrame, store: Path, code: str, output: Path) -> None:
         """Write all cells at some sites, in the columns of `SCHEMA`.
@@ -88,12 +94,13 @@ class ControlExperiment:
         """
         specs = list_specs(self._planned, self.controls, self.words, self.seed)
         cells = plan_controls(sites, self._planned, specs, self.controls, self.model.tokenizer)
-        context = describe_context(self.model, code)
+        answers = [prompt.answer for prompt in self._planned.prompts.values()]
+        context = describe_context(self.model, code) | {"answers": sorted(set(answers))}
         with replace_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
             for relative, part in cells.groupby("relative"):
-                norms = measure_residual_norms(self.cache) if relative else []
-                computer = CellComputer(self.model.engine, ControlEncoder(self.model.build_encoder(norms)))
-                with CellStore(store, context | ({"residual_norms": norms} if norms else {})) as cell_store:
+                encoder = ControlEncoder(self.model.build_encoder(bool(relative)))
+                computer = CellComputer(self.model.engine, encoder, answers=answers)
+                with open_store(store, context, encoder, scores=SCORES_OF_CONTROLS) as cell_store:
                     for scored in run_controls(part, self._planned, computer, cell_store):
                         table = pa.Table.from_pandas(self.name(scored), SCHEMA, preserve_index=False)
                         writer.write_table(table)

@@ -6,10 +6,11 @@ report and explorer then have it.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from memory_injections.registry import Registry
+from memory_injections.terms import SHUFFLED
 
 # Whoever checks a config asks for the names: what computes is imported only where it is used.
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # The controls that others are compared with by name.
-SHUFFLED, RANDOM, WORDS, IN_CONTEXT = "shuffled", "random_direction", "matched_words", "in_context"
+RANDOM, WORDS, IN_CONTEXT = "random_direction", "matched_words", "in_context"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Draw:
     number: int
     seed: int
     words: Sequence[str]
+
+    def seed_all(self) -> int:
+        """Return the seed of all draws of the control together."""
+        return replace(self, number=0).seed_prompt(0)
 
     def seed_prompt(self, prompt_id: int) -> int:
         """Return the seed of this draw for one prompt, which depends on nothing else."""
@@ -158,10 +163,10 @@ def shuffle_memories(pairs: "pd.DataFrame", draw: Draw) -> "pd.Series":
 
     groups = cluster_prompts(pairs)
     relations = None if groups.name == MEMORY else groups
-    return derange_memories(pairs.set_index("prompt_id")["memory"], relations, draw.seed_prompt(0))
+    return derange_memories(pairs.set_index("prompt_id")["memory"], relations, draw.seed_all(), draw.number)
 
 
-@register_control("shuffled", label="another prompt's memory", choose=shuffle_memories, is_drawn=True)
+@register_control(SHUFFLED, label="another prompt's memory", choose=shuffle_memories, is_drawn=True)
 def take_other_memory(parts: ControlInputs) -> 'Float[Tensor, "row d_model"]':
     """The vector of another prompt's memory as it is: this entity, not any."""
     assert parts.source is not None

@@ -43,16 +43,16 @@ def list_specs(planned: PlannedPrompts, controls: Controls, words: Sequence[str]
     table = pairs[["prompt_id"]].assign(control=CURATED, draw=0, source="", answer=0, seed=0)
     tables = [table]
     for kind in (CONTROLS[name] for name in controls.kinds if CONTROLS[name].build):
-        for number in range(controls.draws if kind.is_drawn else 1):
+        for number in range(controls.count_draws(kind.name, len(pairs))):
             draw = Draw(kind.name, number, seed, words)
-            own = table.assign(control=kind.name, draw=number)
+            drawn = table.assign(control=kind.name, draw=number)
             if kind.choose:
-                own["source"] = own["prompt_id"].map(kind.choose(pairs, draw))
+                drawn["source"] = drawn["prompt_id"].map(kind.choose(pairs, draw))
             if "answer" in kind.takes:
-                own["answer"] = own["prompt_id"].map(answers)
+                drawn["answer"] = drawn["prompt_id"].map(answers)
             if "noise" in kind.takes:
-                own["seed"] = own["prompt_id"].map(draw.seed_prompt)
-            tables.append(own.dropna(subset="source"))
+                drawn["seed"] = drawn["prompt_id"].map(draw.seed_prompt)
+            tables.append(drawn.dropna(subset="source"))
     return pd.concat(tables)
 
 
@@ -75,8 +75,8 @@ def plan_controls(
     spans = _list_spans(planned, sorted(cells["positions"].unique()), tokenizer)
     cells = cells.merge(spans, on=["prompt_id", "positions"])
     pairs = planned.pairs.set_index("prompt_id")
-    own = pairs.loc[cells["prompt_id"], ["obscure_prompt", "answer"]].itertuples(index=False)
-    cells["prompt"] = [hash_prompt(*texts) for texts in own]
+    texts = pairs.loc[cells["prompt_id"], ["obscure_prompt", "answer"]].itertuples(index=False)
+    cells["prompt"] = [hash_prompt(*both) for both in texts]
     parts = [cells["control"], pairs.loc[cells["prompt_id"], "memory"]]
     parts += [cells[name].tolist() for name in ("start", "stop", "source", "answer", "seed")]
     cells["memory"] = [VectorSpec(*spec).key for spec in zip(*parts, strict=True)]
@@ -84,10 +84,10 @@ def plan_controls(
 
 
 def _list_cells(sites: pd.DataFrame, specs: pd.DataFrame, controls: Controls) -> Iterator[pd.DataFrame]:
-    own = sites[["encoding", "relative", "prompt_id", *SITE]]
-    yield own.merge(specs, on="prompt_id").assign(positions=EVERYWHERE, part=AT_SITES)
+    places = sites[["encoding", "relative", "prompt_id", *SITE]]
+    yield places.merge(specs, on="prompt_id").assign(positions=EVERYWHERE, part=AT_SITES)
     compared = specs[specs["control"].isin([CURATED, SHUFFLED]) & (specs["draw"] == 0)]
-    most = own[sites["name"].str.contains(CHOSEN, regex=False)]
+    most = places[sites["name"].str.contains(CHOSEN, regex=False)]
     for position in controls.positions:
         if position != EVERYWHERE:
             yield most.merge(compared, on="prompt_id").assign(positions=position, part=AT_POSITIONS)

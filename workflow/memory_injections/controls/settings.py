@@ -25,6 +25,7 @@ class ControlSite(Section):
 
     layer: Index = Field(description="counted from 0")
     magnitude: Number = Field(allow_inf_nan=False, description="as in the sweep: a factor, or a relative dose")
+    relative: bool = Field(default=False, description="whether the magnitude is a relative dose")
 
 
 class Controls(Section):
@@ -37,6 +38,11 @@ class Controls(Section):
         default=None, min_length=1, description="encodings of curated memories that have controls (all if not given)"
     )
     draws: Count = Field(default=2, description="how often what is drawn at random is drawn for each prompt")
+    shuffles: Count | Literal["all"] = Field(
+        default=8,
+        description="how many other prompts' memories stand in for each memory, out of all that there are; `all` is as "
+        "many cells at each site as the square of the number of prompts",
+    )
     sites: tuple[ControlSite, ...] = Field(
         default=(),
         description="sites `{layer: 6, magnitude: 3}`, beside those that the evidence chooses, the best one by the "
@@ -61,9 +67,14 @@ class Controls(Section):
         lambda value: check_list(value) if value else value
     )
 
-    def count_cells(self, n_sites: int) -> int:
+    def count_draws(self, kind: str, n_prompts: int) -> int:
+        """Return how often a control is drawn for each of so many prompts, at most."""
+        if kind == SHUFFLED:
+            return n_prompts - 1 if self.shuffles == "all" else min(self.shuffles, n_prompts - 1)
+        return self.draws if CONTROLS[kind].is_drawn else 1
+
+    def count_cells(self, n_sites: int, n_prompts: int) -> int:
         """Return the number of cells of a prompt in one encoding, with so many sites; the memories' own among them."""
-        vectors = [CONTROLS[kind] for kind in self.kinds if CONTROLS[kind].build]
         compared = 1 + (SHUFFLED in self.kinds)
-        at_sites = 1 + sum(self.draws if kind.is_drawn else 1 for kind in vectors)
+        at_sites = 1 + sum(self.count_draws(kind, n_prompts) for kind in self.kinds if CONTROLS[kind].build)
         return n_sites * at_sites + (len(self.positions) + len(self.doses)) * compared

@@ -44,7 +44,7 @@ class ControlEncoder:
     """Encodes specs as vectors, from those of the texts in them (a `memory_vectors.Encoder`)."""
 
     def __init__(self, encoder: MemoryEncoder) -> None:
-        self.encoder = encoder
+        self.encoder, self.processed, self.is_relative = encoder, encoder.processed, encoder.is_relative
 
     def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
         """Encode (encoding, key of a spec) pairs for injections into `layers`, which must be in ascending order."""
@@ -66,14 +66,14 @@ class ControlEncoder:
     def _take_rows(self, known: MemoryVectors, first: int, is_per_layer: bool) -> Float[Tensor, "row d_model"]:
         """Return the vectors of a text, centred where the model ignores their mean."""
         vectors = known.vectors[first : first + (len(known.layers) if is_per_layer else 1)]
-        return vectors - vectors.mean(dim=1, keepdim=True) if self.encoder.processed.is_centred else vectors
+        return vectors - vectors.mean(dim=1, keepdim=True) if self.processed.is_centred else vectors
 
     def _build(
         self, spec: VectorSpec, memory: Float[Tensor, "row d_model"], source: Float[Tensor, "row d_model"] | None
     ) -> Float[Tensor, "row d_model"]:
         if spec.control == CURATED:
             return memory
-        build, processed = CONTROLS[spec.control].build, self.encoder.processed
+        build, processed = CONTROLS[spec.control].build, self.processed
         assert build is not None, f"{spec.control} is a text"
         noise = torch.randn(memory.shape[1], generator=torch.Generator().manual_seed(spec.seed)).to(memory)
         noise = noise - noise.mean() if processed.is_centred else noise

@@ -8,7 +8,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from memory_injections.analysis.effects import PRACTICALLY_ZERO
 from memory_injections.figures.maps import LINE
 from memory_injections.figures.registry import register
 from memory_injections.figures.scales import LOG_BEYOND, NATS, name_encoding, use_log_nats
@@ -24,7 +23,7 @@ def controls(contrasts: pd.DataFrame) -> Figure:
     encodings = list(contrasts[ENCODING].drop_duplicates().itertuples(index=False, name=None))
     figure, panels = start_panels(len(groups), LINE * len(names) * max(len(encodings), 1.5) + 0.5, sharey=True)
     for axes, ((model, dataset), rows) in zip(panels, groups, strict=True):
-        axes.axvspan(-PRACTICALLY_ZERO, PRACTICALLY_ZERO, color="0.93")
+        axes.axvspan(-rows["margin"].max(), rows["margin"].max(), color="0.93")
         axes.axvline(0, color=QUIET, linewidth=0.6)
         for encoding, own in rows.groupby(ENCODING):
             number = encodings.index(encoding)

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,11 +20,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from memory_injections.errors import OverflowingInjectionError, StudyError
-from memory_injections.injection.engine import InjectionEngine
+from memory_injections.injection.engine import InjectionEngine, select_last
 from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.models.devices import upload
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
-from memory_injections.models.scoring import kl_divergence, score_answers
+from memory_injections.models.processed_weights import ProcessedWeights
+from memory_injections.models.scoring import kl_divergence, score_answers, score_others
 from memory_injections.models.tokenisation import Prompt, batch_by_length, pad
 
 # Batches whose scores may still be on the device: enough to keep a GPU busy, few enough to lose little when a job ends.
@@ -69,22 +70,28 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 class CellComputer:
-    """Computes cells of one model."""
+    """Computes cells of one model; `answers` are the tokens of all answers of a data set, to compare with."""
 
-    def __init__(self, engine: InjectionEngine, encoder: Encoder, yield_seconds: float = 5.0) -> None:
+    def __init__(
+        self, engine: InjectionEngine, encoder: Encoder, yield_seconds: float = 5.0, answers: Sequence[int] = ()
+    ) -> None:
         self.engine, self.encoder = engine, encoder
+        self.answers = torch.tensor(sorted(set(answers)), dtype=torch.long, device=engine.device)
         self.yield_seconds = yield_seconds
         self.batches = Batches(engine.device)
 
     def compute(self, cells: pd.DataFrame, prompts: Mapping[Any, Prompt]) -> Iterator[pd.DataFrame]:
         """Yield the cells with their scores, every `yield_seconds`, in the order in which they are computed.
 
-        `cells` has the columns prompt (a key of `prompts`), encoding, memory, layer and magnitude. With the columns
+        `cells` has the columns prompt (a key of `prompts`), encoding, memory, layer and magnitude. If the encoder is
+        relative, a magnitude is a share of the length of the residual stream before the layer, at the prompt's last
+        position (see `processed_weights.ProcessedWeights.measure_lengths`). With the columns
         start and stop, a cell adds its vector at the positions from start (0 is BOS) up to, but without, stop;
         otherwise at all. The scores are p, logp (nats) and rank of the answer, before the injection (`_obscure`) and
-        after (`_injected`); kl, which is KL(clean || injected) of the next token in nats; and top_token_id, the most
-        probable token after the injection. Ranks count from 0. Raises `OverflowingInjectionError` for an injection that
-        overflows the model's arithmetic, and `StudyError` if a single prompt does not fit into memory.
+        after (`_injected`); kl, which is KL(clean || injected) of the next token in nats; top_token_id, the most
+        probable token after the injection; and logp_others, the mean logp of other answers after it, if the computer
+        has answers and the prompt's is not the only one. Ranks count from 0. Raises `OverflowingInjectionError` for an
+        injection that overflows the model's arithmetic, and `StudyError` if a single prompt does not fit into memory.
         """
         finished = _FinishedCells(cells)
         for batch in _keep_in_flight(self._compute_batches(cells, prompts)):
@@ -110,7 +117,7 @@ class CellComputer:
             lengths = [len(prompts[name].tokens) for name in waiting]
             names = waiting[: len(batch_by_length(lengths, self.batches.max_tokens // per_layer, multiple_of)[0])]
             grouped = pd.concat([by_prompt[name] for name in names])
-            prepare = partial(_PromptGroup, self.engine, grouped, prompts, vectors.vectors)
+            prepare = partial(_PromptGroup, self, grouped, prompts, vectors.vectors)
             group = self.batches.attempt(len(names), lengths[len(names) - 1], prepare)
             if group is not None:
                 waiting = waiting[len(names) :]
@@ -183,12 +190,13 @@ class _PromptGroup:
 
     def __init__(
         self,
-        engine: InjectionEngine,
+        computer: CellComputer,
         cells: pd.DataFrame,
         prompts: Mapping[Any, Prompt],
         vectors: Float[Tensor, "vector d_model"],
     ) -> None:
-        self.engine, self.vectors = engine, vectors
+        self.engine, self.vectors, self.all_answers = computer.engine, vectors, computer.answers
+        engine, encoder = computer.engine, computer.encoder
         cells = cells.sort_values("layer", kind="stable")
         self.rows, self.layers = cells["row"].to_numpy(), cells["layer"].tolist()
         codes, names = pd.factorize(cells["prompt"])
@@ -201,10 +209,21 @@ class _PromptGroup:
         self.prompt = self._upload_array(codes)
         self.vector = self._upload_array(cells["vector"].to_numpy())
         self.magnitude = self._upload_array(cells["magnitude"].to_numpy()).float()
+        if encoder.is_relative:
+            self.magnitude *= self._measure_residual(encoder.processed)
         self.span = self._upload_array(cells[["start", "stop"]].to_numpy()) if "start" in cells else None
 
     def _upload_array(self, values: np.ndarray) -> Tensor:
         return upload(torch.tensor(values), self.engine.device)
+
+    def _measure_residual(self, processed: ProcessedWeights) -> Float[Tensor, " cell"]:
+        """Return the length of the residual stream before each cell's layer, at its prompt's last position."""
+        lengths = {
+            layer: processed.measure_lengths(select_last(resid, self.clean.lengths)).to(self.prompt.device)
+            for layer, resid in self.clean.resid_pre.items()
+        }
+        by_layer = torch.stack([lengths[layer] for layer in sorted(lengths)])
+        return by_layer[self._upload_array(np.searchsorted(sorted(lengths), self.layers)), self.prompt]
 
     def _select_positions(self, cells: slice) -> Bool[Tensor, "cell pos"] | None:
         """Return at which positions cells add their vectors; None for all."""
@@ -225,6 +244,8 @@ class _PromptGroup:
             "kl": kl_divergence(self.log_probs[prompt], log_probs),
             "top_token_id": log_probs.argmax(dim=1),
         }
+        if len(self.all_answers):
+            scores["logp_others"] = score_others(log_probs, self.answers[prompt], self.all_answers)
         return _ScoredBatch(self.rows[cells], scores)
 
 

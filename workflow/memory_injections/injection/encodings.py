@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from memory_injections.errors import StudyError
 from memory_injections.registry import Registry
+from memory_injections.terms import ANY_ENCODING, RELATIVE
 
 # Whoever checks a config asks for the names: what computes with tensors is imported only where it is used.
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Encoding:
     needs_pass: bool = False
 
 
-ENCODINGS: Registry[Encoding] = Registry("encoding", reserved=".*_relative")
+ENCODINGS: Registry[Encoding] = Registry("encoding", reserved=f"{ANY_ENCODING}|.*{RELATIVE}")
 
 
 def register_encoding(name: str, *, label: str, needs_pass: bool = False) -> Callable[[Encode], Encode]:

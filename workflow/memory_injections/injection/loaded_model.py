@@ -46,6 +46,6 @@ class LoadedModel:
             tokenizer = load_tokenizer(checkpoint)
         return cls(engine, tokenizer, ProcessedWeights.load(processed, engine.device), described, precision)
 
-    def build_encoder(self, residual_norms: Sequence[float] = ()) -> MemoryEncoder:
-        """Return what encodes memories for this model; relative doses need the length of its residual stream."""
-        return MemoryEncoder(self.engine, self.tokenizer, self.processed, residual_norms)
+    def build_encoder(self, is_relative: bool = False) -> MemoryEncoder:
+        """Return what encodes memories for this model; see `memory_vectors.MemoryEncoder`."""
+        return MemoryEncoder(self.engine, self.tokenizer, self.processed, is_relative)

@@ -23,8 +23,8 @@ CACHED_MEMORIES = 8192
 class MemoryVectors:
     """The vectors of several memories at several layers.
 
-    A memory has one row of `vectors`, which serves every layer, or one for each of `layers`: in an encoding that needs
-    a pass, and with relative doses. `first_row` is where its rows start, and `is_per_layer` says which case it is.
+    A memory has one row of `vectors`, which serves every layer, or, in an encoding that needs a pass, one for each of
+    `layers`. `first_row` is where its rows start, and `is_per_layer` says which case it is.
     """
 
     vectors: Float[Tensor, "vector d_model"]
@@ -40,7 +40,13 @@ class MemoryVectors:
 
 
 class Encoder(Protocol):
-    """Turns what a table of cells names in its columns encoding and memory into vectors."""
+    """Turns what a table of cells names in its columns encoding and memory into vectors.
+
+    If it `is_relative`, magnitudes are doses: a vector of length 1 stands for one as long as the residual stream.
+    """
+
+    processed: ProcessedWeights
+    is_relative: bool
 
     def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
         """Encode (encoding, memory) pairs for injections into `layers`, which must be in ascending order."""
@@ -49,8 +55,7 @@ class Encoder(Protocol):
 class MemoryEncoder:
     """Encodes memories as vectors of one model's residual stream.
 
-    With `residual_norms`, the length of the residual stream before each block, all vectors have that length: their
-    magnitudes are doses relative to it.
+    If it `is_relative`, all vectors have length 1: their magnitudes are doses relative to the residual stream.
     """
 
     def __init__(
@@ -58,9 +63,9 @@ class MemoryEncoder:
         engine: InjectionEngine,
         tokenizer: PreTrainedTokenizerBase,
         processed: ProcessedWeights,
-        residual_norms: Sequence[float] = (),
+        is_relative: bool = False,
     ) -> None:
-        self.engine, self.tokenizer, self.processed, self.residual_norms = engine, tokenizer, processed, residual_norms
+        self.engine, self.tokenizer, self.processed, self.is_relative = engine, tokenizer, processed, is_relative
         self._encode_cached = lru_cache(maxsize=CACHED_MEMORIES)(self._encode_once)
 
     def encode(self, memories: Sequence[tuple[str, str]], layers: Sequence[int]) -> MemoryVectors:
@@ -69,8 +74,7 @@ class MemoryEncoder:
         The vectors are float32, on the engine's device. Raises `StudyError` for an unknown encoding, a memory without
         tokens, and one that the model would have to run and that is longer than its context.
         """
-        needs_pass = np.array([ENCODINGS[encoding].needs_pass for encoding, _ in memories])
-        is_per_layer = needs_pass | bool(self.residual_norms)
+        is_per_layer = np.array([ENCODINGS[encoding].needs_pass for encoding, _ in memories])
         n_vectors = np.where(is_per_layer, len(layers), 1)
         first_row = n_vectors.cumsum() - n_vectors
         vectors = torch.empty(int(n_vectors.sum()), self.processed.W_U.shape[0], device=self.processed.W_U.device)
@@ -82,17 +86,9 @@ class MemoryEncoder:
             outputs = ENCODINGS[encoding].encode(self, [memories[row][1] for row in rows], layers)
             for row, output in zip(rows, outputs, strict=True):
                 vectors[first_row[row] : first_row[row] + len(layers)] = output
-        if self.residual_norms:
-            for start in first_row:
-                self._scale_to_residual(vectors[start : start + len(layers)], layers)
+        if self.is_relative:
+            vectors = vectors / self.processed.measure_lengths(vectors)[:, None]
         return MemoryVectors(vectors.to(self.engine.device), first_row, is_per_layer, layers)
 
     def _encode_once(self, encoding: str, text: str) -> Float[Tensor, " d_model"]:
         return ENCODINGS[encoding].encode(self, [text], [])[0, 0]
-
-    def _scale_to_residual(self, vectors: Float[Tensor, "layer d_model"], layers: Sequence[int]) -> None:
-        """Give the vectors of a memory at each layer the length of the residual stream there, in place."""
-        norms = torch.tensor([self.residual_norms[layer] for layer in layers], device=vectors.device)
-        # The attention outputs that the encoding `layer` takes are not centred, the residual stream's lengths are.
-        seen = vectors - vectors.mean(dim=1, keepdim=True) if self.processed.is_centred else vectors
-        vectors.mul_((norms / seen.norm(dim=1).clamp_min(torch.finfo(vectors.dtype).tiny))[:, None])

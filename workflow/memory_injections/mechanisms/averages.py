@@ -150,7 +150,7 @@ def _average_groups(
     for key, own in table.groupby(list(keys), sort=False):
         values = dict(zip(keys, key, strict=True))
         numbers = pd.factorize(clusters[values["dataset"]].loc[own["prompt_id"]])[0]
-        bounds = bound_sites(own[list(names)].to_numpy("float64"), numbers)
+        bounds = bound_sites(own[list(names)].to_numpy("float64"), numbers, seed=0)
         for name, (low, high, _) in zip(names, bounds, strict=True):
             values |= {name: own[name].mean(), f"{name}_low": low, f"{name}_high": high}
         rows.append({**values, "n_prompts": len(own)})

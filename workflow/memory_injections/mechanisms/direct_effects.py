@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.injection.skipping_engine import SkippingEngine
@@ -17,23 +18,27 @@ def measure_direct_effects(
 ) -> pd.DataFrame:
     """Return the cells with their direct effects on the answer, in nats, in the column `direct`.
 
-    The vector t B of a cell joins the residual stream after the last block of the clean pass, multiplied by what the
-    blocks multiply the stream by on the way (`residuals.measure_carry`); the final norm divides by what it divides the
-    clean stream by, and unembedding and softmax are the model's own. What a layer between the injection and the end
-    makes of the vector is left out. Of a probability of zero, the log-probability is the one that it has in every
-    effect (`averages.measure_effect`). `cells` has the columns prompt_id, encoding, memory (what the encoder takes),
-    layer and magnitude; `pairs` are the pairs that the cache was recorded from.
+    The vector of a cell, at its magnitude, joins the residual stream after the last block of the clean pass, multiplied
+    by what the blocks multiply the stream by on the way (`residuals.measure_carry`); the final norm divides by what it
+    divides the clean stream by, and unembedding and softmax are the model's own. What a layer between the injection
+    and the end makes of the vector is left out. Of a probability of zero, the log-probability is the one that it has in
+    every effect (`averages.measure_effect`). `cells` has the columns prompt_id, encoding, memory (what the encoder
+    takes), layer and magnitude; `pairs` are the pairs that the cache was recorded from.
     """
     rows = pd.Series(range(len(pairs)), index=pairs["prompt_id"]).loc[cells["prompt_id"]].to_numpy()
     layers = sorted(cells["layer"].unique().tolist())
+    at = cells["layer"].to_numpy()
+    scale = measure_carry(engine)[at]
+    if encoder.is_relative:
+        scale = scale * measure_residual_norms(cache, encoder.processed).numpy()[rows, at]
     memory, memories = pd.MultiIndex.from_frame(cells[["encoding", "memory"]]).factorize()
     encoded = encoder.encode(memories.tolist(), layers)
     # A vector that serves every layer has one direct effect: it is read once.
     keys = pd.DataFrame(
         {
             "row": rows,
-            "vector": encoded.find_rows(memory, cells["layer"].to_numpy()),
-            "magnitude": cells["magnitude"].to_numpy() * measure_carry(engine)[cells["layer"].to_numpy()],
+            "vector": encoded.find_rows(memory, at),
+            "magnitude": cells["magnitude"].to_numpy() * scale,
         }
     )
     distinct = keys.drop_duplicates(ignore_index=True)

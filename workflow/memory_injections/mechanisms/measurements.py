@@ -94,19 +94,23 @@ class Injections:
     @cached_property
     def encoders(self) -> dict[bool, MemoryEncoder]:
         """An encoder for magnitudes that are factors, and one for relative doses."""
-        norms = {False: [], True: measure_residual_norms(self.cache)}
-        return {relative: self.model.build_encoder(own) for relative, own in norms.items()}
+        return {is_relative: self.model.build_encoder(is_relative) for is_relative in (False, True)}
+
+    def measure_scale(self, site: InjectionSite) -> Float[Tensor, "prompt 1"]:
+        """Return what a site's magnitude is multiplied by for each prompt: with doses, its residual stream's length."""
+        if not site.relative:
+            return torch.ones(len(self.pairs), 1)
+        return measure_residual_norms(self.cache, self.model.processed)[:, site.layer, None]
 
     @cached_property
     def specs(self) -> pd.DataFrame:
         """What is injected into each prompt: prompt_id, control (`curated` first) and memory, the key of a spec."""
         planned = PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer)
-        specs = list_specs(planned, Controls(kinds=COMPARED, draws=1), [], self.seed)
+        specs = list_specs(planned, Controls(kinds=COMPARED, draws=1, shuffles=1), [], self.seed)
         memories = specs["prompt_id"].map(self.pairs.set_index("prompt_id")["memory"])
         parts = zip(specs["control"], memories, specs["source"], specs["answer"], specs["seed"], strict=True)
         keys = [VectorSpec(control, memory, 0, 0, *rest).key for control, memory, *rest in parts]
-        first = specs["draw"] == 0
-        return specs.loc[first, ["prompt_id", "control"]].assign(memory=keys)
+        return specs[["prompt_id", "control"]].assign(memory=keys)
 
     @cached_property
     def gaps(self) -> Float[np.ndarray, " prompt"]:
@@ -186,13 +190,14 @@ class Injections:
 
         The targets are the prompt's own, whatever is injected. A prompt without a control has no rows of it.
         """
-        encoder, row = ControlEncoder(self.encoders[site.relative]), self._find_rows(self.specs["prompt_id"])
-        encoded = site.magnitude * self._encode(encoder, site, self.specs["memory"])
+        encoded = self._encode(ControlEncoder(self.encoders[site.relative]), site, self.specs["memory"])
+        row = torch.tensor(self._find_rows(self.specs["prompt_id"]))
+        encoded = site.magnitude * self.measure_scale(site)[row].to(encoded) * encoded
         vectors = {}
         for control in self.specs["control"].unique():
-            here = (self.specs["control"] == control).to_numpy()
+            here = torch.tensor((self.specs["control"] == control).to_numpy())
             vectors[control] = encoded.new_zeros(len(self.pairs), encoded.shape[1])
-            vectors[control][torch.tensor(row[here])] = encoded[torch.tensor(here)]
+            vectors[control][row[here]] = encoded[here]
         targets = {name: self.cache[f"{name}_id"] for name in TARGETS}
         table = read_blocks(self.model.engine, self.prompts, site.layer, vectors, targets)
         table.insert(0, "prompt_id", self.pairs["prompt_id"].to_numpy()[table["prompt"]])
@@ -225,7 +230,9 @@ class Injections:
             columns=["memories", "key", "magnitude"],
         )
         vectors = self._encode(ControlEncoder(self.encoders[site.relative]), site, index["key"])
-        vectors = vectors * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
+        # A dose is that of the memory's own prompt.
+        scale = self.measure_scale(site)[rows].repeat_interleave(len(magnitudes), dim=0).repeat(len(specs), 1)
+        vectors = vectors * scale.to(vectors) * torch.tensor(index["magnitude"].to_numpy()).to(vectors)[:, None]
         surprisal = measure_surprisal(
             self.model.engine,
             cut_windows(self.model.tokenizer, text, self.model.engine.n_ctx),

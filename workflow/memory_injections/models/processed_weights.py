@@ -73,6 +73,12 @@ class ProcessedWeights:
         """Whether the mean over d_model is taken out, because the model ignores it (LayerNorm)."""
         return bool(self.W_U.mean(dim=0).abs().max() < 1e-4 * self.W_U.abs().max())
 
+    def measure_lengths(self, vectors: Float[Tensor, "... d_model"]) -> Float[Tensor, "..."]:
+        """Return the L2 norms of residual-stream vectors, never zero: centred where the model has LayerNorm."""
+        vectors = vectors.float()
+        vectors = vectors - vectors.mean(dim=-1, keepdim=True) if self.is_centred else vectors
+        return vectors.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
+
     def save(self, path: Path) -> None:
         """Write the weights as one safetensors file."""
         tensors = {field.name: getattr(self, field.name) for field in fields(self)}

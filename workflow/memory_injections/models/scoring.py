@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from memory_injections.terms import LEAST_LOGP
+
 
 def score_token(
     logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]
@@ -17,6 +19,18 @@ def score_answers(log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, 
     """Return probability `p`, log-probability `logp` (nats) and `rank` of one token in each row, each [batch]."""
     own = log_probs.gather(1, token[:, None])
     return {"p": own[:, 0].exp(), "logp": own[:, 0], "rank": torch.count_nonzero(log_probs > own, dim=1)}
+
+
+def score_others(
+    log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"], tokens: Int[Tensor, " answer"]
+) -> Float[Tensor, " batch"]:
+    """Return the mean log-probability (nats) of `tokens` other than each row's `token`; NaN where there is no other.
+
+    A probability of zero counts as the least one that float32 can express.
+    """
+    is_other = tokens != token[:, None]
+    values = log_probs[:, tokens].clamp_min(LEAST_LOGP)
+    return torch.where(is_other, values, 0).sum(dim=1) / is_other.sum(dim=1)
 
 
 def compute_log_prob(logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:

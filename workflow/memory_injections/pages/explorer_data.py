@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, UInt16
 
-from memory_injections.analysis.averages import AVERAGES, EFFECTS, LEAST_LOGP, average_sites
+from memory_injections.analysis.averages import AVERAGES, EFFECTS, average_sites
 from memory_injections.analysis.hits import count_hits_by_site, rank_hops, tabulate_ranks
+from memory_injections.terms import LEAST_LOGP
 
 CELL = ["prompt_id", "layer", "magnitude"]
 COLUMNS = [

@@ -7,7 +7,7 @@ writes the table of some studies between the two marks in a Markdown file.
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,16 +18,20 @@ from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
 from memory_injections.controls.kinds import CONTROLS
-from memory_injections.paper.claims import CLAIMS, find_contrast
-from memory_injections.paper.reported import is_as_in_paper, name_site
+from memory_injections.controls.other_choices import BY_ENCODING
+from memory_injections.paper.claims import CLAIMS, find_contrast, find_shuffled, name_chosen, select_cases
+from memory_injections.paper.reported import is_as_in_paper
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PAPER_ENCODING
+from memory_injections.terms import CURATED
 
 NOT_COMPARED = (
     "There is no comparison with the paper's numbers: no model here is one of the paper's, at its commit, on the "
     "paper's own prompts, with the site that it reports among its sites."
 )
 TABLES = ("claims", "evidence", "contrasts", "sites", "headline")
+TABLES_OF_CONTROLS = ("control_contrasts", "other_choices")
+# What tells cases apart (`claims.Case`).
+OF = ["model", "dataset", "relative"]
 MISSING = "–"
 # Controls that the first screen names.
 SAID = ("shuffled", "random_direction", "in_context")
@@ -37,44 +41,98 @@ Tables = Mapping[str, pd.DataFrame]
 
 def read_tables(results: Path) -> dict[str, pd.DataFrame]:
     """Read the tables of a study that its findings are taken from."""
-    return {name: read_table(results / "tables" / f"{name}.csv") for name in TABLES}
+    paths = {name: results / "tables" / f"{name}.csv" for name in (*TABLES, *TABLES_OF_CONTROLS)}
+    return {name: read_table(path) for name, path in paths.items() if name in TABLES or path.exists()}
 
 
 def summarise_study(tables: Tables) -> list[str]:
-    """Say in a few sentences whether the memory helps, and more than its controls, whether it corrects failures, and
-    what the paper's number is."""
-    controls = [_say_what_controls_do(tables["control_contrasts"])] if "control_contrasts" in tables else []
+    """Say in a few sentences whether the premise holds, whether the memory helps, and at other choices, too, what its
+    controls do, whether it corrects failures, and what the paper's number is."""
+    cases = list_cases(tables)
+    controls = [_say_what_controls_do(cases, tables["control_contrasts"])] if "control_contrasts" in tables else []
     return [
-        _say_whether_it_helps(tables), *controls, _say_whether_it_corrects(tables), _say_what_the_headline_is(tables)
+        *_say_whether_the_premise_holds(tables["claims"]), _say_whether_it_helps(cases, tables["claims"]),
+        *_say_what_other_choices_give(cases, tables), *controls, _say_whether_it_corrects(tables["claims"]),
+        _say_what_the_headline_is(tables),
     ]  # fmt: skip
 
 
-def _say_whether_it_helps(tables: Tables) -> str:
-    helps = tables["claims"][tables["claims"]["claim"] == CLAIMS["helps"].label]
-    if helps.empty:
-        return "The study does not ask whether a curated memory helps: no sweep injects one in the paper's encoding."
+def list_cases(tables: Tables) -> list[pd.Series]:
+    """List the rows of the evidence that claims are weighed by (`claims.select_cases`): those that have claims."""
+    judged = set(tables["claims"].dropna(subset=["relative"])[OF].itertuples(index=False, name=None))
+    cases = select_cases(tables["evidence"]).values()
+    return [case for case in cases if tuple(case[OF]) in judged]
+
+
+def _select_claims(claims: pd.DataFrame, name: str) -> pd.DataFrame:
+    return claims[claims["claim"] == CLAIMS[name].label]
+
+
+def _say_whether_the_premise_holds(claims: pd.DataFrame) -> list[str]:
+    """Say where explicit prompts are not clearly answered better: then there is no gap that a memory could close."""
+    explicit = _select_claims(claims, "explicit")
+    missing = explicit[explicit["verdict"] != SUPPORTED]
+    if missing.empty:
+        return []
+    named = [f"{_name_data(row)} ({row['verdict']}: {describe_effect(row)})" for _, row in missing.iterrows()]
+    return [
+        "The premise, that the model answers explicit prompts better than obscure ones, is not borne out for "
+        f"{_join(named)}. What follows then says what an injection does, not whether it repairs a missing hop."
+    ]
+
+
+def _say_whether_it_helps(cases: Sequence[pd.Series], claims: pd.DataFrame) -> str:
+    if not cases:
+        return "The study does not ask whether a curated memory helps: no sweep injects one."
+    helps = _select_claims(claims, "helps").set_index(OF)
     parts = []
     for verdict in (SUPPORTED, OPPOSITE, ZERO, INCONCLUSIVE):
-        rows = helps[helps["verdict"] == verdict]
-        if len(rows):
-            named = [f"{_name(row)} ({describe_effect(row)})" for _, row in rows.iterrows()]
+        named = [
+            f"{_name(case)} ({describe_effect(case)}; most often {name_chosen(case)})"
+            for case in cases
+            if helps.loc[tuple(case[OF]), "verdict"] == verdict
+        ]
+        if named:
             parts.append(f"{verdict} for {_join(named)}")
     return f"“A curated memory makes the answer more probable, and more than other memories do”: {'; '.join(parts)}."
 
 
-def _say_what_controls_do(contrasts: pd.DataFrame) -> str:
-    own = contrasts[is_as_in_paper(contrasts) & contrasts["memories"].isin(SAID)]
-    if own.empty:
-        return "The study has no controls of injections in the paper's encoding."
+def _say_what_other_choices_give(cases: Sequence[pd.Series], tables: Tables) -> Iterator[str]:
+    """Say where another encoding or dose of the same study, by itself, has another verdict."""
+    helps = _select_claims(tables["claims"], "helps").set_index(OF)
+    others = tables.get("other_choices", pd.DataFrame(columns=[*OF, "verdict"]))
+    for case in cases:
+        verdict = helps.loc[tuple(case[OF]), "verdict"]
+        same = others[(others[OF] == case[OF]).all(axis=1) & (others["verdict"] != verdict)]
+        parts = [
+            f"{other} with {_join([_describe_choice(row) for _, row in rows.iterrows()])}"
+            for other, rows in same.groupby("verdict", sort=False)
+        ]
+        if parts:
+            yield f"Other choices, each by itself, say something else for {_name(case)}: {'; '.join(parts)}."
+
+
+def _describe_choice(row: pd.Series) -> str:
+    if row["choice"] == BY_ENCODING:
+        return f"encoding {row['encoding']} ({describe_effect(row)})"
+    return f"dose {row['magnitude']:g} in layer {row['layer']} with {row['encoding']} ({describe_effect(row)})"
+
+
+def _say_what_controls_do(cases: Sequence[pd.Series], contrasts: pd.DataFrame) -> str:
     parts = []
-    for _, rows in own.groupby(["model", "dataset"], sort=False):
+    for case in cases:
+        here = contrasts[(contrasts[[*OF, "encoding"]] == case[[*OF, "encoding"]]).all(axis=1)]
+        rows = here[here["memories"].isin(SAID)]
         named = [f"{describe_effect(row)} against {CONTROLS[row['memories']].label}" for _, row in rows.iterrows()]
-        parts.append(f"{_join(named)} for {_name(rows.iloc[0])}")
+        if named:
+            parts.append(f"{_join(named)} for {_name(case)}")
+    if not parts:
+        return "The study has no controls of these injections."
     return f"At sites chosen on other prompts, the effect of the memory differs by {'; by '.join(parts)}."
 
 
-def _say_whether_it_corrects(tables: Tables) -> str:
-    failures = tables["claims"][tables["claims"]["claim"] == CLAIMS["failures"].label]
+def _say_whether_it_corrects(claims: pd.DataFrame) -> str:
+    failures = _select_claims(claims, "failures")
     if failures.empty:
         return "Whether it corrects wrong answers is not known: no cells of curated memories have ranks."
     parts = [f"{row['verdict']} for {_name(row)} ({row['evidence']})" for _, row in failures.iterrows()]
@@ -84,28 +142,20 @@ def _say_whether_it_corrects(tables: Tables) -> str:
 def _say_what_the_headline_is(tables: Tables) -> str:
     headline = tables["headline"]
     if headline.empty:
-        sites = _select_judged(tables["sites"], tables)
-        if sites.empty:
-            return "No number of the paper can be compared: no sweep injects curated memories in the paper's encoding."
-        best = sites.loc[sites[PAPER_AVERAGE].idxmax()]
-        return (
-            f"{NOT_COMPARED} By the paper's average, the best site here is "
-            f"{name_site(best['layer'], best['magnitude'])} of {_name(best)}, with {best[PAPER_AVERAGE]:+.1f} %, where "
-            f"the mean effect is {best['effect']:+.2f} nats."
-        )
+        return NOT_COMPARED
     parts = []
     for _, rows in headline.groupby(["model", "dataset"]):
         values = rows.set_index("rule")["value"]
         parts.append(
-            f"for {_name(rows.iloc[0])} by {values[PAPER_AVERAGE]:+.1f} % in the paper's average, "
-            f"{values['mean']:+.1f} % in the plain mean and {values['median']:+.1f} % in the median"
+            f"for {_name_data(rows.iloc[0])} by {values[PAPER_AVERAGE]:+z.1f} % in the paper's average, "
+            f"{values['mean']:+z.1f} % in the plain mean and {values['median']:+z.1f} % in the median"
         )
     return f"At the sites that the paper reports, the answer's probability changes {'; '.join(parts)}."
 
 
 def name_compared(tables: Tables) -> str:
     """Say which models and data sets are compared with the paper's numbers, and by what they are known."""
-    compared = [_name(row) for _, row in tables["headline"].drop_duplicates(["model", "dataset"]).iterrows()]
+    compared = [_name_data(row) for _, row in tables["headline"].drop_duplicates(["model", "dataset"]).iterrows()]
     if not compared:
         return NOT_COMPARED
     return (
@@ -115,9 +165,11 @@ def name_compared(tables: Tables) -> str:
 
 
 def tabulate_findings(tables: Tables) -> pd.DataFrame:
-    """Return the findings of a study: a column of texts for each model and data set; all studies have the same rows."""
-    judged = _select_judged(tables["evidence"], tables)
-    return pd.DataFrame({_name(row): _list_findings(row, tables) for _, row in judged.iterrows()})
+    """Return the findings of a study: a column of texts for each model, data set and kind of dose that has claims.
+
+    All studies have the same rows.
+    """
+    return pd.DataFrame({_name(case): _list_findings(case, tables) for case in list_cases(tables)})
 
 
 def drop_unknown(findings: pd.DataFrame) -> pd.DataFrame:
@@ -125,48 +177,49 @@ def drop_unknown(findings: pd.DataFrame) -> pd.DataFrame:
     return findings[(findings != MISSING).any(axis=1)]
 
 
-def _list_findings(curated: pd.Series, tables: Tables) -> dict[str, str]:
-    own = {name: _select_of(table, curated) for name, table in tables.items()}
-    claims = own["claims"].set_index("claim")
-    contrast = find_contrast(SweepId(curated["model"], curated["dataset"], CURATED, PAPER_ENCODING), own["contrasts"])
-    rules = own["headline"].set_index("rule")["value"] if len(own["headline"]) else {}
-    values = {name: f"{rules[name]:+.1f} %" if name in rules else MISSING for name in AVERAGES}
-    ranks = pd.notna(curated["hits_gain"])
-    against_random = MISSING if contrast is None else describe_effect(contrast)
+def _list_findings(case: pd.Series, tables: Tables) -> dict[str, str]:
+    of = {name: _select_of(table, case) for name, table in tables.items()}
+    claims = of["claims"].set_index("claim")
+    sweep = SweepId(*case[["model", "dataset", "memories", "encoding", "relative"]])
+    contrast, shuffled = find_contrast(sweep, tables["contrasts"]), find_shuffled(sweep, tables)
+    headline = of["headline"].head(0 if case["relative"] else None)
+    rules = headline.set_index("rule")["value"] if len(headline) else {}
+    values = {name: f"{rules[name]:+z.1f} %" if name in rules else MISSING for name in AVERAGES}
+    ranks = pd.notna(case["hits_gain"])
     return {
         "the memory helps": _format_claim(claims, "helps", with_effect=False),
-        "prompts": f"{curated['n_prompts']:,}",
-        "clusters of prompts (effectively)": f"{curated['n_clusters']:,} ({curated['n_effective']:.1f})",
+        "prompts": f"{case['n_prompts']:,}",
+        "clusters of prompts (effectively)": f"{case['n_clusters']:,} ({case['n_effective']:.1f})",
         "explicit prompts are answered better": _format_claim(claims, "explicit"),
-        "the paper's site (layer from 0, magnitude)": _format_reported(own["headline"]),
+        "the paper's site (layer from 0, magnitude)": _format_reported(headline),
         f"change there by the paper's average ({AVERAGES[PAPER_AVERAGE]})": values[PAPER_AVERAGE],
         "the same by the plain mean": values["mean"],
         "the same by the median": values["median"],
-        "mean effect there": _format_effect_at(own["headline"], own["sites"]),
-        "mean effect at sites chosen on other prompts": describe_effect(curated),
-        "curated minus random words, at sites swept with both": against_random,
-        "wrong answers rescued": f"{curated['n_rescued']:.0f} of {curated['n_missed']:.0f}" if ranks else MISSING,
-        "right answers broken": f"{curated['n_broken']:.0f} of {curated['n_hit']:.0f}" if ranks else MISSING,
+        "mean effect there": _format_effect_at(headline, of["sites"]),
+        "mean effect at sites chosen on other prompts": describe_effect(case),
+        "the site chosen most often": name_chosen(case),
+        "curated minus shuffled memories there": _format_estimate(shuffled),
+        "curated minus random words, at sites swept with both": _format_estimate(contrast),
+        "a memory is specific to its own answer": _format_claim(claims, "specific"),
+        "wrong answers rescued": f"{case['n_rescued']:.0f} of {case['n_missed']:.0f}" if ranks else MISSING,
+        "right answers broken": f"{case['n_broken']:.0f} of {case['n_hit']:.0f}" if ranks else MISSING,
     }
 
 
-def _select_curated(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["memories"] == CURATED) & is_as_in_paper(table)]
+def _select_of(table: pd.DataFrame, case: pd.Series) -> pd.DataFrame:
+    """Select the rows of a case's model and data set and, where the table says that, of its kind of dose."""
+    is_same = (table["model"] == case["model"]) & (table["dataset"] == case["dataset"])
+    if "relative" in table:
+        is_same &= table["relative"].isna() | (table["relative"] == case["relative"])
+    return table[is_same]
 
 
-def _select_judged(table: pd.DataFrame, tables: Tables) -> pd.DataFrame:
-    """Select the rows of curated sweeps that have claims: those without a flag."""
-    judged = set(tables["claims"][["model", "dataset"]].itertuples(index=False, name=None))
-    curated = _select_curated(table)
-    return curated[[key in judged for key in curated[["model", "dataset"]].itertuples(index=False, name=None)]]
-
-
-def _select_of(table: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
-    return table[(table["model"] == row["model"]) & (table["dataset"] == row["dataset"])]
+def _name_data(row: pd.Series) -> str:
+    return f"{row['model']} on {row['dataset']}"
 
 
 def _name(row: pd.Series) -> str:
-    return f"{row['model']} on {row['dataset']}"
+    return f"{_name_data(row)}, matched doses" if row["relative"] else _name_data(row)
 
 
 def _join(parts: Sequence[str]) -> str:
@@ -180,6 +233,10 @@ def _format_claim(claims: pd.DataFrame, claim: str, with_effect: bool = True) ->
     return f"{row['verdict']}: {describe_effect(row)}" if with_effect else str(row["verdict"])
 
 
+def _format_estimate(estimate: pd.Series | None) -> str:
+    return MISSING if estimate is None else describe_effect(estimate)
+
+
 def _format_reported(headline: pd.DataFrame) -> str:
     return f"({headline.iloc[0]['layer']}, {headline.iloc[0]['magnitude']:g})" if len(headline) else MISSING
 
@@ -187,8 +244,9 @@ def _format_reported(headline: pd.DataFrame) -> str:
 def _format_effect_at(headline: pd.DataFrame, sites: pd.DataFrame) -> str:
     if headline.empty:
         return MISSING
-    here = select_site(_select_curated(sites), headline.iloc[0]["layer"], headline.iloc[0]["magnitude"])
-    return f"{here.iloc[0]['effect']:+.2f} nats"
+    curated = sites[(sites["memories"] == CURATED) & is_as_in_paper(sites)]
+    here = select_site(curated, headline.iloc[0]["layer"], headline.iloc[0]["magnitude"])
+    return f"{here.iloc[0]['effect']:+z.2f} nats"
 
 
 def format_markdown(findings: pd.DataFrame) -> str:

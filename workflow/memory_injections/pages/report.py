@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
-from memory_injections.analysis.effects import N_FOLDS, N_REPEATS, PRACTICALLY_ZERO
+from memory_injections.analysis.effects import N_FOLDS, N_REPEATS
 from memory_injections.analysis.hits import AFTER, BEFORE
 from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.figures.registry import RegisteredFigure, list_figures
@@ -220,7 +220,7 @@ def render_report(
         reanalysis=source == "published",
         n_folds=N_FOLDS,
         n_repeats=N_REPEATS,
-        practically_zero=PRACTICALLY_ZERO,
+        margin=f"{config['margin']:g}",
         tolerance=f"{TOLERANCE:g}",
         informative=INFORMATIVE,
         config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),

@@ -1,7 +1,7 @@
 """The claims of the paper, each with a verdict and its evidence."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,20 +22,21 @@ from memory_injections.analysis.verdicts import (
 from memory_injections.paper.reported import find_reported_site, name_site
 from memory_injections.registry import Registry
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
-from memory_injections.terms import CURATED, PAPER_ENCODING
+from memory_injections.terms import ANY_ENCODING, CURATED, PAPER_ENCODING, RELATIVE, SHUFFLED
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 COLUMNS = [
-    "claim", "model", "dataset", "verdict", "effect", "low", "high", "p", "p_holm", "n_prompts", "n_clusters",
-    "evidence", "figure",
+    "claim", "model", "dataset", "encoding", "relative", "verdict", "effect", "low", "high", "p", "p_holm", "margin",
+    "n_prompts", "n_clusters", "evidence", "figure",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Case:
-    """What a claim is weighed by, for one sweep of curated memories in the paper's encoding.
+    """What a claim is weighed by: sweeps of curated memories of one model on one data set.
 
-    `curated` is the sweep's row of the evidence, `tables` are those of the study, and `paper` has the paper's numbers.
+    It is the sweep that is injected as in the paper, or those of all encodings with relative doses or with factors.
+    `curated` is the row of the evidence, `tables` are those of the study, and `paper` has the paper's numbers.
     """
 
     sweep: SweepId
@@ -46,18 +47,22 @@ class Case:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper: its sentence, in which numbers of the paper may stand, and the function that weighs it."""
+    """A claim of the paper: its sentence, in which numbers of the paper may stand, and the function that weighs it.
+
+    A claim `of_prompts` does not depend on injections: it is weighed once for a model and a data set.
+    """
 
     name: str
     label: str
     weigh: Callable[[Case], dict[str, Any] | None]
+    of_prompts: bool = False
 
 
 CLAIMS: Registry[Claim] = Registry("claim")
 
 
 def claim(
-    name: str, label: str
+    name: str, label: str, of_prompts: bool = False
 ) -> Callable[[Callable[[Case], dict[str, Any] | None]], Callable[[Case], dict[str, Any] | None]]:
     """Register a claim. Its function returns columns of the claim's row, or None where a study says nothing on it.
 
@@ -66,40 +71,66 @@ def claim(
     """
 
     def register(function: Callable[[Case], dict[str, Any] | None]) -> Callable[[Case], dict[str, Any] | None]:
-        CLAIMS.register(Claim(name, label, function))
+        CLAIMS.register(Claim(name, label, function, of_prompts))
         return function
 
     return register
 
 
 def judge_claims(
-    tables: Mapping[str, pd.DataFrame], paper: Mapping[str, Any], flags: Mapping[SweepId, str]
+    tables: Mapping[str, pd.DataFrame], paper: Mapping[str, Any], flags: Mapping[SweepId, str], margin: float
 ) -> pd.DataFrame:
-    """Judge each claim of the paper for every model and data set, in the encoding that the paper uses.
+    """Judge each claim of the paper for every model and data set, with factors and with relative doses.
 
-    `tables` are those of `analysis.evidence.assess_sweeps`, in a study with controls `control_contrasts`, and in one
-    with models `informative_contrasts`; sweeps in `flags` do not count. Columns: claim, model, dataset, verdict, effect
-    with its interval in nats, p (the claim's p-value) and p_holm (adjusted for all claims of the study), n_prompts,
-    n_clusters, evidence (a sentence with the numbers) and figure (the file that shows them). Claims about effects get a
-    verdict of `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
+    `tables` are those of `analysis.evidence.assess_sweeps`, in a study with controls those of `controls.contrasts`, and
+    in one with models `informative_contrasts`; sweeps in `flags` do not count. `margin`: effects within so many nats of
+    zero do not matter. Columns: claim, model, dataset, encoding (`any`: chosen among all) and relative, verdict, effect
+    with its interval in nats, p (the claim's p-value) and p_holm (adjusted for all claims of the study), margin,
+    n_prompts, n_clusters, evidence (a sentence with the numbers) and figure (the file that shows them). Claims about
+    effects get a verdict of `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
     """
     rows: list[dict[str, Any]] = []
-    for curated in tables["evidence"].to_dict("records"):
-        sweep = SweepId(*(curated[name] for name in ID_COLUMNS))
-        if (sweep.memories, sweep.coding) == (CURATED, PAPER_ENCODING) and sweep not in flags:
-            case = Case(sweep, pd.Series(curated), tables, paper)
-            for known in CLAIMS.values():
-                if (row := known.weigh(case)) is not None:
-                    rows.append({"claim": known.label, "model": sweep.model, "dataset": sweep.dataset, **row})
+    weighed: set[tuple[str, ...]] = set()
+    for sweep, curated in select_cases(tables["evidence"], flags).items():
+        case = Case(sweep, curated, tables, paper)
+        for known in CLAIMS.values():
+            of = {"claim": known.label, "model": sweep.model, "dataset": sweep.dataset}
+            if known.of_prompts and tuple(of.values()) in weighed:
+                continue
+            weighed.add(tuple(of.values()))
+            if (row := known.weigh(case)) is not None:
+                doses = {} if known.of_prompts else {"encoding": sweep.encoding, "relative": sweep.relative}
+                rows.append({**of, **doses, "margin": margin, **row})
     for row, p in zip(rows, adjust_p_values([row.get("p", float("nan")) for row in rows]), strict=True):
         row["p_holm"] = p
         if "verdict" not in row:
-            row["verdict"] = name_verdict(row["estimates"], p) if "estimates" in row else _judge_failures(row, p)
+            estimates = row.get("estimates")
+            row["verdict"] = name_verdict(estimates, p, margin) if estimates else _judge_failures(row, p)
     table = pd.DataFrame(rows).reindex(columns=COLUMNS)
     return table.sort_values(["claim", "model", "dataset"], kind="stable", ignore_index=True)
 
 
-@claim("explicit", "1. Explicit prompts are answered better than obscure ones")
+def select_cases(evidence: pd.DataFrame, flags: Collection[SweepId] = ()) -> dict[SweepId, pd.Series]:
+    """Select the sweeps of curated memories that claims are weighed by, each with its row of the evidence.
+
+    Of each model and data set: with relative doses, all encodings together, or the only one; with factors, the
+    encoding that the paper uses or, in a study without that, all together; none where one of them is in `flags`.
+    """
+    rows = {SweepId(*(row[name] for name in ID_COLUMNS)): pd.Series(row) for row in evidence.to_dict("records")}
+    groups: dict[tuple[str, str, bool], list[SweepId]] = {}
+    for sweep in rows:
+        if sweep.memories == CURATED:
+            groups.setdefault((sweep.model, sweep.dataset, sweep.relative), []).append(sweep)
+    wanted = (PAPER_ENCODING, f"{ANY_ENCODING}{RELATIVE}", ANY_ENCODING)
+    chosen = (
+        next((sweep for name in wanted for sweep in group if sweep.coding == name), group[0])
+        for _, group in sorted(groups.items())
+        if not set(group) & set(flags)
+    )
+    return {sweep: rows[sweep] for sweep in chosen}
+
+
+@claim("explicit", "1. Explicit prompts are answered better than obscure ones", of_prompts=True)
 def weigh_explicit(case: Case) -> dict[str, Any]:
     """Whether explicit prompts are answered better."""
     explicit = _find_rows(case.tables["explicit_prompts"], model=case.sweep.model, dataset=case.sweep.dataset).iloc[0]
@@ -111,8 +142,9 @@ def weigh_explicit(case: Case) -> dict[str, Any]:
 def weigh_memory(case: Case) -> dict[str, Any]:
     """Whether the memory helps, against shuffled memories or else random words."""
     curated, sweep = case.curated, case.sweep
-    where = f"at sites chosen on other prompts (most often {name_site(curated['layer'], curated['magnitude'])})"
-    says, figure = f"{where}: {describe_effect(curated)}", f"effect.{sweep.file_stem}.png"
+    where = f"at sites chosen on other prompts (most often {name_chosen(curated)})"
+    figure = f"effect.{replace(sweep, encoding=curated['chosen_encoding']).file_stem}.png"
+    says = f"{where}: {describe_effect(curated)}"
     shuffled, random = find_shuffled(sweep, case.tables), find_contrast(sweep, case.tables["contrasts"])
     if shuffled is not None:
         against = _describe_contrast(shuffled, "other prompts' memories", "control_effect")
@@ -141,9 +173,14 @@ def _describe_words(contrast: pd.Series) -> str:
 
 
 def _describe_contrast(contrast: pd.Series, other: str, effect: str) -> str:
-    where = f"at sites that have both (most often {name_site(contrast['layer'], contrast['magnitude'])})"
+    where = f"at sites that have both (most often {name_chosen(contrast)})"
     means = f"{contrast['curated_effect']:+.2f} against {contrast[effect]:+.2f} nats"
     return f"{describe_effect(contrast)} more than {other}, {where}: {means}"
+
+
+def name_chosen(row: pd.Series) -> str:
+    """Name the site of a row of the evidence, or of contrasts, that is chosen most often."""
+    return name_site(row["layer"], row["magnitude"], row["chosen_encoding"], row["relative"])
 
 
 def _name_words(contrast: pd.Series) -> str:
@@ -176,8 +213,8 @@ def find_shuffled(sweep: SweepId, tables: Mapping[str, pd.DataFrame]) -> pd.Seri
     """Return the contrast of a curated sweep with shuffled memories; None in a study without that control."""
     if "control_contrasts" not in tables:
         return None
-    own = _find_rows(tables["control_contrasts"], **sweep.columns | {"memories": "shuffled"})
-    return own.iloc[0] if len(own) else None
+    rows = _find_rows(tables["control_contrasts"], **sweep.columns | {"memories": SHUFFLED})
+    return rows.iloc[0] if len(rows) else None
 
 
 def find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
@@ -185,8 +222,8 @@ def find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
 
     With several kinds of words that share no site there is none: no kind is picked.
     """
-    own = _find_rows(contrasts, **{name: value for name, value in sweep.columns.items() if name != "memories"})
-    together = own if len(own) == 1 else own[own["memories"] == ALL_RANDOM]
+    rows = _find_rows(contrasts, **{name: value for name, value in sweep.columns.items() if name != "memories"})
+    together = rows if len(rows) == 1 else rows[rows["memories"] == ALL_RANDOM]
     return together.iloc[0] if len(together) else None
 
 
@@ -202,13 +239,31 @@ def _judge_failures(row: Mapping[str, Any], p: float) -> str:
     return SUPPORTED if row["gain"] > 0 else OPPOSITE
 
 
+@claim(
+    "specific", "7. A memory is specific: it does more for its own answer than for others, more than other memories do"
+)
+def weigh_specificity(case: Case) -> dict[str, Any] | None:
+    """Whether own memories raise own answers, more than they raise other answers and than other memories do both."""
+    columns = {name: value for name, value in case.sweep.columns.items() if name != "memories"}
+    rows = _find_rows(case.tables.get("specificity", pd.DataFrame(columns=list(columns))), **columns)
+    if rows.empty:
+        return None
+    found = rows.iloc[0]
+    where = f"at sites chosen on other prompts (most often {name_chosen(found)})"
+    says = (
+        f"{describe_effect(found)}, {where}: over shuffled memories, the own one does {found['own_answer']:+z.2f} "
+        f"nats for the prompt's answer and {found['other_answers']:+z.2f} for the data set's other answers"
+    )
+    return _show([found], says, "specificity.csv")
+
+
 @claim("headline", "5. The answer's probability rises by up to {} %")
 def check_headline(case: Case) -> dict[str, Any] | None:
     """Whether the paper's largest number comes out at the site that it reports, by its own average."""
-    reported, own = _find_reported(case)
+    reported, sites = _find_reported(case)
     if reported is None or [case.sweep.model, case.sweep.dataset] not in case.paper["headline"]["sweeps"]:
         return None
-    here, value = own.loc[reported], case.paper["headline"]["percent"]
+    here, value = sites.loc[reported], case.paper["headline"]["percent"]
     others = ", ".join(f"{label} {here[name]:+.1f} %" for name, label in AVERAGES.items() if name != PAPER_AVERAGE)
     return {
         **_show_number(case, here),
@@ -222,32 +277,36 @@ def check_headline(case: Case) -> dict[str, Any] | None:
 @claim("site", "6. The reported site is the best one")
 def check_site(case: Case) -> dict[str, Any] | None:
     """Whether the site that the paper reports is the best one by its own average."""
-    reported, own = _find_reported(case)
+    reported, sites = _find_reported(case)
     if reported is None:
         return None
-    here, best = own.loc[reported], own[PAPER_AVERAGE].idxmax()
-    ranks = {name: int(own[name].rank(ascending=False, method="min")[reported]) for name in (PAPER_AVERAGE, "effect")}
+    here, best = sites.loc[reported], sites[PAPER_AVERAGE].idxmax()
+    ranks = {name: int(sites[name].rank(ascending=False, method="min")[reported]) for name in (PAPER_AVERAGE, "effect")}
     return {
         **_show_number(case, here),
         "verdict": REPRODUCED if ranks[PAPER_AVERAGE] == 1 else NOT_REPRODUCED,
-        "evidence": f"{name_site(*reported)} is number {ranks[PAPER_AVERAGE]} of {len(own)} sites by the paper's "
+        "evidence": f"{name_site(*reported)} is number {ranks[PAPER_AVERAGE]} of {len(sites)} sites by the paper's "
         f"average ({here[PAPER_AVERAGE]:+.1f} %) and number {ranks['effect']} by the mean effect; best by the paper's "
-        f"average: {name_site(*best)} ({own.loc[best, PAPER_AVERAGE]:+.1f} %)",
+        f"average: {name_site(*best)} ({sites.loc[best, PAPER_AVERAGE]:+.1f} %)",
     }
 
 
 def _find_reported(case: Case) -> tuple[tuple[int, float] | None, pd.DataFrame]:
     """Find the site that the paper reports, None unless the sweep has it, and the averages of the sweep's sites."""
     reported = find_reported_site(case.sweep, case.paper)
-    own = _find_rows(case.tables["sites"], **case.sweep.columns).set_index(["layer", "magnitude"]).sort_index()
-    return reported if reported in own.index else None, own
+    sites = _find_rows(case.tables["sites"], **case.sweep.columns).set_index(["layer", "magnitude"]).sort_index()
+    return reported if reported in sites.index else None, sites
 
 
 def _show_number(case: Case, here: pd.Series) -> dict[str, Any]:
     return {"n_prompts": here["n_prompts"], "figure": f"change.{case.sweep.file_stem}.png"}
 
 
-@claim("heads", "7. Attention heads say the answer or the memory after more explicit prompts than obscure ones")
+@claim(
+    "heads",
+    "8. Attention heads say the answer or the memory after more explicit prompts than obscure ones",
+    of_prompts=True,
+)
 def weigh_heads(case: Case) -> dict[str, Any] | None:
     """Whether more prompts of one kind have an informative head than of the other, and than by chance."""
     if "informative_contrasts" not in case.tables:

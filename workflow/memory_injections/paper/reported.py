@@ -96,9 +96,10 @@ def is_as_in_paper(table: pd.DataFrame) -> pd.Series:
     return (table["encoding"] == PAPER_ENCODING) & ~table["relative"].astype(bool)
 
 
-def name_site(layer: int, magnitude: float) -> str:
+def name_site(layer: int, magnitude: float, encoding: str = PAPER_ENCODING, relative: bool = False) -> str:
     """Name a site, with its layer counted from 0, as in all files, and from 1, as in the paper."""
-    return f"layer {layer:.0f} ({layer + 1:.0f} counted from 1), magnitude {magnitude:g}"
+    place = f"layer {layer:.0f} ({layer + 1:.0f} counted from 1), {'dose' if relative else 'magnitude'} {magnitude:g}"
+    return place if encoding == PAPER_ENCODING else f"{place}, encoding {encoding}"
 
 
 def find_reported_value(name: SweepId, paper: Mapping[str, Any]) -> float | None:

@@ -152,7 +152,7 @@ def estimate_controls(study: Study, model: ModelSize, texts: DataSize, machine: 
     Raises `LayerError` for a layer that the model does not have.
     """
     assert study.controls
-    n_cells = study.controls.count_cells(CONTROL_SITES + len(study.controls.sites))
+    n_cells = study.controls.count_cells(CONTROL_SITES + len(study.controls.sites), texts.n_prompts)
     sweeps = [
         Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
         for sweep in study.expand_grids(model.n_layers)

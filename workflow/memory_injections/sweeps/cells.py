@@ -35,6 +35,8 @@ PROMPTS_AT_ONCE = 1000
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _SITE = [("layer", pa.int16()), ("magnitude", pa.float64()), ("memory", _TEXT)]
 STORE_SCHEMA = pa.schema([("prompt", _TEXT), ("encoding", _TEXT), *_SITE, *SCORES.items()])
+# Cells of controls tell what happens to other answers, too.
+SCORES_OF_CONTROLS = {**SCORES, "logp_others": pa.float32()}
 SCHEMA = pa.schema(
     [
         *((name, pa.bool_() if name == "relative" else _TEXT) for name in ID_COLUMNS),

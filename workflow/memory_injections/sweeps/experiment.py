@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.models.tokenisation import Prompt, list_vocabulary
 from memory_injections.sweeps.cell_plan import plan_cells
-from memory_injections.sweeps.cells import KEY, SCHEMA, SCORES
+from memory_injections.sweeps.cells import KEY, SCHEMA
 from memory_injections.sweeps.grid import Sweep, split_by_dose
 from memory_injections.sweeps.store import CellStore
 
@@ -42,6 +42,12 @@ def describe_context(model: LoadedModel, code: str) -> dict[str, Any]:
         "code": code,
         "libraries": {name: version(name) for name in LIBRARIES},
     }
+
+
+def open_store(folder: Path, context: Mapping[str, Any], encoder: Encoder, **options: Any) -> CellStore:
+    """Open the store of cells in a context: cells with relative doses have one of their own."""
+    doses = {"is_relative": True} if encoder.is_relative else {}
+    return CellStore(folder, {**context, **doses}, **options)
 
 
 def score_cells(
@@ -66,7 +72,7 @@ def score_cells(
         store.add(scored)
         computed.append(scored)
         progress.update(len(scored))
-    return pd.concat([known, *computed])[[*KEY, *SCORES]], len(missing)
+    return pd.concat([known, *computed])[[*KEY, *store.scores]], len(missing)
 
 
 @dataclass
@@ -94,10 +100,9 @@ class Experiment:
         schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
         with replace_file(output) as path, pq.ParquetWriter(path, schema) as writer:
             for own in split_by_dose(sweeps):
-                # A relative dose depends on all prompts of the data set, other cells do not: they have own stores.
-                norms = measure_residual_norms(self.cache) if own[0].relative else []
-                computer = CellComputer(self.model.engine, self.model.build_encoder(norms))
-                with CellStore(store, context | ({"residual_norms": norms} if norms else {})) as cell_store:
+                encoder = self.model.build_encoder(own[0].relative)
+                computer = CellComputer(self.model.engine, encoder)
+                with open_store(store, context, encoder) as cell_store:
                     for cells in self.run(own, computer, cell_store):
                         for _, sweep in cells.groupby(["memories", "encoding"], sort=False):
                             writer.write_table(pa.Table.from_pandas(sweep, schema, preserve_index=False))

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-# What the encoding ends in, in the path of a sweep whose magnitudes are doses relative to the residual stream.
-RELATIVE = "_relative"
+from memory_injections.terms import RELATIVE
 
 
 @dataclass(frozen=True, order=True)

@@ -24,7 +24,7 @@ import xxhash
 
 from memory_injections.atomic_files import replace_file
 from memory_injections.checksums import set_aside
-from memory_injections.sweeps.cells import KEY, STORE_SCHEMA, spell_out_texts
+from memory_injections.sweeps.cells import KEY, SCORES, STORE_SCHEMA, spell_out_texts
 
 logger = logging.getLogger(__name__)
 # The largest number of cells that wait for the disk. A fast GPU computes more in half a minute than fits in memory.
@@ -32,9 +32,20 @@ MAX_WAITING = 50_000
 
 
 class CellStore:
-    """The finished cells of one model, one data set and one `context`; leaving its `with` block flushes it."""
+    """The finished cells of one model, one data set and one `context`; leaving its `with` block flushes it.
 
-    def __init__(self, folder: Path, context: Mapping[str, Any], flush_seconds: float = 30.0) -> None:
+    `scores` are the types of the cells' scores by name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        context: Mapping[str, Any],
+        flush_seconds: float = 30.0,
+        scores: Mapping[str, pa.DataType] = SCORES,
+    ) -> None:
+        self.scores = list(scores)
+        self._schema = pa.schema([*STORE_SCHEMA, *((name, scores[name]) for name in scores if name not in SCORES)])
         text = json.dumps(context, indent=1, sort_keys=True)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -54,11 +65,11 @@ class CellStore:
         self.flush()
 
     def known(self, prompts: Collection[str]) -> pd.DataFrame:
-        """Return the finished cells of some prompts, each once, in the columns of `STORE_SCHEMA`."""
+        """Return the finished cells of some prompts, each once, by `KEY`, with their scores."""
         parts = [part for part, held in self._prompts_in.items() if np.isin(_shorten(prompts), held).any()]
         tables = [self._read(part, filters=[("prompt", "in", set(prompts))]) for part in parts]
-        tables.append(STORE_SCHEMA.empty_table())
-        cells = pa.concat_tables([table.cast(spell_out_texts(STORE_SCHEMA)) for table in tables]).to_pandas()
+        tables.append(self._schema.empty_table())
+        cells = pa.concat_tables([table.cast(spell_out_texts(self._schema)) for table in tables]).to_pandas()
         return cells.drop_duplicates(KEY, ignore_index=True)
 
     def add(self, cells: pd.DataFrame) -> None:
@@ -72,7 +83,7 @@ class CellStore:
         """Write waiting cells to disk."""
         self._last_flush = time.monotonic()
         if self._waiting:
-            table = pa.Table.from_pandas(pd.concat(self._waiting), STORE_SCHEMA, preserve_index=False)
+            table = pa.Table.from_pandas(pd.concat(self._waiting), self._schema, preserve_index=False)
             self._waiting = []
             buffer = pa.BufferOutputStream()
             pq.write_table(table, buffer)
@@ -91,7 +102,7 @@ class CellStore:
         if part.stem.endswith(f"-{xxhash.xxh3_128_hexdigest(contents)}"):
             return pq.read_table(pa.BufferReader(contents), **options)
         logger.warning("%s is damaged: it is set aside as %s, and its cells are computed again", part, set_aside(part))
-        return STORE_SCHEMA.empty_table()
+        return self._schema.empty_table()
 
 
 def _shorten(prompts: Collection[str]) -> np.ndarray:

@@ -14,12 +14,13 @@ from memory_injections.tables.registry import register
     {
         "controls": "controls",
         "control_contrasts": "controls, at sites chosen on other prompts",
+        "specificity": "own answers against other answers",
         "both_hops": "failures with both hops known",
         "positions": "positions",
         "doses": "doses",
     },
     reads=("control_cells", "control_sites", "control_texts", "pairs"),
-    takes=("kinds", "known_ranks", "seed"),
+    takes=("kinds", "known_ranks", "seed", "margin"),
     part="controls",
     is_quick=False,
 )
@@ -31,10 +32,14 @@ def controls(
     kinds: Sequence[str],
     known_ranks: Sequence[int],
     seed: int,
+    margin: float,
 ) -> Mapping[str, pd.DataFrame]:
     """What controls do beside the memories, by site, position and dose, and where both hops are known."""
     pairs_of, every = index_pairs(pairs), []
     for paths in zip(control_cells, control_sites, control_texts, strict=True):
         cells, sites, texts = map(pd.read_parquet, paths)
         every.append(ControlResults(cells, sites, texts, pairs_of[sites["dataset"].iloc[0]], kinds, seed))
-    return tabulate_controls(every, known_ranks)
+    tables = tabulate_controls(every, known_ranks)
+    # The figure shows it.
+    tables["control_contrasts"]["margin"] = margin
+    return tables

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from memory_injections.analysis.table_files import read_table
+from memory_injections.controls.other_choices import judge_other_choices
 from memory_injections.paper.claims import judge_claims
 from memory_injections.paper.coverage import read_flags
 from memory_injections.paper.headline import trace_headline
@@ -15,12 +16,21 @@ from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.tables.registry import register
 
 
-@register({"claims": "claims of the paper"}, reads=("judged", "coverage", "paper"))
-def claims(judged: Sequence[Path], coverage: Sequence[Path], paper: Sequence[Path]) -> pd.DataFrame:
+@register(
+    {"claims": "claims of the paper", "other_choices": "verdicts at other encodings and doses"},
+    reads=("judged", "coverage", "paper"),
+    takes=("margin",),
+)
+def claims(
+    judged: Sequence[Path], coverage: Sequence[Path], paper: Sequence[Path], margin: float
+) -> Mapping[str, pd.DataFrame]:
     """The claims of the paper, with a verdict each, from other tables of the study."""
     tables = {path.stem: read_table(path) for path in judged}
     flags = {sweep: flag for path in coverage for sweep, flag in read_flags(read_table(path)).items()}
-    return judge_claims(tables, read_numbers(paper[0]), flags)
+    return {
+        "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin),
+        "other_choices": judge_other_choices(tables, margin),
+    }
 
 
 @register(
