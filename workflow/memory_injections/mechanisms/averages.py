@@ -145,16 +145,23 @@ def _add_difference(table: pd.DataFrame, place: Sequence[str], names: Sequence[s
 def _average_groups(
     table: pd.DataFrame, keys: Sequence[str], names: Sequence[str], clusters: Mapping[str, pd.Series]
 ) -> pd.DataFrame:
-    """Average columns over the prompts of each group, with cluster-robust intervals."""
-    rows = []
-    for key, own in table.groupby(list(keys), sort=False):
-        values = dict(zip(keys, key, strict=True))
-        numbers = pd.factorize(clusters[values["dataset"]].loc[own["prompt_id"]])[0]
-        bounds = bound_sites(own[list(names)].to_numpy("float64"), numbers, seed=0)
-        for name, (low, high, _) in zip(names, bounds, strict=True):
-            values |= {name: own[name].mean(), f"{name}_low": low, f"{name}_high": high}
-        rows.append({**values, "n_prompts": len(own)})
-    return pd.DataFrame(rows)
+    """Average columns over the prompts of each group of the `keys`, with cluster-robust intervals.
+
+    All groups of a control in one encoding have the same prompts, so their intervals come from one calculation.
+    """
+    shared, tables = [*OF, "encoding", "relative", "control"], []
+    places = [name for name in keys if name not in shared]
+    for key, own in table.groupby(shared, sort=False):
+        values = dict(zip(shared, key, strict=True))
+        wide = own.pivot(index="prompt_id", columns=places, values=list(names))
+        numbers = pd.factorize(clusters[values["dataset"]].loc[wide.index])[0]
+        bounds = bound_sites(wide.to_numpy("float64"), numbers, seed=0)[:, :2]
+        found = pd.DataFrame(bounds, index=wide.columns, columns=["low", "high"])
+        parts = [wide.mean()[name].rename(name) for name in names]
+        parts += [found.loc[name].add_prefix(f"{name}_") for name in names]
+        tables.append(pd.concat(parts, axis=1).reset_index().assign(**values, n_prompts=len(wide)))
+    columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
+    return pd.concat(tables, ignore_index=True)[[*keys, *columns, "n_prompts"]]
 
 
 def average_side_effects(cells: pd.DataFrame, texts: pd.DataFrame) -> pd.DataFrame:
