@@ -112,7 +112,7 @@ def test_where_no_head_is_patched_the_figure_says_so() -> None:
     heads = {name: [1.0, 2.0] for name in ("effect", "effect_other", "attribution")}
     table = pd.DataFrame({"model": "tiny", "dataset": "mine", "layer": [0, 0], "head": [0, 1], **heads})
     table = table.assign(gap=1.5, n_prompts=6, n_positive=9)
-    assert "6 of the 9 prompts with a gap, +1.50 nats on average" in patching(table).axes[0].get_title()
+    assert "6 of the 9 prompts with a gap, +1.50 nats on average" in patching(table).axes[0].get_title(loc="left")
     (note,) = patching(table.head(1).assign(layer=np.nan, head=np.nan, n_prompts=0)).texts
     assert note.get_text().startswith("No head is patched")
 

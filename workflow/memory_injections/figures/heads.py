@@ -49,7 +49,7 @@ def _draw_head_maps(column: Any, rated: pd.DataFrame, label: str, height: float)
         f"{label.capitalize()},\nexplicit − obscure": (difference, center_on_zero(difference), "Difference"),
     }
     for axes, (title, (grid, norm, shown)) in zip(column, maps.items(), strict=True):
-        mesh = draw_grid(axes, grid, norm, "Head")
+        mesh = draw_grid(axes, grid, norm, "Head", most_ticks=6)
         ColorBar(shown, height, wanted=(0,)).draw(mesh, axes)
         axes.set_title(title)
         axes.label_outer()
@@ -66,7 +66,7 @@ def patching(heads: pd.DataFrame) -> Figure:
     if not rows:
         return draw_note(NOT_PATCHED)
     heights = [measure_heads(int(own["head"].max()) + 1) for _, own in rows]
-    figure = start_figure(TEXT, sum(heights) + 1.1 * len(rows))
+    figure = start_figure(TEXT, sum(heights) + 1.15 * len(rows))
     all_panels = figure.subplots(len(rows), 3, squeeze=False, height_ratios=heights)
     for panels, height, ((model, dataset), own) in zip(all_panels, heights, rows, strict=True):
         grids = {name: own.pivot(index="head", columns="layer", values=name) for name in COLUMNS}
@@ -80,12 +80,12 @@ def patching(heads: pd.DataFrame) -> Figure:
         ColorBar("Mean effect (nats)", height, wanted=(0,)).draw(meshes["effect_other"], panels[:2])
         ColorBar("Difference of logits", height, wanted=(0,)).draw(meshes["attribution"], panels[2])
         titles = (
-            f"{model} on {dataset}: {_describe_gap(own.iloc[0])}\nOwn explicit prompt",
+            f"{model} on {dataset}\n{_describe_gap(own.iloc[0])}\nOwn explicit prompt",
             "Another pair's",
             f"Attribution\nrank correlation {rank}",
         )
         for axes, title in zip(panels, titles, strict=True):
-            axes.set_title(title)
+            axes.set_title(title, loc="left")
     return figure
 
 

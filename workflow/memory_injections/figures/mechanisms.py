@@ -72,13 +72,14 @@ def logit_lens(blocks: pd.DataFrame) -> Figure:
     for panels, (names, own) in zip(rows, groups, strict=True):
         for axes, (target, label) in zip(panels, TARGETS.items(), strict=True):
             _draw_ranks(axes, own[own["target"] == target])
-            axes.set_title(label.capitalize())
+            axes.set_title(label.capitalize(), loc="left")
         panels[0].set_ylabel("Median rank (from 0)")
         panels[0].set_yscale("symlog", linthresh=1)
         panels[0].set_ylim(panels[0].get_ylim()[1], -0.3)  # the most probable token is on top
         panels[0].yaxis.set_major_formatter(PLAIN)
         panels[0].yaxis.set_minor_formatter(NullFormatter())
-        panels[0].set_title(f"{_name_site(names, own, 'layer', 'magnitude')}\nAnswer")
+        site = _name_site(names, own, "layer", "magnitude")
+        panels[0].set_title(f"{site}\n{panels[0].get_title(loc='left')}", loc="left")
     add_legend(figure, list(rows.flat))
     return figure
 
