@@ -13,6 +13,7 @@ import yaml
 from conftest import ROOT
 from memory_injections.pages.explorer_data import CELL
 from memory_injections.sweeps.identity import SweepId
+from memory_injections.terms import TARGETS
 
 TEMPLATES = ROOT / "workflow" / "memory_injections" / "pages" / "templates"
 PAPER = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text())
@@ -64,9 +65,10 @@ def readings(prompts: int, layers: int = 3, heads: int = 4, top_k: int = 8) -> t
     top = pd.MultiIndex.from_product([*axes.values(), range(top_k)], names=[*axes, "rank"]).to_frame(index=False)
     top["token"] = [f" t{number}" for number in rng.integers(400, size=len(top))]
     names = [*axes, "target"]
-    targets = pd.MultiIndex.from_product([*axes.values(), ["answer", "memory"]], names=names).to_frame(index=False)
-    # Of answer and memory of a prompt: token 100 and 101 of prompt 0, and so on.
-    targets["token_id"] = 100 + 2 * targets["prompt_id"] + (targets["target"] == "memory")
+    targets = pd.MultiIndex.from_product([*axes.values(), list(TARGETS)], names=names).to_frame(index=False)
+    # Of answer and memory of a prompt: token 100 and 101 of prompt 0, and so on; of the memory as injected: token 900.
+    first = targets["target"].map({"answer": 100, "memory": 101, "injected": 900})
+    targets["token_id"] = first + 2 * targets["prompt_id"]
     targets["logit"] = rng.standard_normal(len(targets)).astype("float32")
     return top, targets.assign(**{name: rng.integers(12, size=len(targets)) for name in ("rank", "rank_other")})
 

@@ -65,6 +65,9 @@ def test_another_memory_does_not_help(results: Path) -> None:
 
 def test_the_memory_works_through_the_second_hop(results: Path) -> None:
     """It goes in where the model has yet to look up the second hop: hardly anything of its effect is direct."""
-    parts = pd.read_csv(results / "direct_effects.csv").query("model == 'knows' and layer == 0").iloc[0]
+    table = pd.read_csv(results / "direct_effects.csv").query("model == 'knows'")
+    parts = table.query("layer == 0 and control == 'curated'").iloc[0]
     assert parts["indirect"] > 1
     assert abs(parts["direct"]) < 0.2 * parts["indirect"]
+    # All of that is this memory's: another one does nothing of the kind.
+    assert table.query("control == 'curated minus shuffled'").iloc[0]["indirect_low"] > 1

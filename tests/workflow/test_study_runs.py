@@ -47,7 +47,7 @@ def test_attribution(finished: Checkout) -> None:
     assert len(top) == 4 * 2 * 3 * 4 * 5
     assert list(top["rank"].unique()) == [0, 1, 2, 3, 4]
     targets = pd.read_parquet(finished.folder / "results/tiny/attribution-targets/llama/mine.parquet")
-    assert len(targets) == 4 * 2 * 3 * 4 * 2
+    assert len(targets) == 4 * 2 * 3 * 4 * 3
     keys = ["prompt_id", "prompt_kind", "layer", "head", "rank"]
     both = targets[targets["rank"] < 5].merge(top, on=keys)
     assert len(both) == (targets["rank"] < 5).sum() > 0
@@ -58,7 +58,8 @@ def test_attribution(finished: Checkout) -> None:
 def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
-        "table1", "table2", "informative_heads", "table3", "evidence", "contrasts", "last_hops", "sites",
+        "table1", "table2", "informative_heads", "informative_contrasts", "table3", "evidence", "contrasts",
+        "last_hops", "sites",
         "explicit_prompts", "claims", "headline", "headline_prompts", "scorecard", "controls", "control_contrasts",
         "positions", "doses", "both_hops", "text_check", "text_check_pairs",
         *MECHANISMS,
@@ -107,9 +108,13 @@ def test_controls(finished: Checkout) -> None:
 
 def test_tables_of_causes(finished: Checkout) -> None:
     tables = {name: pd.read_csv(finished.folder / f"results/tiny/tables/{name}.csv") for name in MECHANISMS}
-    assert len(tables["patching"]) == 2 * 3 * 4
-    assert set(tables["patching_agreement"]["source"]) == {"own", "other"}
+    agreement = tables["patching_agreement"].drop_duplicates(["dataset", "n_prompts", "n_positive"])
+    assert (agreement["n_prompts"] <= agreement["n_positive"]).all()
+    assert (agreement["gap"].isna() == (agreement["n_prompts"] == 0)).all()
+    assert len(tables["patching"]) == sum(3 * 4 if n_prompts else 1 for n_prompts in agreement["n_prompts"])
     parts = tables["direct_effects"]
+    controls = parts.query("control != 'curated'").groupby(["dataset", "encoding"])["control"].agg(set)
+    assert all(found == {"shuffled", "random_direction", "curated minus shuffled"} for found in controls)
     assert set(parts["encoding"]) == {"unembed", "layer"}
     np.testing.assert_allclose(parts["direct"] + parts["indirect"], parts["effect"], atol=1e-6)
     site = parts.query("dataset == 'mine' and encoding == 'unembed'").iloc[0]
@@ -117,7 +122,7 @@ def test_tables_of_causes(finished: Checkout) -> None:
     here = cells[(cells["layer"] == site["layer"]) & (cells["magnitude"] == site["magnitude"])]
     assert site["effect"] == pytest.approx((here["logp_injected"] - here["logp_obscure"]).mean(), abs=1e-5)
     blocks = tables["logit_lens"]
-    assert (blocks.groupby(["dataset", "encoding"])["block"].max() == 2).all()
+    assert (blocks.groupby(["dataset", "encoding", "control"])["block"].max() == 2).all()
     effects = tables["side_effects"].query("dataset == 'mine' and encoding == 'unembed'")
     assert list(effects.groupby("memories").size()) == [3, 3, 3]
     assert (effects["perplexity_clean"] > 1).all()

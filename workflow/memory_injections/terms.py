@@ -37,8 +37,9 @@ CURATED = "curated"
 # Another prompt's memory in its place.
 SHUFFLED = "shuffled"
 PROMPT_KINDS = ("explicit", "obscure")
-# What is looked for in a head's output, by its first token.
-TARGETS = ("answer", "memory")
+# What is looked for in the outputs of heads and blocks, by its first token, and what figures call it: the memory with a
+# space in front, as a text has it, and without, as it is injected. In most tokenizers these are two tokens.
+TARGETS = {"answer": "answer", "memory": "memory", "injected": "memory as injected"}
 # The kinds of text that a model reads, and the columns of a table of prompt pairs that have them.
 KIND_COLUMNS = {**{kind: f"{kind}_prompt" for kind in PROMPT_KINDS}, "memory": "memory"}
 

@@ -1,6 +1,8 @@
 # Cells that the authors published, in place of this study's own; no model runs.
 SOURCE = "published"
-CONFIG_SHOWN = STUDY.model_dump(mode="json", include={"study", "seed", "margin", "published"})
+CONFIG_SHOWN = STUDY.model_dump(
+    mode="json", include={"study", "seed", "margin", "published"}
+)
 MANIFESTS, PAGES_OF_SOURCE = [], []
 MAY_BE_PAPERS = True
 PUBLISHED_CELLS = CELLS

@@ -46,7 +46,11 @@ READ = {
     "paper": [rules.paper.output[0]],
     "scored_prompts": list_scored_prompts,
     "judged": list_tables_named(
-        *TABLE_JOBS["evidence"].tables, "control_contrasts", "specificity", "doses"
+        *TABLE_JOBS["evidence"].tables,
+        "control_contrasts",
+        "specificity",
+        "doses",
+        "informative_contrasts",
     ),
     "coverage": COVERAGE,
     "paper_encoding_cells": lambda wildcards: [

@@ -17,7 +17,7 @@ from memory_injections.activations.heads import (
     read_heads,
 )
 from memory_injections.activations.recording import record_activations
-from memory_injections.models.tokenisation import Prompt, find_first_token, list_vocabulary
+from memory_injections.models.tokenisation import Prompt, find_first_token, list_vocabulary, tokenise_memory
 from slow_path import Model
 
 TOP_K = 3
@@ -52,10 +52,17 @@ def test_a_head_is_read_as_the_model_computes_it(model: Model, pairs: pd.DataFra
     others = {
         "answer": Prompt.tokenise(model.tokenizer, next_pair["obscure_prompt"], next_pair["answer"]).answer,
         "memory": find_first_token(model.tokenizer, next_pair["memory"]),
+        "injected": model.tokenizer(next_pair["memory"], add_special_tokens=False)["input_ids"][0],
     }
     for kind in ("explicit", "obscure"):
         prompt = Prompt.tokenise(model.tokenizer, pair[f"{kind}_prompt"], pair["answer"])
-        tokens = {"answer": prompt.answer, "memory": find_first_token(model.tokenizer, pair["memory"])}
+        tokens = {
+            "answer": prompt.answer,
+            "memory": find_first_token(model.tokenizer, pair["memory"]),
+            "injected": model.tokenizer(pair["memory"], add_special_tokens=False)["input_ids"][0],
+        }
+        assert tokens["injected"] in tokenise_memory(model.tokenizer, pair["memory"])
+        assert tokens["injected"] != tokens["memory"]
         with torch.inference_mode():
             _, cache = model.bridge.run_with_cache(torch.tensor([prompt.tokens]))
             result = cache[f"blocks.{layer}.attn.hook_z"][0, -1, head] @ model.bridge.W_O[layer, head]

@@ -1,18 +1,23 @@
 """The paper's tables."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from authors_files import TINY_CURATED, TINY_RANDOM, read_sweep, write_authors_files
 from memory_injections.analysis.paper_tables import (
+    ANY,
     build_table1,
     build_table2,
     build_table3,
+    compare_informative_heads,
     count_informative_heads,
     score_prompts_of_cells,
 )
 from memory_injections.analysis.table_files import read_table, write_table
+from memory_injections.terms import TARGETS
 
 
 def test_table1_of_the_authors(authors: Path) -> None:
@@ -44,7 +49,7 @@ def test_table3_has_random_memories_at_the_curated_ones_best_sites(tmp_path: Pat
 def write_readings(folder: Path, ranks: dict[tuple[int, int, str], tuple[int, int, float]]) -> tuple[Path, Path]:
     """Write what two heads of a layer say of two prompts: (rank, rank_other, gain) by prompt, head and target."""
     index = pd.MultiIndex.from_product(
-        [[0, 1], [0, 1], ["answer", "memory"], ["explicit", "obscure"]],
+        [[0, 1], [0, 1], list(TARGETS), ["explicit", "obscure"]],
         names=["prompt_id", "head", "target", "prompt_kind"],
     )
     targets = index.to_frame(index=False).assign(model="tiny", dataset="mine", layer=0, token="a", logit=0.0)
@@ -83,6 +88,41 @@ def test_table2_has_heads_that_rank_answer_or_memory_high_and_no_others(tmp_path
     assert list(counts.loc[("answer", "explicit"), ["n_informative", "n_informative_other"]]) == [0, 2]
     assert counts.loc[("answer", "explicit"), "best_rank"] == 2500
     assert (counts.xs("obscure", level="prompt_kind")["n_informative"] == 0).all()
+
+
+def test_informative_heads_are_compared_prompt_by_prompt(tmp_path: Path) -> None:
+    index = pd.MultiIndex.from_product(
+        [range(12), range(2), list(TARGETS), ["explicit", "obscure"]],
+        names=["prompt_id", "head", "target", "prompt_kind"],
+    )
+    ranks = np.random.default_rng(1).integers(350, size=(len(index), 2))
+    targets = index.to_frame(index=False).assign(model="tiny", dataset="mine")
+    targets[["rank", "rank_other"]] = ranks
+    targets["rank_other"] = targets["rank_other"].astype("Int32").mask(targets["prompt_id"] == 3)
+    targets.to_parquet(tmp_path / "targets.parquet")
+    pairs = pd.DataFrame({"prompt_id": range(12), "memory": list("aabbccddeeff")})
+    pairs["explicit_prompt"] = [f"What {prompt_id} is" for prompt_id in range(12)]
+    found = compare_informative_heads([tmp_path / "targets.parquet"], {"mine": pairs}, 0)
+    assert len(found) == (len(TARGETS) + 1) * 3
+    for row in found.to_dict("records"):
+        counts = dict.fromkeys(("n_prompts", "n_both", "n_only", "n_against_only"), 0)
+        for prompt_id in range(12):
+            own = targets[targets["prompt_id"] == prompt_id]
+            own = own if row["target"] == ANY else own[own["target"] == row["target"]]
+            here = own[own["prompt_kind"] == row["prompt_kind"]]
+            other = here["rank_other"] if row["against"] == "chance" else own[own["prompt_kind"] == "obscure"]["rank"]
+            if other.isna().any():
+                continue
+            first, second = (here["rank"] < 100).any(), (other < 100).any()
+            counts["n_prompts"] += 1
+            counts["n_both"] += first and second
+            counts["n_only"] += first and not second
+            counts["n_against_only"] += second and not first
+        assert {name: row[name] for name in counts} == counts
+        n, least = row["n_only"] + row["n_against_only"], min(row["n_only"], row["n_against_only"])
+        assert row["p_mcnemar"] == pytest.approx(min(1, sum(math.comb(n, k) for k in range(least + 1)) / 2 ** (n - 1)))
+        assert row["difference"] == pytest.approx((row["n_only"] - row["n_against_only"]) / row["n_prompts"])
+        assert row["n_clusters"] == 6
 
 
 def test_of_equal_ranks_the_larger_gain_counts(tmp_path: Path) -> None:

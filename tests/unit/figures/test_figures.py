@@ -12,9 +12,13 @@ from conftest import ROOT
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
+from memory_injections.controls.contrasts import DIFFERENCE
+from memory_injections.figures.heads import patching
 from memory_injections.figures.injections import change, comparison, distribution, effect, headline
+from memory_injections.figures.mechanisms import direct_effects, logit_lens
 from memory_injections.jobs.results import write_checksums
 from memory_injections.sweeps.identity import SweepId
+from memory_injections.terms import TARGETS
 
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from figures import draw_figure, draw_figures
@@ -72,6 +76,46 @@ def test_the_papers_map_is_that_of_its_own_average() -> None:
     table = cells("curated", [0.01] * 10, [0.011] * 8 + [0.012, 0.9])
     assert read_map(change(table))[0] == pytest.approx([np.log1p(1 / 9)])
     assert "best +11.1 % at layer 0, magnitude 1" in change(table).axes[0].get_title(loc="left")
+
+
+def test_effects_stand_beside_those_of_controls() -> None:
+    site = {"model": "tiny", "dataset": "mine", "encoding": "unembed", "relative": False, "magnitude": 2.0}
+    rows = [("curated", 0), ("curated", 5), ("shuffled", 5), ("random_direction", 5), (DIFFERENCE, 5)]
+    table = pd.DataFrame(rows, columns=["control", "layer"]).assign(**site)
+    for number, part in enumerate(("effect", "direct", "indirect")):
+        values = number + np.arange(len(rows))
+        table = table.assign(**{part: values, f"{part}_low": values - 0.5, f"{part}_high": values + 0.5})
+    over_layers, at_site = direct_effects(table).axes
+    assert [np.asarray(line.get_xdata()).tolist() for line in over_layers.lines[:3]] == [[0, 5]] * 3
+    labels = [" ".join(tick.get_text().split()) for tick in at_site.get_xticklabels()]
+    assert labels == ["curated", "shuffled", "random direction", DIFFERENCE]
+    points = [np.asarray(line.get_ydata()).tolist() for line in at_site.lines if line.get_marker() == "o"]
+    assert points == [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]
+
+
+def test_the_lens_has_a_panel_for_each_target_and_a_line_for_each_control() -> None:
+    index = pd.MultiIndex.from_product(
+        [["curated", "shuffled", DIFFERENCE], list(TARGETS), [3, 4]], names=["control", "target", "block"]
+    )
+    site = {"model": "tiny", "dataset": "mine", "encoding": "unembed", "relative": False, "layer": 3, "magnitude": 2.0}
+    table = index.to_frame(index=False).assign(**site, rank_clean=70.0, rank_injected=0.0)
+    panels = logit_lens(table).axes
+    assert len(panels) == len(TARGETS)
+    for axes in panels:
+        assert [line.get_label() for line in axes.lines] == ["no injection", "curated", "shuffled"]
+        assert np.asarray(axes.lines[0].get_ydata()).tolist() == [70, 70]
+        low, high = axes.get_ylim()
+        assert low > 70
+        assert high < 0  # the most probable token, rank 0, is on top
+
+
+def test_where_no_head_is_patched_the_figure_says_so() -> None:
+    heads = {name: [1.0, 2.0] for name in ("effect", "effect_other", "attribution")}
+    table = pd.DataFrame({"model": "tiny", "dataset": "mine", "layer": [0, 0], "head": [0, 1], **heads})
+    table = table.assign(gap=1.5, n_prompts=6, n_positive=9)
+    assert "6 of the 9 prompts with a gap, +1.50 nats on average" in patching(table).axes[0].get_title(loc="left")
+    (note,) = patching(table.head(1).assign(layer=np.nan, head=np.nan, n_prompts=0)).texts
+    assert note.get_text().startswith("No head is patched")
 
 
 def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:

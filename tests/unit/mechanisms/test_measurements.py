@@ -14,12 +14,14 @@ from architectures import QUICK
 from conftest import PAIRS
 from memory_injections.activations.cache_file import ActivationCache, ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
+from memory_injections.controls.kinds import CONTROLS, RANDOM, SHUFFLED, Draw
 from memory_injections.errors import StudyError
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.mechanisms.measurements import Injections, draw_others, draw_prompts
 from memory_injections.mechanisms.settings import OTHER, OWN, InjectionSite, Mechanisms
 from memory_injections.mechanisms.side_effects import WINDOW, cut_windows
 from memory_injections.models.tokenisation import tokenise_pairs
+from memory_injections.terms import TARGETS
 from slow_path import Model
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
@@ -75,6 +77,13 @@ def slow(
     return Slow(folder / "model", pairs, folder / "cache")
 
 
+def find_shuffled(slow: Slow) -> pd.Series:
+    """The memory of another prompt that the first draw of the registered control gives each prompt."""
+    choose = CONTROLS[SHUFFLED].choose
+    assert choose
+    return choose(slow.pairs, Draw(SHUFFLED, 0, SEED, []))
+
+
 def test_a_patched_head_is_one_with_the_other_prompts_output(slow: Slow) -> None:
     patches = pd.concat(map(slow.injections.patch_heads, slow.injections.draw_patched()))
     others = draw_others(slow.pairs, 1, SEED)
@@ -102,17 +111,43 @@ def test_a_patched_head_is_one_with_the_other_prompts_output(slow: Slow) -> None
         assert patch["effect"] == pytest.approx(expected.item(), abs=2e-4)
         gap = slow.run("explicit", row)[answer] - slow.run("obscure", row)[answer]
         assert patch["gap"] == pytest.approx(gap.item(), abs=2e-4)
+        assert patch["gap"] > 0
     assert patches["effect"].abs().max() > 0.01
+
+
+def test_only_prompts_with_a_gap_above_zero_are_patched(slow: Slow) -> None:
+    gaps = [
+        (slow.run("explicit", row) - slow.run("obscure", row))[prompt.answer].item()
+        for row, prompt in enumerate(slow.prompts["obscure"])
+    ]
+    every = replace(slow.injections, settings=SETTINGS.model_copy(update={"prompts": len(gaps)}))
+    assert every.draw_patched() == [row for row, gap in enumerate(gaps) if gap > 0]
+    assert 0 < len(every.draw_patched()) < len(gaps)
+
+
+def test_without_a_gap_above_zero_there_is_an_empty_table(slow: Slow) -> None:
+    injections = replace(slow.injections)
+    vars(injections)["gaps"] = -np.ones(len(slow.pairs))
+    ((name, table),) = injections.measure([], "", lambda _, measure: measure())
+    assert name == "patching"
+    assert table.empty
+    assert set(table) == {*slow.injections.patch_heads(0).columns}
 
 
 def test_a_direct_effect_passes_the_norm_as_it_was(slow: Slow) -> None:
     cells = slow.pairs[["prompt_id"]].merge(pd.DataFrame({"layer": [0, 2]}), how="cross")
+    shuffled = find_shuffled(slow)
     for encoding in ("unembed", "layer"):
-        wanted = cells.assign(encoding=encoding, magnitude=slow.site.magnitude)
-        found = slow.injections.split_effects(slow.site, wanted)
-        for cell in found.sample(6, random_state=0).to_dict("records"):
+        wanted = cells.assign(encoding=encoding, relative=False, magnitude=slow.site.magnitude, effect=0.0)
+        found = slow.injections.split_effects(slow.site._replace(encoding=encoding), wanted)
+        assert set(found.loc[found["control"] != "curated", "layer"]) == {slow.site.layer}
+        own, random = found[found["control"] != RANDOM], found[found["control"] == RANDOM]
+        assert (random["effect"] != 0).all()
+        some = pd.concat([own.sample(6, random_state=0), own[own["control"] == SHUFFLED].head(3)])
+        for cell in some.to_dict("records"):
             row = slow.find_row(cell["prompt_id"])
-            vector = slow.model.slow_vector(encoding, slow.pairs["memory"][row], cell["layer"])
+            memory = slow.pairs["memory"][row] if cell["control"] == "curated" else shuffled[cell["prompt_id"]]
+            vector = slow.model.slow_vector(encoding, memory, cell["layer"])
             bridge, prompt = slow.model.bridge, slow.prompts["obscure"][row]
             with torch.inference_mode():
                 _, kept = bridge.run_with_cache(torch.tensor([list(prompt.tokens)]))
@@ -128,6 +163,9 @@ def test_a_direct_effect_passes_the_norm_as_it_was(slow: Slow) -> None:
                 )
             assert before.item() == pytest.approx(slow.run("obscure", row)[prompt.answer].item(), abs=2e-4)
             assert cell["direct"] == pytest.approx((after - before).item(), abs=3e-4)
+            if cell["control"] == SHUFFLED:
+                injected = slow.run("obscure", row, slow.inject(cell["magnitude"] * vector, cell["layer"]))
+                assert cell["effect"] == pytest.approx((injected[prompt.answer] - before).item(), abs=3e-4)
         assert found["direct"].abs().max() > 0.01
 
 
@@ -135,10 +173,14 @@ def test_later_blocks_say_what_the_lens_reads(slow: Slow) -> None:
     table = slow.injections.read_later_blocks(slow.site)
     bridge = slow.model.bridge
     assert set(table["block"]) == set(range(1, bridge.cfg.n_layers))
-    assert len(table) == len(slow.pairs) * (bridge.cfg.n_layers - 1) * 2
-    for cell in table.sample(10, random_state=0).to_dict("records"):
+    assert len(table) == len(slow.pairs) * (bridge.cfg.n_layers - 1) * len(TARGETS) * 3
+    shuffled = find_shuffled(slow)
+    clean = table.groupby(["prompt_id", "block", "target"])[["logp_clean", "rank_clean"]].nunique()
+    assert (clean == 1).all(axis=None)
+    for cell in table[table["control"] != RANDOM].sample(15, random_state=0).to_dict("records"):
         row = slow.find_row(cell["prompt_id"])
-        vector = slow.site.magnitude * slow.model.slow_vector("unembed", slow.pairs["memory"][row], slow.site.layer)
+        memory = slow.pairs["memory"][row] if cell["control"] == "curated" else shuffled[cell["prompt_id"]]
+        vector = slow.site.magnitude * slow.model.slow_vector("unembed", memory, slow.site.layer)
         token = slow.injections.cache[f"{cell['target']}_id"][row].item()
         for state, hooks in (("clean", []), ("injected", [slow.inject(vector, slow.site.layer)])):
             kept: list[Tensor] = []

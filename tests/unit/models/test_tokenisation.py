@@ -11,6 +11,7 @@ from memory_injections.models.tokenisation import (
     Prompt,
     batch_by_length,
     find_first_token,
+    find_injected_token,
     pad,
     tokenise_memory,
     tokenise_pairs,
@@ -86,6 +87,15 @@ def test_both_prompts_have_one_answer_token(split_at: Callable[[str], PreTrained
 
 def test_a_memorys_first_token_carries_text(sentencepiece: PreTrainedTokenizerFast) -> None:
     assert find_first_token(sentencepiece, "1929") == sentencepiece.convert_tokens_to_ids("1")
+
+
+def test_the_injected_token_is_one_of_those_that_are_injected(tokenizer: PreTrainedTokenizerFast) -> None:
+    for memory in ("George Washington", "\u2003Lima"):
+        found = find_injected_token(tokenizer, memory)
+        assert found in tokenise_memory(tokenizer, memory)
+        assert str(tokenizer.decode([found])).strip()
+    with pytest.raises(StudyError, match="has no tokens"):
+        find_injected_token(tokenizer, "")
 
 
 def test_an_answer_without_tokens(tokenizer: PreTrainedTokenizerFast) -> None:

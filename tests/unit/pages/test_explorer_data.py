@@ -95,10 +95,10 @@ def test_tokens_of_one_text_stay_apart(tables: dict[str, Any]) -> None:
 
 
 def test_what_is_known_of_prompts(tables: dict[str, Any]) -> None:
-    tokens = pd.Series(range(101, 101 + 2 * N_PROMPTS, 2), index=range(N_PROMPTS))
+    tokens = pd.Series([[101 + 3 * number, 102 + 3 * number] for number in range(N_PROMPTS)])
     packed = unpack(explorer_data.pack_prompts(tokens, tables["texts"]["gpt2/hand"]))
     assert packed["prompt_id"] == list(range(N_PROMPTS))
-    assert packed["memory_token"] == [101 + 2 * number for number in range(N_PROMPTS)]
+    assert packed["memory_tokens"] == tokens.tolist()
     assert packed["hops_rank"] == [number % 4 for number in range(N_PROMPTS - 1)] + [None]
     assert packed["top_token"] == [f" before {number}" for number in range(N_PROMPTS)]
     assert not {"hops_rank", "top_token"} & set(unpack(explorer_data.pack_prompts(tokens, None)))

@@ -153,6 +153,36 @@ def test_breaking_more_than_rescuing_is_the_opposite() -> None:
     assert CLAIMS["failures"].label not in judge(hits_gain=np.nan).index
 
 
+def compare_heads(explicit: tuple[int, int], chance: tuple[int, int], p: float) -> pd.DataFrame:
+    """Of 50 pairs: those with an informative head after one prompt only, and those with one above chance only."""
+    rows = [
+        {"prompt_kind": kind, "against": against, "n_only": only, "n_against_only": other}
+        for kind, against, (only, other) in (
+            ("explicit", "obscure", explicit), ("explicit", "chance", chance), ("obscure", "chance", (1, 1))
+        )
+    ]  # fmt: skip
+    table = pd.DataFrame(rows).assign(**ID, n_prompts=50, n_both=5, n_clusters=40, p=p, p_mcnemar=p)
+    table["difference"] = (table["n_only"] - table["n_against_only"]) / 50
+    return pd.concat([table.assign(target="answer", p=1.0), table.assign(target="any")], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("heads", "verdict"),
+    [
+        (compare_heads((20, 2), (18, 1), 1e-4), "supported"),
+        (compare_heads((20, 2), (18, 1), 0.06), "inconclusive"),
+        (compare_heads((20, 2), (1, 18), 1e-4), "inconclusive"),
+        (compare_heads((2, 20), (18, 1), 1e-4), "inconclusive"),  # obscure prompts: no more than by chance
+    ],
+)
+def test_heads_tell_more_after_explicit_prompts_only_if_they_beat_chance(heads: pd.DataFrame, verdict: str) -> None:
+    table = judge_claims(tables() | {"informative_contrasts": heads}, PAPER, {}, MARGIN).set_index("claim")
+    row = table.loc[CLAIMS["heads"].label]
+    assert row["verdict"] == verdict
+    assert "of 50 pairs, 5 have an informative head after both prompts" in row["evidence"]
+    assert CLAIMS["heads"].label not in judge().index
+
+
 def test_the_papers_numbers() -> None:
     table = judge()
     headline = table.loc[CLAIMS["headline"].label.format(424)]

@@ -39,8 +39,9 @@ class HeadReadings:
 
     `top` has the columns of `TOP_SCHEMA`, and a row for each (prompt_id, prompt_kind, layer, head, rank). `targets` has
     those of `TARGETS_SCHEMA`, and a row for each (prompt_id, prompt_kind, layer, head, target), where the targets are
-    answer and memory. Ranks count from 0, the highest logit. `rank_other` is the rank of another pair's answer or
-    memory in the same output, the null; it is missing if there is no such pair.
+    those of `terms.TARGETS`: a memory is looked for by its first token in a text, and by the first that is injected.
+    Ranks count from 0, the highest logit. `rank_other` is the rank of another pair's target in the same output, the
+    null; it is missing if there is no such pair.
     """
 
     top: pd.DataFrame

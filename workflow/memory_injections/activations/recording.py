@@ -12,9 +12,10 @@ text (explicit prompt, obscure prompt, memory) it has these tensors, with a row 
 A prompt's last position is the one behind which its answer is scored: a bare space, if the tokenizer writes one between
 them as a token of its own (see `tokenisation.Prompt`). A memory is read as it stands.
 
-It also has `answer_id` and `memory_id` [prompt], the tokens that stand for answer and memory, and in its metadata the
-names of the model and the data set. Ranks count from 0, the most probable token. All activations are in the coordinates
-of the processed weights (see `processed_weights`).
+It also has `answer_id`, `memory_id` and `injected_id` [prompt], the tokens that stand for the answer, the memory in a
+text and the memory as it is injected (`terms.TARGETS`), and in its metadata the names of the model and the data set.
+Ranks count from 0, the most probable token. All activations are in the coordinates of the processed weights (see
+`processed_weights`).
 """
 
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ from memory_injections.models.tokenisation import (
     batch_by_length,
     check_length,
     find_first_token,
+    find_injected_token,
     tokenise_pairs,
     tokenise_prompt,
 )
@@ -59,6 +61,7 @@ def record_activations(
     tensors = {
         "answer_id": answers,
         "memory_id": torch.tensor([find_first_token(tokenizer, memory) for memory in pairs["memory"]]),
+        "injected_id": torch.tensor([find_injected_token(tokenizer, memory) for memory in pairs["memory"]]),
     }
     for kind, column in KIND_COLUMNS.items():
         for prompt_id, row in zip(pairs["prompt_id"], rows[kind], strict=True):

@@ -33,9 +33,14 @@ def count_hits_by_site(cells: pd.DataFrame) -> pd.DataFrame:
     return _count_hits(cells, ["layer", "magnitude"])
 
 
-def _count_hits(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+def compute_mcnemar(n_first_only: int, n_second_only: int) -> float:
+    """Return the p-value of McNemar's exact test that what only the first has is as frequent as the reverse."""
     from statsmodels.stats.contingency_tables import mcnemar  # most of a second, which readers of hits do without
 
+    return float(mcnemar([[0, n_first_only], [n_second_only, 0]], exact=True).pvalue)
+
+
+def _count_hits(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     known = cells.dropna(subset=["rank_obscure", "rank_injected"])
     before, after = known["rank_obscure"], known["rank_injected"]
     was, is_now = before < HITS_AT[0], after < HITS_AT[0]
@@ -47,7 +52,7 @@ def _count_hits(cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     groups = [known[name] for name in by]
     counted = pd.DataFrame(shares).groupby(groups).mean().join(pd.DataFrame(numbers).groupby(groups).sum())
     counted["p_mcnemar"] = [
-        float(mcnemar([[0, broken], [rescued, 0]], exact=True).pvalue)
+        compute_mcnemar(broken, rescued)
         for rescued, broken in zip(counted["n_rescued"], counted["n_broken"], strict=True)
     ]
     return counted.astype("float64").reindex(cells.groupby(by).size().index)[HIT_COLUMNS]

@@ -1,6 +1,6 @@
 """The paper's Tables 1, 2 and 3, and that of the text check, as data frames."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,29 @@ from memory_injections.analysis.averages import (
     find_best_site,
     select_site,
 )
+from memory_injections.analysis.clusters import align_clusters, cluster_prompts
+from memory_injections.analysis.effects import estimate_mean
+from memory_injections.analysis.hits import compute_mcnemar
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, PROMPT_KINDS, TARGETS
 
 # The paper's average, and the one that the evidence rests on.
 BEST_BY = (PAPER_AVERAGE, "effect")
-N_EXAMPLES = 8
+# Examples of each target.
+N_EXAMPLES = 4
 N_TOKENS = 6
 # How many prompt pairs a row of the text check names.
 N_NAMED = 10
 # Beyond this rank of answer and memory, a head says nothing of them.
 INFORMATIVE = 100
+# Of the targets, whichever has the lowest rank; and what informative heads are compared with.
+ANY, CHANCE = "any", "chance"
 HEAD = ["prompt_id", "layer", "head"]
 EXAMPLE = [
     "model", "dataset", "prompt_id", "explicit_prompt", "obscure_prompt", "memory", "answer", "tells", "layer", "head",
     "gain", "rank_other",
-    *(f"{name}_{kind}" for kind in PROMPT_KINDS for name in ("says", "answer_rank", "memory_rank")),
+    *(f"{name}_{kind}" for kind in PROMPT_KINDS for name in ("says", *(f"{target}_rank" for target in TARGETS))),
 ]  # fmt: skip
 OF_PROMPTS = {"p": "p_answer", "n_tokens": "n_tokens"}
 NUMBERS = [*AVERAGES, *EFFECTS, "n_improved", "n_prompts"]
@@ -99,12 +105,11 @@ def build_table2(readings: Iterable[tuple[Path, Path]], pairs: Mapping[str, pd.D
     """Collect example prompt pairs with what their most informative head says (Table 2).
 
     `readings` are the two tables of attribution (top tokens, targets) of each model and data set, `pairs` the prompt
-    pairs of each data set. The most informative head of a pair is the one in whose output the answer or the memory has
-    the lowest rank after the explicit prompt; beyond rank `INFORMATIVE`, none is informative. The examples are the
-    pairs with the lowest ranks, as many of the answer as of the memory. Columns: model, dataset, the pair, tells
-    (answer or memory), layer, head, gain (difference of its logit), rank_other (the null: the rank of another pair's
-    answer or memory in the same output), and for each prompt kind the head's top tokens (`says_*`) and the ranks of
-    answer and memory.
+    pairs of each data set. The most informative head of a pair is the one in whose output one of `TARGETS` has the
+    lowest rank after the explicit prompt; beyond rank `INFORMATIVE`, none is informative. The examples are the pairs
+    with the lowest ranks, as many of each target. Columns: model, dataset, the pair, tells (the target), layer, head,
+    gain (difference of its logit), rank_other (the null: the rank of another pair's target in the same output), and for
+    each prompt kind the head's top tokens (`says_*`) and the ranks of all targets.
     """
     return pd.concat((_find_examples(top, targets, pairs) for top, targets in readings), ignore_index=True)
 
@@ -114,7 +119,7 @@ def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) 
     ratings = pd.read_parquet(targets)
     wide = ratings.pivot(index=HEAD, columns=["target", "prompt_kind"], values=["logit", "rank", "rank_other"])
     informative = order_heads(wide).drop_duplicates("prompt_id").query("rank < @INFORMATIVE")
-    best = informative.sort_values(["rank", "gain"], ascending=[True, False]).groupby("tells").head(N_EXAMPLES // 2)
+    best = informative.sort_values(["rank", "gain"], ascending=[True, False]).groupby("tells").head(N_EXAMPLES)
     model, dataset = ratings[["model", "dataset"]].iloc[0]
     texts = pairs[dataset].set_index("prompt_id")[TEXT_COLUMNS]
     rows = []
@@ -142,9 +147,9 @@ def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) 
 
 
 def count_informative_heads(targets: Iterable[Path]) -> pd.DataFrame:
-    """Count the prompts with a head in whose output answer or memory has a rank below `INFORMATIVE`, also by chance.
+    """Count the prompts with a head in whose output a target has a rank below `INFORMATIVE`, also by chance.
 
-    By chance: with another pair's answer or memory in the same outputs. Columns: model, dataset, target, prompt_kind,
+    By chance: with another pair's target in the same outputs. Columns: model, dataset, target, prompt_kind,
     n_prompts, n_informative, n_informative_other, and the medians over the prompts of the lowest rank in any head,
     best_rank and best_rank_other.
     """
@@ -165,6 +170,54 @@ def count_informative_heads(targets: Iterable[Path]) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def compare_informative_heads(targets: Iterable[Path], pairs: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    """Compare which prompts have an informative head: explicit with obscure ones, and both with chance.
+
+    A head is informative if a target has a rank below `INFORMATIVE` in its output; by chance, if another pair's has.
+    `pairs` are the prompt pairs of each data set. Columns: model, dataset, target (one of `TARGETS`, or `ANY` of them),
+    prompt_kind, against (`obscure`, or `CHANCE` in the same outputs), n_prompts, those in which there is an informative
+    head both times, only the first or only the second time (n_both, n_only, n_against_only), p_mcnemar (exact; it
+    takes prompts for independent), and the mean difference of both shares over clusters of prompts: difference, low,
+    high, p, n_clusters. Prompts without another pair do not count against chance.
+    """
+    columns = ["model", "dataset", "target", "prompt_kind", "prompt_id", "rank", "rank_other"]
+    tables = (pd.read_parquet(path, columns=columns) for path in targets)
+    return pd.DataFrame([row for ratings in tables for row in _compare_heads(ratings, pairs, seed)])
+
+
+def _compare_heads(
+    ratings: pd.DataFrame, pairs: Mapping[str, pd.DataFrame], seed: int
+) -> Iterator[dict[str, str | float]]:
+    """Yield the rows of one model and data set."""
+    names = {name: str(ratings[name].iloc[0]) for name in ("model", "dataset")}
+    clusters = cluster_prompts(pairs[names["dataset"]])
+    keys = ["target", "prompt_kind", "prompt_id"]
+    lowest = ratings.groupby(keys, observed=True)[["rank", "rank_other"]].min().astype("float64")
+    tables = {target: lowest.loc[target] for target in TARGETS} | {ANY: lowest.groupby(keys[1:]).min()}
+    for target, ranks in tables.items():
+        own = ranks.unstack("prompt_kind")
+        for kind, against in (PROMPT_KINDS, *((kind, CHANCE) for kind in PROMPT_KINDS)):
+            second = own["rank_other", kind] if against == CHANCE else own["rank", against]
+            both = pd.DataFrame({"first": own["rank", kind], "second": second}).dropna() < INFORMATIVE
+            first, second = both["first"], both["second"]
+            n_only, n_against_only = int((first & ~second).sum()), int((second & ~first).sum())
+            groups = pd.factorize(align_clusters(clusters, both.index))[0]
+            found = estimate_mean((first.astype(float) - second).to_numpy(), groups, seed)
+            yield {
+                **names,
+                "target": target,
+                "prompt_kind": kind,
+                "against": against,
+                "n_prompts": len(both),
+                "n_both": int((first & second).sum()),
+                "n_only": n_only,
+                "n_against_only": n_against_only,
+                "p_mcnemar": compute_mcnemar(n_only, n_against_only),
+                "difference": found.effect,
+                **{name: found.columns[name] for name in ("low", "high", "p", "n_clusters")},
+            }
 
 
 def _show_token(token: str) -> str:

@@ -3,57 +3,95 @@
 Their panels are models and data sets in one encoding.
 """
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.figures.maps import LAYER
 from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import LOG_BEYOND, PLAIN, name_encoding, use_log_nats
-from memory_injections.figures.style import COLORS, QUIET, TEXT, add_legend, start_figure, start_panels
+from memory_injections.figures.style import COLORS, QUIET, TEXT, add_legend, start_figure
+from memory_injections.terms import CURATED, TARGETS
 
 SITES = ["model", "dataset", "encoding", "relative"]
+PARTS = {"effect": "0.2", "direct": COLORS[0], "indirect": COLORS[1]}
 
 
 @register_figure(subject="study", table="direct_effects", section="Mechanisms", label="direct and indirect effects")
 def direct_effects(effects: pd.DataFrame) -> Figure:
-    """Mean effect over the layers, and its direct and indirect parts with their intervals."""
+    """Mean effect with its direct and indirect parts: of curated memories over the layers, and beside controls."""
     groups = list(effects.groupby(SITES, sort=False))
-    figure, panels = start_panels(len(groups), 2.1)
-    for axes, (names, own) in zip(panels, groups, strict=True):
-        own = own.sort_values("layer")
-        for part, color in zip(("effect", "direct", "indirect"), ("0.2", *COLORS), strict=False):
-            axes.plot(own["layer"], own[part], color=color, marker="o", label=part)
-            axes.fill_between(
-                own["layer"], own[f"{part}_low"], own[f"{part}_high"], color=color, alpha=0.15, linewidth=0
-            )
-        axes.axhline(0, color=QUIET, linewidth=0.6)
-        use_log_nats(axes, gap=0.09)
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        axes.set(xlabel=LAYER, ylabel=f"Mean (nats,\n{LOG_BEYOND})", title=_name_site(names, own, "magnitude"))
-    add_legend(figure, panels)
+    figure = start_figure(TEXT, 2.3 * len(groups) + 0.4)
+    rows = figure.subplots(len(groups), 2, squeeze=False, sharey="row")
+    for (over_layers, at_site), (names, own) in zip(rows, groups, strict=True):
+        curated = own[own["control"] == CURATED].sort_values("layer")
+        compared = own[own["layer"].isin(own.loc[own["control"] != CURATED, "layer"])]
+        _draw_over_layers(over_layers, curated)
+        _draw_beside_controls(at_site, compared)
+        for axes in (over_layers, at_site):
+            axes.axhline(0, color=QUIET, linewidth=0.6)
+            use_log_nats(axes, gap=0.09)
+        over_layers.set_ylabel(f"Mean (nats, {LOG_BEYOND})")
+        over_layers.set_title(f"{_name_site(names, own, 'magnitude')}, curated")
+        at_site.set_title(f"Beside controls at layer {compared['layer'].iloc[0]:g}")
+    add_legend(figure, list(rows.flat))
     return figure
+
+
+def _draw_over_layers(axes: Axes, own: pd.DataFrame) -> None:
+    """Draw the parts of effects over the layers, with bands for their intervals."""
+    for part, color in PARTS.items():
+        axes.plot(own["layer"], own[part], color=color, marker="o", label=part)
+        axes.fill_between(own["layer"], own[f"{part}_low"], own[f"{part}_high"], color=color, alpha=0.15, linewidth=0)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.set_xlabel(LAYER)
+
+
+def _draw_beside_controls(axes: Axes, own: pd.DataFrame) -> None:
+    """Draw the parts of effects as points with their intervals, those of each control in a place of its own."""
+    places = range(len(own))
+    for shift, (part, color) in zip((-0.2, 0, 0.2), PARTS.items(), strict=True):
+        ends = np.abs(own[[f"{part}_low", f"{part}_high"]].sub(own[part], axis=0)).to_numpy().T
+        axes.errorbar(
+            [place + shift for place in places], own[part], yerr=ends, fmt="o", capsize=2, linewidth=1, color=color
+        )
+    names = own["control"].str.replace("_", " ").str.replace(" ", "\n", n=1)
+    axes.set_xticks(places, names)
+    axes.set_xlim(-0.5, len(own) - 0.5)
 
 
 @register_figure(subject="study", table="logit_lens", section="Mechanisms", label="logit lens after the injection")
 def logit_lens(blocks: pd.DataFrame) -> Figure:
-    """Median rank of answer and memory behind every block from the injection on, without and with the memory."""
-    groups = list(blocks.groupby(SITES, sort=False))
-    figure, panels = start_panels(len(groups), 2.1)
-    for axes, (names, own) in zip(panels, groups, strict=True):
-        for (target, here), color in zip(own.groupby("target"), COLORS, strict=False):
-            for state, line in (("clean", "--"), ("injected", "-")):
-                label = f"{target}, {state}"
-                axes.plot(here["block"], 1 + here[f"rank_{state}"], line, color=color, marker="o", label=label)
-        axes.set(yscale="log", xlabel="Behind block (from 0)", ylabel="Median rank (from 1)")
-        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        axes.yaxis.set_major_formatter(PLAIN)
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.invert_yaxis()
-        axes.set_title(_name_site(names, own, "layer", "magnitude"))
-    add_legend(figure, panels)
+    """Median rank of each target behind every block from the injection on: without it, with memory and controls."""
+    groups = list(blocks[blocks["control"] != DIFFERENCE].groupby(SITES, sort=False))
+    figure = start_figure(TEXT, 2.1 * len(groups) + 0.4)
+    rows = figure.subplots(len(groups), len(TARGETS), squeeze=False, sharey="row")
+    for panels, (names, own) in zip(rows, groups, strict=True):
+        for axes, (target, label) in zip(panels, TARGETS.items(), strict=True):
+            _draw_ranks(axes, own[own["target"] == target])
+            axes.set_title(label.capitalize(), loc="left")
+        panels[0].set_ylabel("Median rank (from 0)")
+        panels[0].set_yscale("symlog", linthresh=1)
+        panels[0].set_ylim(panels[0].get_ylim()[1], -0.3)  # the most probable token is on top
+        panels[0].yaxis.set_major_formatter(PLAIN)
+        panels[0].yaxis.set_minor_formatter(NullFormatter())
+        site = _name_site(names, own, "layer", "magnitude")
+        panels[0].set_title(f"{site}\n{panels[0].get_title(loc='left')}", loc="left")
+    add_legend(figure, list(rows.flat))
     return figure
+
+
+def _draw_ranks(axes: Axes, own: pd.DataFrame) -> None:
+    """Draw a target's ranks behind the blocks: a line without injection, and one for each control."""
+    clean = own[own["control"] == CURATED]
+    axes.plot(clean["block"], clean["rank_clean"], "--", color=QUIET, label="no injection")
+    for (control, here), color in zip(own.groupby("control", sort=False), COLORS, strict=False):
+        axes.plot(here["block"], here["rank_injected"], color=color, marker="o", label=str(control).replace("_", " "))
+    axes.set_xlabel("Behind block (from 0)")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 @register_figure(subject="study", table="side_effects", section="Side effects", label="rescued against harm")

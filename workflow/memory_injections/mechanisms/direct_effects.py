@@ -4,7 +4,8 @@ import pandas as pd
 import torch
 
 from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
-from memory_injections.injection.memory_vectors import MemoryEncoder
+from memory_injections.analysis.averages import measure_effect
+from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.mechanisms.residuals import measure_carry, read_out
 from memory_injections.models.limits import LAST_POSITION_CELLS
@@ -12,15 +13,16 @@ from memory_injections.models.scoring import compute_log_prob
 
 
 def measure_direct_effects(
-    engine: SkippingEngine, encoder: MemoryEncoder, cache: ActivationCache, pairs: pd.DataFrame, cells: pd.DataFrame
+    engine: SkippingEngine, encoder: Encoder, cache: ActivationCache, pairs: pd.DataFrame, cells: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the cells with their direct effects on the answer, in nats, in the column `direct`.
 
     The vector of a cell, at its magnitude, joins the residual stream after the last block of the clean pass, multiplied
     by what the blocks multiply the stream by on the way (`residuals.measure_carry`); the final norm divides by what it
     divides the clean stream by, and unembedding and softmax are the model's own. What a layer between the injection
-    and the end makes of the vector is left out. `cells` has the columns prompt_id, encoding, layer, magnitude; `pairs`
-    are the pairs that the cache was recorded from.
+    and the end makes of the vector is left out. Of a probability of zero, the log-probability is the one that it has in
+    every effect (`averages.measure_effect`). `cells` has the columns prompt_id, encoding, memory (what the encoder
+    takes), layer and magnitude; `pairs` are the pairs that the cache was recorded from.
     """
     rows = pd.Series(range(len(pairs)), index=pairs["prompt_id"]).loc[cells["prompt_id"]].to_numpy()
     layers = sorted(cells["layer"].unique().tolist())
@@ -28,8 +30,7 @@ def measure_direct_effects(
     scale = measure_carry(engine)[at]
     if encoder.is_relative:
         scale = scale * measure_residual_norms(cache, encoder.processed).numpy()[rows, at]
-    texts = pd.DataFrame({"encoding": cells["encoding"].to_numpy(), "memory": pairs["memory"].to_numpy()[rows]})
-    memory, memories = pd.MultiIndex.from_frame(texts).factorize()
+    memory, memories = pd.MultiIndex.from_frame(cells[["encoding", "memory"]]).factorize()
     encoded = encoder.encode(memories.tolist(), layers)
     # A vector that serves every layer has one direct effect: it is read once.
     keys = pd.DataFrame(
@@ -46,7 +47,8 @@ def measure_direct_effects(
     resid, answers = cache["obscure.resid"][:, -1], cache["answer_id"].to(engine.device)
     clean = _read_in_parts(engine, resid, None, answers)
     after = _read_in_parts(engine, resid[row], added, answers[row])
-    direct = keys.merge(distinct.assign(direct=(after - clean[row]).cpu()), how="left")["direct"]
+    logp = {"logp_obscure": clean[row].cpu().numpy(), "logp_injected": after.cpu().numpy()}
+    direct = keys.merge(distinct.assign(direct=measure_effect(pd.DataFrame(logp))), how="left")["direct"]
     return cells.assign(direct=direct.to_numpy())
 
 

@@ -13,9 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
+from memory_injections.analysis.averages import measure_effect
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, SweepEffects
 from memory_injections.controls.kinds import RANDOM, SHUFFLED
+from memory_injections.controls.plan import PlannedPrompts, list_specs
+from memory_injections.controls.settings import Controls
 from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.data.entities import identify_entity
 from memory_injections.injection.cell_computer import CellComputer
@@ -24,7 +27,7 @@ from memory_injections.injection.memory_vectors import Encoder, MemoryEncoder
 from memory_injections.mechanisms.direct_effects import measure_direct_effects
 from memory_injections.mechanisms.logit_lens import read_blocks
 from memory_injections.mechanisms.patching import patch_prompt, tabulate_patches
-from memory_injections.mechanisms.settings import InjectionSite, Mechanisms
+from memory_injections.mechanisms.settings import COMPARED, InjectionSite, Mechanisms
 from memory_injections.mechanisms.side_effects import (
     build_random_spec,
     cut_windows,
@@ -35,7 +38,7 @@ from memory_injections.mechanisms.side_effects import (
 )
 from memory_injections.models.tokenisation import Prompt, tokenise_pairs
 from memory_injections.sweeps.cells import index_sweeps
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, TARGETS
 
 
 def choose_site(sweep: SweepEffects, encoding: str, relative: bool = False) -> InjectionSite:
@@ -98,15 +101,37 @@ class Injections:
             return torch.ones(len(self.pairs), 1)
         return measure_residual_norms(self.cache, self.model.processed)[:, site.layer, None]
 
+    @cached_property
+    def specs(self) -> pd.DataFrame:
+        """What is injected into each prompt: prompt_id, control (`curated` first) and memory, the key of a spec."""
+        planned = PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer)
+        specs = list_specs(planned, Controls(kinds=COMPARED, draws=1, shuffles=1), [], self.seed)
+        memories = specs["prompt_id"].map(self.pairs.set_index("prompt_id")["memory"])
+        parts = zip(specs["control"], memories, specs["source"], specs["answer"], specs["seed"], strict=True)
+        keys = [VectorSpec(control, memory, 0, 0, *rest).key for control, memory, *rest in parts]
+        return specs[["prompt_id", "control"]].assign(memory=keys)
+
+    @cached_property
+    def gaps(self) -> Float[np.ndarray, " prompt"]:
+        """How much more probable each answer is after the explicit prompt than after the obscure one, in nats."""
+        with np.errstate(divide="ignore"):
+            obscure, explicit = (
+                np.log(self.cache.read_array(f"{kind}.p_answer").astype("float64")) for kind in ("obscure", "explicit")
+            )
+        return measure_effect(pd.DataFrame({"logp_obscure": obscure, "logp_injected": explicit})).to_numpy()
+
     def measure(
         self, curated: Sequence[Path], text: str, keep: Callable[[str, Callable[[], pd.DataFrame]], pd.DataFrame]
     ) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield what is measured, by name: the heads of each prompt, the rest at the site of every curated sweep.
+        """Yield what is measured, by name: the heads of some prompts, the rest at the site of every curated sweep.
 
         `keep` returns the table that a function measures, or one that it has kept under its name.
         """
-        for row in tqdm(self.draw_patched(), desc="patching", unit="prompt"):
+        patched = self.draw_patched()
+        for row in tqdm(patched, desc="patching", unit="prompt"):
             yield "patching", keep(f"patching.{row}", partial(self.patch_heads, row))
+        if not patched:
+            yield "patching", self._name_gap(tabulate_patches(torch.empty(0, 1, 1), 0), np.nan)
         groups = cluster_prompts(self.pairs)
         for sweep, path in index_sweeps(curated).items():
             effects = SweepEffects.of_cells(pd.read_parquet(path, columns=COLUMNS), groups, self.seed)
@@ -121,36 +146,61 @@ class Injections:
                 yield name, keep(f"{name}.{sweep.coding}", measure)
 
     def draw_patched(self) -> list[int]:
-        """Draw the rows of the prompts whose heads are patched."""
-        return draw_prompts(len(self.pairs), self.settings.prompts, self.seed).tolist()
+        """Draw the rows of the prompts whose heads are patched, of those with a gap above zero to explain."""
+        positive = np.flatnonzero(self.gaps > 0)
+        return positive[draw_prompts(len(positive), self.settings.prompts, self.seed)].tolist()
 
     def patch_heads(self, row: int) -> pd.DataFrame:
         """Patch every head of the prompt in a row; see `patching.tabulate_patches`.
 
         The column gap is what there is to explain: how much more probable the answer is after the explicit prompt, in
-        nats.
+        nats; n_positive, the number of prompts with a gap above zero, which the patched ones are drawn from.
         """
         others = draw_others(self.pairs, 1, self.seed)[row]
-        explicit, obscure = (
-            self.cache.rows(f"{kind}.p_answer", row, row + 1).double().log() for kind in ("explicit", "obscure")
-        )
         effects = patch_prompt(
             self.model.engine, self.model.processed, self.cache, self.prompts[row], row, [row, *others.tolist()]
         )
-        table = tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row]))
-        return table.assign(gap=(explicit - obscure).item())
+        return self._name_gap(tabulate_patches(effects, int(self.pairs["prompt_id"].iloc[row])), self.gaps[row])
+
+    def _name_gap(self, patches: pd.DataFrame, gap: float) -> pd.DataFrame:
+        return patches.assign(gap=gap, n_positive=int((self.gaps > 0).sum()))
 
     def split_effects(self, site: InjectionSite, effects: pd.DataFrame) -> pd.DataFrame:
-        """Return the direct part of the effects of a site's sweep; see `direct_effects.measure_direct_effects`."""
-        return measure_direct_effects(self.model.engine, self.encoders[site.relative], self.cache, self.pairs, effects)
+        """Return the direct part of the effects of a site's sweep, and of the controls' effects at the site.
+
+        Columns: those of `effects`, control and direct; see `direct_effects.measure_direct_effects`.
+        """
+        curated = effects.assign(control=CURATED).merge(self.specs, on=["prompt_id", "control"])
+        cells = pd.concat([curated, self.compute_controls(site)], ignore_index=True)
+        encoder = ControlEncoder(self.encoders[site.relative])
+        found = measure_direct_effects(self.model.engine, encoder, self.cache, self.pairs, cells)
+        return found.drop(columns="memory")
+
+    def compute_controls(self, site: InjectionSite) -> pd.DataFrame:
+        """Compute the effects of the controls at a site: prompt_id, control, memory, those of the site, and effect."""
+        specs = self.specs[self.specs["control"] != CURATED]
+        cells = specs.assign(prompt=specs["prompt_id"], **site._asdict())
+        computer = CellComputer(self.model.engine, ControlEncoder(self.encoders[site.relative]))
+        scored = pd.concat(computer.compute(cells, self._prompts_by_id))
+        return scored.assign(effect=measure_effect(scored))[[*specs, *site._fields, "effect"]]
 
     def read_later_blocks(self, site: InjectionSite) -> pd.DataFrame:
-        """Read answer and memory behind every block from a site on; see `logit_lens.read_blocks`."""
-        vectors = self._encode(self.encoders[site.relative], site, self.pairs["memory"])
-        vectors = site.magnitude * self.measure_scale(site).to(vectors) * vectors
-        targets = {name: self.cache[f"{name}_id"] for name in ("answer", "memory")}
+        """Read answer and memory behind every block from a site on, under each control; see `logit_lens.read_blocks`.
+
+        The targets are the prompt's own, whatever is injected. A prompt without a control has no rows of it.
+        """
+        encoded = self._encode(ControlEncoder(self.encoders[site.relative]), site, self.specs["memory"])
+        row = torch.tensor(self._find_rows(self.specs["prompt_id"]))
+        encoded = site.magnitude * self.measure_scale(site)[row].to(encoded) * encoded
+        vectors = {}
+        for control in self.specs["control"].unique():
+            here = torch.tensor((self.specs["control"] == control).to_numpy())
+            vectors[control] = encoded.new_zeros(len(self.pairs), encoded.shape[1])
+            vectors[control][row[here]] = encoded[here]
+        targets = {name: self.cache[f"{name}_id"] for name in TARGETS}
         table = read_blocks(self.model.engine, self.prompts, site.layer, vectors, targets)
         table.insert(0, "prompt_id", self.pairs["prompt_id"].to_numpy()[table["prompt"]])
+        table = table.merge(self.specs[["prompt_id", "control"]])
         return table.drop(columns="prompt").assign(**site._asdict())
 
     def find_side_effects(self, site: InjectionSite) -> pd.DataFrame:
@@ -158,7 +208,7 @@ class Injections:
         others = draw_others(self.pairs, self.settings.others, self.seed)
         cells = plan_side_effects(self.pairs, others, site, self.settings.factors)
         computer = CellComputer(self.model.engine, ControlEncoder(self.encoders[site.relative]))
-        found = measure_side_effects(computer, cells, dict(zip(self.pairs["prompt_id"], self.prompts, strict=True)))
+        found = measure_side_effects(computer, cells, self._prompts_by_id)
         return found.drop(columns="memory").rename(columns={"prompt": "prompt_id"})
 
     def read_text(self, site: InjectionSite, text: str) -> pd.DataFrame:
@@ -192,6 +242,13 @@ class Injections:
             encoding=site.encoding, relative=site.relative, layer=site.layer, surprisal=surprisal[1:].numpy(),
             surprisal_clean=surprisal[0].item(),
         )  # fmt: skip
+
+    @cached_property
+    def _prompts_by_id(self) -> dict[int, Prompt]:
+        return dict(zip(self.pairs["prompt_id"], self.prompts, strict=True))
+
+    def _find_rows(self, prompt_ids: pd.Series) -> Int[np.ndarray, " row"]:
+        return pd.Series(range(len(self.pairs)), index=self.pairs["prompt_id"]).loc[prompt_ids].to_numpy()
 
     def _encode(
         self, encoder: Encoder, site: InjectionSite, memories: Sequence[str]

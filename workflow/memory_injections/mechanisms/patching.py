@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.analysis.averages import LEAST_LOGP
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.mechanisms.settings import OTHER, OWN
 from memory_injections.models.limits import LAST_POSITION_CELLS
@@ -64,7 +65,9 @@ def patch_last_position(
 
 
 def _score(logits: Float[Tensor, "cell vocab"], answer: int) -> Float[Tensor, " cell"]:
-    return compute_log_prob(logits, torch.full([len(logits)], answer, device=logits.device))
+    """Return the answer's log-probability in each row; zero counts as float32's least probability, as in any effect."""
+    log_probs = compute_log_prob(logits, torch.full([len(logits)], answer, device=logits.device))
+    return log_probs.clamp_min(LEAST_LOGP)
 
 
 def tabulate_patches(effects: Float[Tensor, "source layer head"], prompt_id: int) -> pd.DataFrame:

@@ -4,11 +4,14 @@ from typing import NamedTuple
 
 from pydantic import Field, field_validator
 
+from memory_injections.controls.kinds import RANDOM, SHUFFLED
 from memory_injections.sweeps.grid import EncodingName, check_list
 from memory_injections.terms import Section
 
 # Whose explicit prompt a head's output is taken from: the pair's own, or as a null, that of another pair.
 OWN, OTHER = "own", "other"
+# The controls beside which curated memories are looked at, one draw of each: what both do alike is not the memory's.
+COMPARED = (SHUFFLED, RANDOM)
 
 
 class InjectionSite(NamedTuple):
@@ -26,7 +29,12 @@ class Mechanisms(Section):
     encodings: tuple[EncodingName, ...] | None = Field(
         default=None, min_length=1, description="encodings of curated memories that are looked at (all if not given)"
     )
-    prompts: int = Field(default=8, ge=1, description="prompts, drawn at random, whose attention heads are patched")
+    prompts: int = Field(
+        default=8,
+        ge=1,
+        description="prompts whose attention heads are patched, drawn at random from those whose answer is more "
+        "probable after the explicit prompt",
+    )
     others: int = Field(
         default=1,
         ge=1,
@@ -43,7 +51,7 @@ class Mechanisms(Section):
 
     def count_cells(self) -> int:
         """Return the number of cells of a prompt at one site: memories and directions, and one without any."""
-        return 1 + (1 + 2 * self.others) * len(self.factors)
+        return 1 + (1 + 2 * self.others) * len(self.factors) + len(COMPARED)
 
     def count_texts(self) -> int:
         """Return how often the neutral text is read at one site."""

@@ -135,6 +135,16 @@ def find_first_token(tokenizer: PreTrainedTokenizerBase, memory: str) -> int:
         raise StudyError(f"the memory {error}") from None
 
 
+def find_injected_token(tokenizer: PreTrainedTokenizerBase, memory: str) -> int:
+    """Return the first token of a memory as it is injected, without a space in front, that carries a known text.
+
+    Raises `StudyError` as `tokenise_memory` does.
+    """
+    known = set(tokenise_memory(tokenizer, memory)) - find_reserved(tokenizer).unknown
+    ids = tokenise_text(tokenizer, memory)
+    return next(token for token in ids if token in known and str(tokenizer.decode([token])).strip())
+
+
 def _find_text(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int], text: str) -> int:
     """Return where a text's tokens first carry text, behind bare spaces.
 

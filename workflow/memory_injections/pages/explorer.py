@@ -49,6 +49,7 @@ EVIDENCE = [
 CONTRAST = ["stand_in", "effect", "low", "high", "curated_effect", "other_effect"]
 N_HEADS = 8
 PROMPTS_AT_ONCE = 16
+MEMORY_TARGETS = ("memory", "injected")
 
 
 def pack_heads(top: Path, targets: Path) -> str:
@@ -56,7 +57,8 @@ def pack_heads(top: Path, targets: Path) -> str:
 
     In their outputs, answer or memory have the lowest ranks after the explicit prompt, as in Table 2; the highest
     logits as such belong to the same few heads with large outputs, whatever the prompt. By prompt and head: layer,
-    head; then by kind of prompt: answer_logit, answer_rank, memory_rank and the top tokens.
+    head; then by kind of prompt: answer_logit, answer_rank, memory_rank (as in a text or as injected, the lower of
+    both) and the top tokens.
     """
     prompt_ids = np.unique(pq.read_table(targets, columns=["prompt_id"])["prompt_id"])
     found = [
@@ -66,13 +68,14 @@ def pack_heads(top: Path, targets: Path) -> str:
     heads = pd.concat([heads for heads, _ in found])
     says = pd.concat([says for _, says in found])
     codes, texts = number_texts(says.stack(["prompt_kind", "rank"]))
+    memory_ranks = (heads["rank", target][list(PROMPT_KINDS)].to_numpy("int32") for target in MEMORY_TARGETS)
     arrays = {
         "prompt_id": prompt_ids.astype("int32"),
         "layer": heads.index.get_level_values("layer").to_numpy("int16"),
         "head": heads.index.get_level_values("head").to_numpy("int16"),
         "answer_logit": heads["logit", "answer"][list(PROMPT_KINDS)].to_numpy("float32").ravel(),
         "answer_rank": heads["rank", "answer"][list(PROMPT_KINDS)].to_numpy("int32").ravel(),
-        "memory_rank": heads["rank", "memory"][list(PROMPT_KINDS)].to_numpy("int32").ravel(),
+        "memory_rank": np.minimum(*memory_ranks).ravel(),
         "token": codes,
     }
     return pack(arrays, n_heads=len(heads) // len(prompt_ids), tokens=texts)
@@ -211,12 +214,13 @@ def _name_heads(targets: Path) -> str:
 
 
 def _read_memory_tokens(targets: Path) -> pd.Series:
-    """Read the token that each prompt's memory begins with, by prompt_id; it is the same for every head."""
-    one = {"target": "memory", "prompt_kind": "obscure", "layer": 0, "head": 0}
+    """Read the tokens that each prompt's memory may begin with, by prompt_id; they are the same for every head."""
+    one = {"prompt_kind": "obscure", "layer": 0, "head": 0}
+    filters: list[tuple[str, str, Any]] = [(name, "==", value) for name, value in one.items()]
     rows = pd.read_parquet(
-        targets, columns=["prompt_id", "token_id"], filters=[(name, "==", value) for name, value in one.items()]
+        targets, columns=["prompt_id", "token_id"], filters=[*filters, ("target", "in", MEMORY_TARGETS)]
     )
-    return rows.set_index("prompt_id")["token_id"].sort_index()
+    return rows.groupby("prompt_id")["token_id"].agg(list)
 
 
 def _read_columns(path: Path) -> pd.DataFrame:

@@ -133,11 +133,11 @@ def pack_cells(cells: pd.DataFrame) -> str:
 def pack_prompts(memory_tokens: pd.Series, texts: pd.DataFrame | None) -> str:
     """Pack what is known of each prompt of a model on a data set, whatever is injected.
 
-    memory_token is the id of the memory's first token, as in `memory_tokens`, which are by prompt_id. In a study with
-    controls, `texts` are their scores: hops_rank is the rank below which both hops are known, missing where no
-    description is found, and top_token the most probable token after the obscure prompt.
+    `memory_tokens` are by prompt_id: the ids of all tokens that the memory may begin with. In a study with controls,
+    `texts` are their scores: hops_rank is the rank below which both hops are known, missing where no description is
+    found, and top_token the most probable token after the obscure prompt.
     """
-    columns = {"memory_token": memory_tokens.tolist()}
+    columns = {"memory_tokens": memory_tokens.tolist()}
     if texts is not None:
         before = texts[texts["text"] == "obscure"].set_index("prompt_id")["top_token"]
         for name, values in (("hops_rank", rank_hops(tabulate_ranks(texts))), ("top_token", before)):

@@ -48,9 +48,13 @@ NAMES = {
     "answer_rank_obscure": "answer's rank (obscure)",
     "memory_rank_explicit": "memory's rank (explicit)",
     "memory_rank_obscure": "memory's rank (obscure)",
+    "injected_rank_explicit": "injected token's rank (explicit)",
+    "injected_rank_obscure": "injected token's rank (obscure)",
     "rank_other": "another pair's rank (explicit)",
     "n_informative": "with an informative head",
     "n_informative_other": "by chance",
+    "n_only": "only the first",
+    "n_against_only": "only the second",
     "best_rank": "median lowest rank",
     "best_rank_other": "by chance (rank)",
     **{key: f"{name} (%)" for key, name in AVERAGES.items()},
@@ -97,12 +101,12 @@ NAMES = {
     "known_rank": "known below rank",
     "n_first_hop": "first hop known",
     "n_second_hop": "second hop known",
-    "n_both": "both known",
+    "n_both": "both",
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
     "n_hit", "n_broken", "n_kept", "scored_token", "n_informative", "n_informative_other", "best_rank",
-    "best_rank_other", "rank_other", "n_first_hop", "n_second_hop", "n_both",
+    "best_rank_other", "rank_other", "n_only", "n_against_only", "n_first_hop", "n_second_hop", "n_both",
 )  # fmt: skip
 FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),

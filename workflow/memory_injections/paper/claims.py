@@ -4,11 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE
 from memory_injections.analysis.effects import LEVEL, describe_effect
 from memory_injections.analysis.evidence import ALL_RANDOM
+from memory_injections.analysis.paper_tables import ANY, CHANCE
 from memory_injections.analysis.verdicts import (
     INCONCLUSIVE,
     OPPOSITE,
@@ -80,12 +82,12 @@ def judge_claims(
 ) -> pd.DataFrame:
     """Judge each claim of the paper for every model and data set, with factors and with relative doses.
 
-    `tables` are those of `analysis.evidence.assess_sweeps` and, in a study with controls, those of
-    `controls.contrasts`; sweeps in `flags` do not count. `margin`: effects within so many nats of zero do not matter.
-    Columns: claim, model, dataset, encoding (`any`: chosen among all) and relative, verdict, effect with its interval
-    in nats, p (the claim's p-value) and p_holm (adjusted for all claims of the study), margin, n_prompts, n_clusters,
-    evidence (a sentence with the numbers) and figure (the file that shows them). Claims about effects get a verdict of
-    `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
+    `tables` are those of `analysis.evidence.assess_sweeps`, in a study with controls those of `controls.contrasts`, and
+    in one with models `informative_contrasts`; sweeps in `flags` do not count. `margin`: effects within so many nats of
+    zero do not matter. Columns: claim, model, dataset, encoding (`any`: chosen among all) and relative, verdict, effect
+    with its interval in nats, p (the claim's p-value) and p_holm (adjusted for all claims of the study), margin,
+    n_prompts, n_clusters, evidence (a sentence with the numbers) and figure (the file that shows them). Claims about
+    effects get a verdict of `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
     """
     rows: list[dict[str, Any]] = []
     weighed: set[tuple[str, ...]] = set()
@@ -298,3 +300,35 @@ def _find_reported(case: Case) -> tuple[tuple[int, float] | None, pd.DataFrame]:
 
 def _show_number(case: Case, here: pd.Series) -> dict[str, Any]:
     return {"n_prompts": here["n_prompts"], "figure": f"change.{case.sweep.file_stem}.png"}
+
+
+@claim(
+    "heads",
+    "8. Attention heads say the answer or the memory after more explicit prompts than obscure ones",
+    of_prompts=True,
+)
+def weigh_heads(case: Case) -> dict[str, Any] | None:
+    """Whether more prompts of one kind have an informative head than of the other, and than by chance."""
+    if "informative_contrasts" not in case.tables:
+        return None
+    names = {"model": case.sweep.model, "dataset": case.sweep.dataset, "target": ANY}
+    own = _find_rows(case.tables["informative_contrasts"], **names)
+    by_chance = own[own["against"] == CHANCE].set_index("prompt_kind")
+    between = own[own["against"] != CHANCE].iloc[0]
+    more = by_chance.loc["explicit" if between["difference"] > 0 else "obscure"]
+    p_values = [*between[["p_mcnemar", "p"]], *(more[["p_mcnemar", "p"]] if more["difference"] > 0 else [1.0])]
+    both, explicit_only, obscure_only = between[["n_both", "n_only", "n_against_only"]].astype(int)
+    against = "; ".join(
+        f"{kind} prompts against chance: {row['n_both'] + row['n_only']:.0f} and "
+        f"{row['n_both'] + row['n_against_only']:.0f} of {row['n_prompts']:.0f}, p {row['p_mcnemar']:.2g}"
+        for kind, row in by_chance.iterrows()
+    )
+    return {
+        "p": float(np.max(p_values)),
+        "gain": between["difference"],
+        **between[["n_prompts", "n_clusters"]],
+        "evidence": f"of {between['n_prompts']:.0f} pairs, {both} have an informative head after both prompts, "
+        f"{explicit_only} after the explicit one only and {obscure_only} after the obscure one only, p "
+        f"{between['p_mcnemar']:.2g} (McNemar), {between['p']:.2g} (clusters); {against}",
+        "figure": "informative_contrasts.csv",
+    }

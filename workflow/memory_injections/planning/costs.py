@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from memory_injections.config.study import Study
 from memory_injections.controls.settings import Controls
-from memory_injections.mechanisms.settings import Mechanisms
+from memory_injections.mechanisms.settings import COMPARED, Mechanisms
 from memory_injections.models.limits import (
     ACTIVATION_TOKENS,
     CELL_PADDING,
@@ -152,10 +152,12 @@ class Costs:
         """What looking at the injections closely costs over one data set; a site is assumed in each encoding."""
         settings = self.study.mechanisms
         assert settings
-        # The logit lens takes two more cells of each prompt, and reads the later blocks of both.
-        sweeps = self._assume_sites(settings, model, settings.count_cells() + 2)
+        # The logit lens takes more cells of each prompt: without and with the memory and its controls; it reads the
+        # later blocks of all.
+        n_read = 2 + len(COMPARED)
+        sweeps = self._assume_sites(settings, model, settings.count_cells() + n_read)
         patches = 2 * model.n_heads * sum(model.cell(layer, 1) for layer in range(model.n_layers))
-        blocks = texts.n_prompts * model.n_layers * model.unembedding
+        blocks = texts.n_prompts * n_read * model.n_layers / 2 * model.unembedding
         text = settings.count_texts() * NEUTRAL_TOKENS * model.full_pass(1) / 2
         flop = min(settings.prompts, texts.n_prompts) * patches + len(sweeps) * (blocks + text)
         return self._estimate_sweeps(model, texts, sweeps, flop)

@@ -93,7 +93,7 @@ function headTable({ heads, promptId }) {
       `The ${heads.n_heads} heads in whose output answer or memory has the lowest rank after the explicit prompt `,
       "(as in Table 2; beyond rank 100, a head says nothing of them), with the highest tokens of each. The first token of ",
       h("mark", { class: "answer" }, "the answer"), " or ", h("mark", { class: "memory" }, "the memory"),
-      " is marked where it is among them."),
+      " (with a space in front, or as it is injected) is marked where it is among them."),
     h("table", { class: "heads" },
       h("thead", {}, h("tr", {}, ...["head", ...HEAD_SAYS].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, ...rows)),

@@ -84,11 +84,11 @@ function boundText({ values }) {
 // Everything that the page knows of a prompt at the chosen site.
 function rowOf({ cells, chosen, texts, about, sweep }, prompt) {
   const row = cells.row(prompt, chosen);
-  const { memory_token, hops_rank, top_token } = about?.get(row.id) ?? {};
+  const { memory_tokens, hops_rank, top_token } = about?.get(row.id) ?? {};
   const { obscure, explicit, answer } = texts?.get(row.id) ?? {};
   // Of random words, the page does not know the tokens.
-  const knowsToken = sweep.memories === "curated" && !isMissing(memory_token) && !isMissing(row.tokenId);
-  return { ...row, obscure, explicit, answer, hops: hops_rank, tokenBefore: top_token, saysMemory: knowsToken ? row.tokenId === memory_token : undefined };
+  const knowsToken = sweep.memories === "curated" && !isMissing(memory_tokens) && !isMissing(row.tokenId);
+  return { ...row, obscure, explicit, answer, hops: hops_rank, tokenBefore: top_token, saysMemory: knowsToken ? memory_tokens.includes(row.tokenId) : undefined };
 }
 
 function buildTable(view) {
