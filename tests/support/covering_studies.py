@@ -43,7 +43,9 @@ def build_whole() -> dict[str, Any]:
             "encodings": list(ENCODINGS),
             "draws": 1,
             "shuffles": 2,
-            "sites": [{"layer": 2, "magnitude": 3}, {"layer": 1, "magnitude": 0.1, "relative": True}],
+            "sites": [
+                {"layer": 2, "magnitude": 3, "relative": False}, {"layer": 1, "magnitude": 0.1, "relative": True},
+            ],
             "known_ranks": [10],
             "positions": ["all", "without_bos", "last", "description"],
             "doses": [0.1, 1],
@@ -60,6 +62,7 @@ def build_hub(at: Places) -> dict[str, Any]:
     """Models, prompts and words from the hub and the web, and none of the parts that can be left out."""
     return {
         "study": "hub",
+        "twin": False,
         "models": {
             "tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
             "fresh": {

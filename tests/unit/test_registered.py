@@ -242,7 +242,7 @@ assert study.controls.kinds[-1] == "reversed"
 assert all(digest_named(name_class(source)) for source in list_data_sources())
 schema = Study.model_json_schema()
 assert "poems" in str(schema) and schema["$defs"]["InjectionGrid"]["properties"]["encodings"]["items"]["enum"] == [
-    "unembed", "embed", "layer", "rhymed"
+    "unembed", "unembed_spaced", "embed", "layer", "rhymed"
 ]
 assert schema["properties"]["controls"]["default"]["kinds"][-1] == "reversed"
 try:

@@ -20,6 +20,8 @@ CASES: list[tuple[Any, dict[str, Any], bool]] = [
     (Model, MODEL | {"revision": COMMIT[:39]}, False),
     (Model, MODEL | {"revision": COMMIT}, True),
     (Model, {"source": "local", "path": "a"}, False),
+    (Model, {"source": "untrained", "like": WHEEL}, True),
+    (Model, {"source": "untrained", "like": MODEL}, False),
     (Dataset, DATA, False),
     (Dataset, DATA | {"revision": COMMIT}, True),
     (Dataset, {"source": "url"} | URL, True),
