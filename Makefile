@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 GPU ?= h100
 
 .DEFAULT_GOAL := help
-.PHONY: help study lint fix unit test test-slurm docs crate picture bench bench-study plan schema architectures lock
+.PHONY: help study lint fix unit test test-slurm docs crate picture bench bench-study plan schema coverage architectures lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ bench-study: .venv/study-installed ## run a study from nothing in a temporary fo
 
 plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
 	$(BIN)/memory-injections plan "$(CONFIG)" --gpu $(GPU) --shared results/shared
+
+coverage: .venv/dev-installed ## simulate how often intervals hold the true mean, and write the table of docs/method.md (half a minute)
+	$(BIN)/python tools/interval_coverage.py
 
 schema: .venv/study-installed ## regenerate the config's schema and key table after a change to its model
 	$(BIN)/memory-injections schema workflow/schemas/config.schema.json config/README.md

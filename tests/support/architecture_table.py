@@ -13,7 +13,7 @@ from architectures import FAMILIES, Family
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.skipping_engine import SkippingEngine, get_first, set_first
-from memory_injections.models.loading import measure_model
+from memory_injections.models.loading import describe_model
 from tiny_models import train_tokenizer
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -38,7 +38,7 @@ def format_row(cells: list[str] | tuple[str, ...]) -> str:
 def describe_result(family: Family, config: PreTrainedConfig) -> list[str]:
     """Class, result of the check at load, the final norm's gain, block and norm; empty where a refusal comes first."""
     try:
-        measure_model(config)
+        describe_model(config)
         model = family.build()
         shape = describe_block(model)
     except UnsupportedArchitectureError as error:

@@ -38,7 +38,8 @@ def _walk(node: dict[str, Any], path: str, value: Any) -> Iterator[str]:
         for key, below in node["properties"].items():
             item = ANY if value is ANY else value.get(key, _find_default(below))
             if item is not None:
-                yield from _walk(below, f"{path}.{key}".lstrip("."), item)
+                # What a model is like is a source as any.
+                yield from _walk(below, "models.*" if key == "like" else f"{path}.{key}".lstrip("."), item)
     elif "additionalProperties" in node:
         for item in [ANY] if value is ANY else value.values():
             yield from _walk(node["additionalProperties"], f"{path}.*", item)

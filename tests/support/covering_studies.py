@@ -24,6 +24,7 @@ def build_whole() -> dict[str, Any]:
     return {
         "study": "whole",
         "seed": 1,
+        "margin": 0.05,
         "models": {"gpt2": {"source": "local", "path": "gpt2"}},
         "datasets": {
             "2wmh": {"source": "file", "path": "pairs.csv", "rows": 5, "blanks": "keep", "cluster": "relation"}
@@ -41,7 +42,8 @@ def build_whole() -> dict[str, Any]:
             "kinds": list(CONTROLS),
             "encodings": list(ENCODINGS),
             "draws": 1,
-            "sites": [{"layer": 2, "magnitude": 3}],
+            "shuffles": 2,
+            "sites": [{"layer": 2, "magnitude": 3}, {"layer": 1, "magnitude": 0.1, "relative": True}],
             "known_ranks": [10],
             "positions": ["all", "without_bos", "last", "description"],
             "doses": [0.1, 1],
@@ -58,7 +60,13 @@ def build_hub(at: Places) -> dict[str, Any]:
     """Models, prompts and words from the hub and the web, and none of the parts that can be left out."""
     return {
         "study": "hub",
-        "models": {"tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]}},
+        "models": {
+            "tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
+            "fresh": {
+                "source": "untrained", "seed": 1,
+                "like": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
+            },
+        },
         "datasets": {
             "hub": {
                 "source": "huggingface", "repo": "someone/pairs", "file": "pairs.csv", "revision": "main", "rows": 3,
@@ -89,6 +97,7 @@ def build_made(at: Places) -> dict[str, Any]:
     url = {"url": f"{at['hub']}/data.zip", "sha256": at["zip_sha256"], "member": at["member"]}
     return {
         "study": "made",
+        "twin": True,
         "models": {
             "gguf": {
                 "source": "pypi", "package": "tiny-model==1.0", "file": "tiny_model/tiny.gguf",
@@ -105,7 +114,7 @@ def build_made(at: Places) -> dict[str, Any]:
         "published": {"source": "git", "repo": at["git"], "commit": at["git_commit"]},
         "injection": {"layers": [2], "magnitudes": {"relative": [0.3]}},
         "precision": "bfloat16",
-        "controls": False,
+        "controls": {"kinds": ["shuffled"], "shuffles": "all", "positions": ["last"], "doses": [0.1]},
         "mechanisms": False,
         "walkthrough": False,
     }  # fmt: skip

@@ -48,8 +48,8 @@ class Model:
 
     def slow_vector(self, encoding: str, memory: str, layer: int) -> torch.Tensor:
         """The vector of a memory in an encoding, at a layer."""
-        tokens = sorted(set(tokenise_memory(self.tokenizer, memory)))
-        if encoding == "unembed":
+        tokens = sorted(set(tokenise_memory(self.tokenizer, memory, is_spaced=encoding == "unembed_spaced")))
+        if encoding.startswith("unembed"):
             return self.processed.W_U[:, tokens].sum(dim=1)
         if encoding == "embed":
             return self.processed.W_E[tokens].sum(dim=0)

@@ -4,8 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from importlib.metadata import EntryPoint
+from dataclasses import dataclass, replace
 from inspect import getdoc
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,20 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from memory_injections import registry
+from extensions import install
 from memory_injections.analysis.averages import AVERAGES, EFFECTS, REGISTERED, SiteValues
 from memory_injections.config.reference import list_sections
 from memory_injections.controls.descriptions import describe_pairs
 from memory_injections.controls.kinds import CONTROLS, ControlInputs, Draw
 from memory_injections.data.entities import identify_entity
 from memory_injections.data.sources import list_data_sources
-from memory_injections.errors import StudyError
-from memory_injections.figures.registry import list_figures, load_figure
+from memory_injections.errors import DeclarationError, UnknownNameError
+from memory_injections.figures.registry import list_figures
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.models.sources import list_model_sources
 from memory_injections.paper.claims import CLAIMS
-from memory_injections.registry import Registry, read_declarations
-from memory_injections.tables.registry import list_table_jobs, load_table_job
+from memory_injections.registry import Declared, Registry, read_declarations
+from memory_injections.tables.registry import list_table_jobs
 from memory_injections.terms import LONGEST_NAME, check_path_part
 from slow_path import Model
 
@@ -52,8 +51,7 @@ def list_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     yield from ((name, control.build or control.write) for name, control in CONTROLS.items())  # type: ignore[misc]
     yield from ((name, average.take) for name, average in REGISTERED.items())
     yield from ((name, claim.weigh) for name, claim in CLAIMS.items())
-    yield from ((name, load_figure(name)) for name in list_figures())
-    yield from ((name, load_table_job(name)) for name in list_table_jobs())
+    yield from ((name, declared.load()) for name, declared in (*list_figures().items(), *list_table_jobs().items()))
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)
@@ -65,13 +63,14 @@ def test_names_and_labels(kind: str) -> None:
         assert len(name) <= LONGEST_NAME
         assert len(declared.label) > 3
     assert len({declared.label for declared in one.values()}) == len(one)
-    with pytest.raises(ValueError, match=f"the {kind} '{name}' is registered twice; rename one of them"):
+    with pytest.raises(DeclarationError, match=f"the {kind} '{name}' is registered twice; rename one of them"):
         one.register(declared)
     for wrong in ("a/b", "A", "", *RESERVED.get(kind, ())):
-        with pytest.raises(ValueError, match=f"no {kind} can be called '{wrong}'; choose another name"):
+        with pytest.raises(DeclarationError, match=f"no {kind} can be called '{wrong}'; choose another name"):
             one.register(replace(declared, name=wrong))
-    with pytest.raises(StudyError, match=f"^{kind} 'nonsense' is unknown; use one of {next(iter(one))}, "):
+    with pytest.raises(UnknownNameError, match=f"^{kind} 'nonsense' is unknown; use one of {next(iter(one))}, "):
         one["nonsense"]
+    assert one.get("nonsense") is None
 
 
 def test_every_function_says_what_it_does() -> None:
@@ -161,18 +160,37 @@ def test_an_average_of_equal_values_is_that_value_and_knows_no_order(name: str) 
     assert {**AVERAGES, **EFFECTS}[name] == average.label
 
 
-def test_every_figure_and_table_has_a_caption_and_no_name_twice(tmp_path: Path) -> None:
+def test_every_figure_and_table_has_a_caption() -> None:
     report = ROOT / "workflow" / "report"
     labelled = [name for job in list_table_jobs().values() for name, label in job.tables.items() if label]
     for file in [*(f"figures/{name}.rst" for name in list_figures()), *(f"{name}.rst" for name in labelled)]:
         assert len((report / file).read_text(encoding="utf-8")) > 50, file
-    tables = [name for job in list_table_jobs().values() for name in job.tables]
-    assert len(tables) == len(set(tables))
-    for name in ("first", "second"):
-        (tmp_path / f"{name}.py").write_text("@register(label='a')\ndef same():\n    pass\n", encoding="utf-8")
-    assert read_declarations(tmp_path, ["first"], "register")["same"].words == {"label": "a"}
-    with pytest.raises(ValueError, match="same is declared twice"):
-        read_declarations(tmp_path, ["first", "second"], "register")
+
+
+@dataclass(frozen=True)
+class Poem(Declared):
+    lines: int
+
+
+def read_poems(folder: Path, **modules: str) -> Mapping[str, Poem]:
+    """Read the declarations in modules of these texts."""
+    files = {module: folder / f"{module}.py" for module in modules}
+    for module, file in files.items():
+        file.write_text(modules[module], encoding="utf-8")
+    return read_declarations(Poem, "register_poem", files)
+
+
+def test_declarations_are_read_from_syntax(tmp_path: Path) -> None:
+    code = "@registry.register_poem(lines={})\ndef {}():\n    raise ImportError\n"
+    assert read_poems(tmp_path, first=code.format(14, "sonnet")) == {"sonnet": Poem("sonnet", "first", None, 14)}
+    for second, reason in (
+        (code.format(14, "sonnet"), "the function 'sonnet' is registered twice"),
+        (code.format(14, "Sonnet"), "no function can be called 'Sonnet'"),
+        (code.format("LINES", "haiku"), "malformed"),
+        (code.replace("lines", "rows").format(3, "haiku"), "unexpected keyword argument 'rows'"),
+    ):
+        with pytest.raises(DeclarationError, match=rf"^@register_poem of second.\w+ is not valid \(.*{reason}"):
+            read_poems(tmp_path, first=code.format(14, "sonnet"), second=second)
 
 
 def test_every_source_is_in_the_key_table_with_words() -> None:
@@ -182,35 +200,100 @@ def test_every_source_is_in_the_key_table_with_words() -> None:
         assert all(field.description for name, field in source.model_fields.items() if name != "source"), source
 
 
-def test_an_extension_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = EntryPoint("mine", "no_such_module", registry.GROUP)
-    monkeypatch.setattr(registry, "list_extensions", lambda: [broken])
-    registry.load_extensions.cache_clear()
-    with pytest.raises(
-        StudyError, match=r"the installed extension mine \(no_such_module\) fails \(ModuleNotFoundError"
-    ):
-        len(ENCODINGS)
-    registry.load_extensions.cache_clear()
+def run_python(*arguments: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run a process that finds what is installed in a folder."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "workflow"), str(path)])}
+    return subprocess.run([sys.executable, *arguments], env=environment, text=True, capture_output=True)
 
 
-def test_an_extension_adds_a_source_of_prompts(tmp_path: Path) -> None:
-    (tmp_path / "poems.py").write_text(
-        "from typing import Literal\n\nfrom memory_injections.data.sources import DataSource\n\n\n"
-        "class Poems(DataSource):\n    source: Literal['poems']\n\n    def read_pairs(self):\n        return None\n",
-        encoding="utf-8",
+EXTENSION = """
+from typing import Literal
+
+{imports}
+from memory_injections.controls.kinds import register_control
+from memory_injections.data.sources import DataSource
+from memory_injections.injection.encodings import register_encoding
+
+
+@register_encoding("rhymed", label="what it rhymes with")
+def rhyme(model, texts, layers): ...
+
+
+@register_control("reversed", label="the memory from its end")
+def turn(parts): ...
+
+
+class Poems(DataSource):
+    source: Literal["poems"]
+
+    def read_pairs(self): ...
+"""
+USE = """
+from memory_injections.config.study import Study, parse_study
+from memory_injections.data.sources import list_data_sources
+from memory_injections.errors import StudyError
+from memory_injections.jobs.code import digest_named, name_class
+
+grid, poems = {"encodings": ["unembed", "rhymed"]}, {"source": "poems"}
+config = {"study": "mine", "models": {"m": {"source": "local", "path": "m"}}, "datasets": {"p": poems}}
+study = parse_study(config | {"injection": grid})
+assert [type(one).__name__ for one in study.datasets.values()] == ["Poems"]
+assert study.controls.kinds[-1] == "reversed"
+assert all(digest_named(name_class(source)) for source in list_data_sources())
+schema = Study.model_json_schema()
+assert "poems" in str(schema) and schema["$defs"]["InjectionGrid"]["properties"]["encodings"]["items"]["enum"] == [
+    "unembed", "embed", "layer", "rhymed"
+]
+assert schema["properties"]["controls"]["default"]["kinds"][-1] == "reversed"
+try:
+    parse_study(config | {"injection": {"encodings": ["rhyme"]}})
+except StudyError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("imported", [[], ["sweeps.grid", "controls.settings", "config.reference", "command_line.cli"]])
+def test_an_extension_imports_what_it_likes(imported: list[str], tmp_path: Path) -> None:
+    imports = "\n".join(f"import memory_injections.{module}" for module in imported)
+    install(tmp_path, "poems", EXTENSION.format(imports=imports))
+    done = run_python("-c", USE, path=tmp_path)
+    assert done.stdout == (
+        "config key injection.encodings.0 is 'rhyme'; "
+        "allowed: 'unembed', 'unembed_spaced', 'embed', 'layer' or 'rhymed'\n"
+    ), done.stderr
+
+
+TWICE = """
+from memory_injections.injection.encodings import register_encoding
+
+
+@register_encoding("embed", label="another one")
+def embed(model, texts, layers): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def (", "SyntaxError: invalid syntax (poems.py, line 1)"),
+        (TWICE, "DeclarationError: the encoding 'embed' is registered twice; rename one of them"),
+    ],
+)
+def test_a_broken_extension_is_named_in_one_sentence(code: str, reason: str, tmp_path: Path) -> None:
+    install(tmp_path, "poems", code)
+    done = run_python("-m", "memory_injections.command_line.cli", "schema", "schema.json", "README.md", path=tmp_path)
+    sentence = (
+        f"the installed package poems does not load ({reason}); correct what its entry point poems = poems names, "
+        "or uninstall it"
     )
-    metadata = tmp_path / "poems-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: poems\nVersion: 1.0\n", encoding="utf-8")
-    (metadata / "entry_points.txt").write_text(f"[{registry.GROUP}]\npoems = poems\n", encoding="utf-8")
-    code = (
-        "from memory_injections.config.study import Study; print('poems' in str(Study.model_json_schema()))\n"
-        "from memory_injections.data.sources import list_data_sources\n"
-        "from memory_injections.jobs.code import digest_named, name_class\n"
-        "assert all(digest_named(name_class(source)) for source in list_data_sources())\n"
-    )
-    for folders, expected in (([], "False"), ([str(tmp_path)], "True")):
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "workflow"), *folders])}
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
-        assert done.stdout.strip() == expected
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"memory-injections: {sentence}\n")
+
+
+def test_a_table_that_two_jobs_make_is_refused(tmp_path: Path) -> None:
+    code = "from memory_injections.tables.registry import register_table\n\n"
+    code += "@register_table({'sites': 'another one'}, reads=('cells',))\ndef places(cells): ...\n"
+    install(tmp_path, "poems", code)
+    done = run_python("-c", "from memory_injections.tables import registry; registry.list_table_jobs()", path=tmp_path)
+    makers = "memory_injections.tables.sites.evidence and poems.places"
+    assert done.stderr.endswith(f"Error: the table 'sites' is made twice, by {makers}; rename one of them\n")

@@ -10,9 +10,9 @@ LIGHT = (
 )  # fmt: skip
 CODE = """
 import runpy, sys
-from memory_injections.tables.registry import list_table_jobs, load_table_job
+from memory_injections.tables.registry import list_table_jobs
 for name in [*sys.argv[1:], *list_table_jobs()]:
-    load_table_job(name) if name in list_table_jobs() else runpy.run_path(f"{name}.py")
+    list_table_jobs()[name].load() if name in list_table_jobs() else runpy.run_path(f"{name}.py")
     heavy = {"torch", "transformers", "transformer_lens"} & sys.modules.keys()
     if heavy:
         sys.exit(f"{name} imports {heavy}")

@@ -42,7 +42,7 @@ BAD: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
     "unknown key": (lambda folder, model: {"layers": "all"}, "config key layers is unknown"),
     "encoding": (
         lambda folder, model: {"injection": {"encodings": ["unmbed"]}},
-        "config key injection.encodings.0 is 'unmbed'; allowed: 'unembed', 'embed' or 'layer'",
+        "config key injection.encodings.0 is 'unmbed'; allowed: 'unembed', 'unembed_spaced', 'embed' or 'layer'",
     ),
     "layer": (
         lambda folder, model: {"injection": {"layers": [3]}},

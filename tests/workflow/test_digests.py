@@ -80,8 +80,8 @@ def list_traces(workflow: Path) -> dict[str, Callable[[], Trace]]:
     """What makes each digest that a job can have among its parameters."""
     scripts = [*(workflow / "scripts").glob("[!_]*.py"), *(workflow / "notebooks").glob("*.ipynb")]
     traces: dict[str, Callable[[], Trace]] = {script.name: partial(trace_script, script) for script in scripts}
-    places = [(f"figures.{figure.module}", name) for name, figure in list_figures().items()]
-    places += [(f"tables.{job.module}", name) for name, job in list_table_jobs().items()]
+    declared = *list_figures().values(), *list_table_jobs().values()
+    places = [(module, name) for module, _, name in (one.code.rpartition(".") for one in declared)]
     for module in (data_sources, model_sources, published_sources):
         places += [
             (thing.__module__.removeprefix("memory_injections."), name)
@@ -138,8 +138,7 @@ def test_every_script_and_figure_is_run(runs: Mapping[str, Runs]) -> None:
     ran = {name for study in runs.values() for traces in study.traces.values() for name in traces}
     scripts = {path.name for path in (runs["own"].workflow / "scripts").glob("[!_]*.py")}
     assert {Path(script).stem for script in scripts - ran} == ASK_A_SERVER
-    assert {f"figures.{figure.module}.{name}" for name, figure in list_figures().items()} <= ran
-    assert {f"tables.{job.module}.{name}" for name, job in list_table_jobs().items()} <= ran
+    assert {one.code for one in (*list_figures().values(), *list_table_jobs().values())} <= ran
 
 
 def is_covered(call: tuple[str, str, str], trace: Trace) -> bool:

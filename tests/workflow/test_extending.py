@@ -13,6 +13,7 @@ import pytest
 import yaml
 from checkout import Checkout, copy_project, make_checkout
 from conftest import PAIRS, ROOT, tiny_study
+from extensions import install
 
 LIBRARY = Path("workflow/memory_injections")
 
@@ -102,7 +103,7 @@ def test_everything_that_can_be_added_is_in_the_study(
     assert first["obscure_prompt"] in page
 
 
-def test_an_installed_package_adds_an_encoding_and_a_control(
+def test_an_installed_package_adds_what_a_study_asks_for(
     tiny_models: dict[str, Path], tmp_path: Path, python: Path
 ) -> None:
     section = "From a package of your own"
@@ -110,38 +111,54 @@ def test_an_installed_package_adds_an_encoding_and_a_control(
     package.mkdir()
     (package / "pyproject.toml").write_text(read_code(section, "toml"), encoding="utf-8")
     module = package / "spelled_memories.py"
-    module.write_text(read_code(section, "python"), encoding="utf-8")
+    module.write_text("\n\n".join(list_code(section, "python")), encoding="utf-8")
     command = ["pip", "install", "--quiet", "--no-index", "--no-build-isolation", "--no-deps", "--target", str(site)]
     subprocess.run([sys.executable, "-m", *command, str(package)], check=True)
     encodings, controls = ["unembed", "spelled"], {"kinds": ["shuffled", "rolled"]}
     grid = {"encodings": encodings, "magnitudes": [1, 4]}
-    checkout = make_checkout(tmp_path / "study", tiny_models["gpt2"], python, injection=grid, controls=controls)
+    study = {"injection": grid, "controls": controls, "datasets": {"mine": {"source": "riddles"}}}
+    checkout = make_checkout(tmp_path / "study", tiny_models["gpt2"], python, **study)
     without = checkout.call("--dry-run")
     assert without.returncode != 0
-    assert (
-        "config key injection.encodings.1 is 'spelled'; allowed: 'unembed', 'embed' or 'layer'"
-        in without.stdout + without.stderr
-    )
+    assert "config key datasets.mine.source is 'riddles'; allowed: " in without.stdout + without.stderr
 
     checkout.environment["PYTHONPATH"] = str(site)
     checkout.snakemake()
     found = read_controls(checkout.folder)
     assert set(found["encoding"]) == {"unembed", "spelled"}
     assert found.query("control == 'rolled'")["contrast"].notna().all()
-    page = (checkout.folder / "results/tiny/explorer.html").read_text(encoding="utf-8")
-    assert "numbers in another order" in page
-    cells = [
-        pd.read_parquet(checkout.folder / f"results/tiny/injections/tiny/pairs/curated.{encoding}.parquet")
-        for encoding in encodings
-    ]
+    results = checkout.folder / "results/tiny"
+    assert "numbers in another order" in (results / "explorer.html").read_text(encoding="utf-8")
+    cells = [pd.read_parquet(results / f"injections/tiny/mine/curated.{encoding}.parquet") for encoding in encodings]
     assert not cells[0]["p_injected"].equals(cells[1]["p_injected"])
+    assert pd.read_csv(results / "tables/letters.csv")["letters"].tolist() == [11, 8, 10]
+    assert (results / "figures/spread.study.png").is_file()
+    report = (results / "report.html").read_text(encoding="utf-8")
+    assert "<h3>Letters of memories</h3>" in report
+    assert "How long memories are, in letters." in report
 
     assert checkout.plan() == {}
-    for old, new, first in (
-        ("1, dims=1", "2, dims=1", "control_cells"),
-        ('" ".join(text)', '"-".join(text)', "inject"),
-    ):
+    # From the last job on to the first: an edit runs nothing that comes before it.
+    edits = {
+        "study_figures": ('.hist(table["letters"])', '.hist(table["letters"], 5)'),
+        "control_cells": ("1, dims=1", "2, dims=1"),
+        "inject": ('" ".join(text)', '"-".join(text)'),
+        "letters": ('r"\\w"', 'r"\\w+"'),
+        "unpinned_pairs": ('"Warsaw"', '"Poland"'),
+    }
+    for place, (rule, (old, new)) in enumerate(edits.items(), start=1):
         checkout.replace("../site/spelled_memories.py", old, new)
-        planned = checkout.plan()
-        assert first in planned
-        assert ("inject" in planned) == (first == "inject")
+        assert checkout.plan().keys() & edits.keys() == set([*edits][:place]), rule
+
+
+def test_a_broken_package_ends_a_run_in_one_sentence(
+    tiny_models: dict[str, Path], tmp_path: Path, python: Path
+) -> None:
+    install(tmp_path / "site", "poems", "import no_such_module")
+    checkout = make_checkout(tmp_path / "study", tiny_models["gpt2"], python)
+    checkout.environment["PYTHONPATH"] = str(tmp_path / "site")
+    done = checkout.call("--dry-run")
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "the installed package poems does not load (ModuleNotFoundError: No module named 'no_such_module')" in said
+    assert "Traceback" not in said

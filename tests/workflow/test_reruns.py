@@ -67,7 +67,7 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
         f"{LIBRARY}/models/processed_weights.py", "addmm(processed.b_U", "addmm(0 * processed.b_U"
     ),
     "how an answer is scored": lambda c: c.replace(
-        f"{LIBRARY}/models/scoring.py", "log_probs > own", "log_probs >= own"
+        f"{LIBRARY}/models/scoring.py", "log_probs > log_prob", "log_probs >= log_prob"
     ),
     "the median": lambda c: c.replace(
         f"{LIBRARY}/analysis/averages.py",

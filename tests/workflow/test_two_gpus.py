@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from checkout import Checkout
-from memory_injections.models.devices import GPU_MEMORY_VARIABLE
+from memory_injections.models.limits import GPU_MEMORY_VARIABLE
 from small_study import make_study
 from transformers import AutoModelForCausalLM, GPT2Config, PreTrainedTokenizerFast
 

@@ -1,5 +1,6 @@
 """Errors that the user can correct. The message of each is one sentence that says what, where and what to do."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,6 +19,32 @@ class StudyError(Exception):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(make_printable(sentence))
+
+
+class UnknownNameError(StudyError, KeyError):
+    """A name that nothing is registered by."""
+
+    def __init__(self, kind: str, name: str, allowed: Iterable[str]) -> None:
+        super().__init__(f"{kind} {name!r} is unknown; use one of {', '.join(allowed)}")
+        self.kind, self.name = kind, name
+
+    __str__ = Exception.__str__  # of a KeyError, Python shows the message in quotes
+
+
+class DeclarationError(StudyError):
+    """Something that cannot be registered by its name."""
+
+
+class ExtensionError(StudyError):
+    """An installed package whose additions cannot be imported, or are not valid."""
+
+    def __init__(self, package: str, entry_point: str, error: Exception) -> None:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        super().__init__(
+            f"the installed package {package} does not load ({reason}); correct what its entry point {entry_point} "
+            "names, or uninstall it"
+        )
+        self.package = package
 
 
 class LayerError(StudyError):

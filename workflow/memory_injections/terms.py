@@ -3,11 +3,25 @@
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationInfo,
+)
+from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 # The encoding of the paper's injections, whose magnitudes are factors.
@@ -97,7 +111,39 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 def unite(sources: Iterable[type[BaseModel]]) -> Any:
     """Return the type of a value that is of one of several classes, which its key `source` tells apart."""
-    return Annotated[Union[tuple(sources)], Field(discriminator="source")]  # noqa: UP007
+    return Annotated[Union[tuple(sources)], Discriminator("source")]  # noqa: UP007
+
+
+@dataclass(frozen=True)
+class Late:
+    """In an annotation: values have a type that is made when one is checked, not when this is imported.
+
+    So it has what installed packages add, whatever they import themselves.
+    """
+
+    make: Callable[[], Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: _adapt(self.make()).validate_python(value, context=info.context)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(_adapt(self.make()).core_schema)
+
+
+@cache
+def _adapt(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def make_default(make: Callable[[], Any], description: str) -> Any:
+    """Return a field whose default is made when it is asked for, and stands in the JSON schema."""
+    return Field(
+        default_factory=make,
+        description=description,
+        json_schema_extra=lambda schema: schema.update(default=to_jsonable_python(make())),
+    )
 
 
 class Section(BaseModel):

@@ -39,6 +39,7 @@ from memory_injections.config.messages import describe_error
 from memory_injections.config.study import parse_study
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.errors import StudyError
+from memory_injections.figures.registry import list_figures
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.jobs.checks import check_inputs, check_known_models
 from memory_injections.jobs.code import (
@@ -50,7 +51,9 @@ from memory_injections.jobs.code import (
 from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.earlier_runs import check_no_live_jobs
 from memory_injections.jobs.results import clean_results, describe_contents
+from memory_injections.registry import load_extensions
 from memory_injections.sweeps.identity import RELATIVE, SweepId
+from memory_injections.tables.registry import list_table_jobs
 from memory_injections.terms import CURATED
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
@@ -87,6 +90,9 @@ try:
     # Snakemake has read these files, and of a key given twice it has taken the last.
     for configfile in workflow.configfiles:
         read_config(Path(configfile))
+    # What installed packages add.
+    for load in (load_extensions, list_table_jobs, list_figures):
+        load()
     STUDY = parse_study(config, BASE.parent)
     check_inputs(STUDY)
     if workflow.is_main_process:
@@ -135,6 +141,11 @@ def locate_source(path):
     if not BASE.is_dir():
         return local(workflow.source_path(f"../{path}"))
     return local(shorten_path((BASE / path).resolve()))
+
+
+def locate_caption(declared, path):
+    """Path of the caption of a table or a figure, for Snakemake's report; those of installed packages have none there."""
+    return f"../report/{path}" if declared.caption is None else None
 
 
 def locate_template(name):

@@ -9,7 +9,7 @@ def list_files(name, figure):
         update(f"{path}.png"),
         category=figure.section,
         labels={"figure": figure.label, "of": "{subject}"},
-        caption=f"../report/figures/{name}.rst",
+        caption=locate_caption(figure, f"figures/{name}.rst"),
     )
     return [png, update(f"{path}.pdf")]
 
@@ -23,10 +23,7 @@ def list_outputs(subject):
 
 def name_functions(subject):
     """The functions that draw the figures of a kind of subject."""
-    return [
-        f"figures.{figure.module}.{name}"
-        for name, figure in list_drawn(subject).items()
-    ]
+    return [figure.code for figure in list_drawn(subject).values()]
 
 
 for subject in filter(list_drawn, SUBJECTS):

@@ -42,7 +42,7 @@ rule model:
         "../envs/memory-injections.yaml"
     params:
         code=lambda wildcards: digest_code(
-            "model", name_class(type(STUDY.models[wildcards.model]))
+            "model", *map(name_class, STUDY.models[wildcards.model].classes)
         ),
         source=lambda wildcards: STUDY.models[wildcards.model].model_dump(),
         contents=lambda wildcards: hash_source(STUDY.models[wildcards.model]),

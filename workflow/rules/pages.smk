@@ -9,7 +9,9 @@ rule report:
         manifests=MANIFESTS,
         pairs=list_pairs,
         captions=[
-            locate_source(f"report/figures/{name}.rst") for name in list_figures()
+            locate_source(f"report/figures/{name}.rst")
+            for name, figure in list_figures().items()
+            if figure.caption is None
         ],
         template=locate_template("report.html.j2"),
     output:
@@ -24,6 +26,11 @@ rule report:
     params:
         code=digest_code("report"),
         labels=list_labels(),
+        captions={
+            name: figure.caption
+            for name, figure in list_figures().items()
+            if figure.caption is not None
+        },
         source=SOURCE,
         config=CONFIG_SHOWN,
         walkthrough=STUDY.has_walkthrough,

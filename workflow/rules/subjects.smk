@@ -1,8 +1,6 @@
 # The subjects of figures: what one figure file shows, such as a sweep. A subject's name is part of the file's name.
 from functools import partial
 
-from memory_injections.figures.registry import list_figures
-
 
 def list_swept(wildcards):
     """Each sweep by itself."""

@@ -1,5 +1,4 @@
 # The tables of the whole study.
-from memory_injections.tables.registry import list_table_jobs
 from memory_injections.terms import PAPER_ENCODING
 
 
@@ -86,7 +85,7 @@ for made in TABLE_JOBS.values():
                         STUDY_TABLES[table],
                         category="Tables",
                         labels={"table": label},
-                        caption=f"../report/{table}.rst",
+                        caption=locate_caption(made, f"{table}.rst"),
                     )
                     if label
                     else STUDY_TABLES[table]
@@ -103,6 +102,6 @@ for made in TABLE_JOBS.values():
             "../envs/memory-injections.yaml"
         params:
             **{name: TAKEN[name] for name in made.takes},
-            code=digest_code("tables", f"tables.{made.module}.{made.name}"),
+            code=digest_code("tables", made.code),
         script:
             "../scripts/tables.py"

@@ -9,7 +9,9 @@ rule walkthrough:
         manifest=MANIFEST.format(model=FIRST_MODEL),
         pairs=locate_pairs(FIRST_DATASET),
         heads=HEADS["targets"].format(model=FIRST_MODEL, dataset=FIRST_DATASET),
-        cells=f"{CELLS}/{FIRST_MODEL}/{FIRST_DATASET}/{CURATED}.unembed.parquet",
+        cells=locate_cells(
+            SweepId(FIRST_MODEL, FIRST_DATASET, *STUDY.list_papers_kinds()[0])
+        ),
     output:
         page=f"{RESULTS}/walkthrough.html",
         notebook=f"{RESULTS}/walkthrough.ipynb",

@@ -28,8 +28,7 @@ from memory_injections.checksums import set_aside  # noqa: E402
 from memory_injections.config.messages import describe_error  # noqa: E402
 from memory_injections.errors import DamagedFileError, StudyError  # noqa: E402
 from memory_injections.jobs.code import STATUS_VARIABLE, check_code  # noqa: E402
-from memory_injections.jobs.disk import is_disk_full  # noqa: E402
-from memory_injections.jobs.logs import start_log  # noqa: E402
+from memory_injections.jobs.logs import is_disk_full, start_log  # noqa: E402
 from memory_injections.jobs.provenance import describe_origin, list_compared_files, name_inputs  # noqa: E402
 from memory_injections.jobs.results import verify_inputs, write_checksums  # noqa: E402
 

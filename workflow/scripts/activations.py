@@ -9,7 +9,7 @@ from memory_injections.activations.cache_file import ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
-from memory_injections.jobs.models import reserve_devices_for
+from memory_injections.jobs.gpus import reserve_devices_for
 from memory_injections.models.checkpoints import guard_model
 from memory_injections.models.limits import PROCESSING_COPIES
 from memory_injections.models.loading import load_bridge

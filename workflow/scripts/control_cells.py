@@ -9,8 +9,8 @@ from memory_injections.atomic_files import replace_file
 from memory_injections.controls.experiment import ControlExperiment
 from memory_injections.controls.settings import Controls
 from memory_injections.data.prompt_pairs import read_pairs
-from memory_injections.data.word_lists import read_column
-from memory_injections.jobs.models import load_on_reserved_devices
+from memory_injections.data.text_tables import read_column
+from memory_injections.jobs.gpus import load_on_reserved_devices
 
 if __name__ == "__main__":
     with start_job(globals()) as job:

@@ -9,7 +9,7 @@ import pandas as pd
 from _job import start_job
 from memory_injections.analysis.table_files import read_table
 from memory_injections.checksums import hash_contents, hash_lines
-from memory_injections.figures.registry import list_figures, load_figure
+from memory_injections.figures.registry import list_figures
 from memory_injections.figures.style import draw_note, is_drawn, save_figure, use_style
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parquet, ".csv": read_table}
@@ -38,14 +38,15 @@ def draw_figure(name: str, tables: list[Path], png: Path, pdf: Path, mark: str) 
     table = pd.concat([READERS[path.suffix](path) for path in tables], ignore_index=True)
     # Seaborn jitters dots with NumPy's global generator; with a seed, the same study gives the same picture.
     np.random.seed(0)
-    needed = list_figures()[name].needs
+    registered = list_figures()[name]
+    needed = registered.needs
     with use_style():
         if table.empty:
             figure = draw_note("There is nothing to draw: the table has no rows.")
         elif needed is not None and table[needed].isna().all():
             figure = draw_note(f"These cells have no {needed}.")
         else:
-            figure = load_figure(name)(table)
+            figure = registered.load()(table)
         save_figure(figure, png, pdf, mark)
 
 

@@ -22,6 +22,7 @@ if __name__ == "__main__":
             pairs=index_pairs(map(Path, inputs.pairs)),
             tables={Path(path).stem: read_table(Path(path)) for path in inputs.tables},
             figures={name: inputs[f"figure_{name}"] for name in list_figures()},
-            captions={Path(path).stem: Path(path).read_text(encoding="utf-8").strip() for path in inputs.captions},
+            captions=params.captions
+            | {Path(path).stem: Path(path).read_text(encoding="utf-8").strip() for path in inputs.captions},
         )
         write_text(page, Path(job.output[0]))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from _job import start_job
 from memory_injections.analysis.table_files import write_table
-from memory_injections.tables.registry import list_table_jobs, load_table_job
+from memory_injections.tables.registry import list_table_jobs
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
@@ -13,7 +13,7 @@ if __name__ == "__main__":
         _, function = job.params.code
         registered = list_table_jobs()[function.rpartition(".")[2]]
         inputs = {name: list(map(Path, job.input[name])) for name in registered.reads}
-        made = load_table_job(registered.name)(**inputs, **{name: job.params[name] for name in registered.takes})
+        made = registered.load()(**inputs, **{name: job.params[name] for name in registered.takes})
         tables = {registered.name: made} if isinstance(made, pd.DataFrame) else made
         for path in map(Path, job.output):
             write_table(tables[path.stem], path)

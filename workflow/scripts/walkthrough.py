@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from _job import start_job
-from memory_injections.jobs.models import reserve_devices_for
+from memory_injections.jobs.gpus import reserve_devices_for
 from memory_injections.models.checkpoints import guard_model
 from memory_injections.models.limits import PROCESSING_COPIES
 from memory_injections.pages.notebook import execute_notebook

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from _job import start_job
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.sources import LocalFile, UrlFile, Words
-from memory_injections.data.word_lists import read_words
+from memory_injections.data.text_tables import read_words
 from pydantic import TypeAdapter
 
 

@@ -20,7 +20,9 @@ from simulations import Design, Truth, draw_clusters, draw_effects
 
 
 def estimate(low: float, high: float, **p_values: float) -> pd.Series:
-    return pd.Series({"effect": (low + high) / 2, "low": low, "high": high, "p": 0.001, **p_values})
+    return pd.Series(
+        {"effect": (low + high) / 2, "low": low, "high": high, "low_99": low, "high_99": high, "p": 0.001, **p_values}
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,15 @@ def estimate(low: float, high: float, **p_values: float) -> pd.Series:
 )
 def test_rules(intervals: list[tuple[float, float]], p: float, verdict: str) -> None:
     assert name_verdict([estimate(*ends) for ends in intervals], p, 0.1) == verdict
+
+
+def test_equivalence_asks_for_the_wider_interval_and_the_margin_is_a_setting() -> None:
+    near = estimate(-0.05, 0.09)
+    assert name_verdict([near], 0.5, 0.1) == ZERO
+    assert name_verdict([near.replace(0.09, 0.08)], 0.5, 0.085) == ZERO
+    near["high_99"] = 0.11
+    assert name_verdict([near], 0.5, 0.1) == INCONCLUSIVE
+    assert name_verdict([near], 0.5, 0.2) == ZERO
 
 
 def test_the_largest_p_value_counts_and_the_grid_in_the_direction_of_the_effect() -> None:

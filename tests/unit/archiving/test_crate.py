@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_injections.archiving.contents import FinishedStudy, MadeFile
 from memory_injections.archiving.crate import pack_study
+from memory_injections.archiving.finished import FinishedStudy, MadeFile
 
 FILES = {
     "workflow/Snakefile": "rule all:\n",

@@ -271,7 +271,10 @@ def test_generate(llama: Path, injector: Injector) -> None:
         (["--layer", "1", "--magnitude", "much"], "magnitude 'much' is not a finite number"),
         (["--layer", "1", "--magnitude", "1,inf"], "magnitude inf is not a finite number"),
         (["--layer", "1", "--magnitude", "1e39"], r"magnitude 1e\+39 at layer 1 overflows"),
-        (["--layer", "1", "--encoding", "onehot"], "encoding 'onehot' is unknown; use one of unembed, embed, layer"),
+        (
+            ["--layer", "1", "--encoding", "onehot"],
+            "encoding 'onehot' is unknown; use one of unembed, unembed_spaced, embed, layer",
+        ),
         (["--layer", "1", "--answer", ""], "the answer is empty; give a text"),
         (["--layer", "1", "--device", "abacus"], r"device abacus cannot be used \(.*\); use cpu, cuda or cuda:1"),
         (

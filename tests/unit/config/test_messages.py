@@ -24,7 +24,7 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
     [
         ({"modles": {}}, "config key modles is unknown"),
         ({"injection": {"layer": [1]}}, "config key injection.layer is unknown"),
-        ({"injection": {"encodings": ["unembedd"]}}, "allowed: 'unembed', 'embed' or 'layer'"),
+        ({"injection": {"encodings": ["unembedd"]}}, "allowed: 'unembed', 'unembed_spaced', 'embed' or 'layer'"),
         ({"injection": [{"layers": "al"}]}, "config key injection.0.layers is not valid; allowed: all, a list"),
         ({"injection": {"layers": [-1]}}, "config key injection.layers is not valid"),
         ({"injection": {"magnitudes": ["x"]}}, "config key injection.magnitudes.0 is 'x'"),

@@ -1,4 +1,4 @@
-"""CSV files as tables of text: what is read is what is written, or it is refused in one sentence."""
+"""CSV files as tables of text: what is read is what is written, or it is refused in one sentence. Word lists, too."""
 
 import bz2
 import csv
@@ -21,8 +21,7 @@ from memory_injections.atomic_files import write_csv
 from memory_injections.data import text_files
 from memory_injections.data.characters import has_text
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, iterate_pairs, normalise_pairs, read_pairs
-from memory_injections.data.records import read_records
-from memory_injections.data.text_tables import read_csv
+from memory_injections.data.text_tables import read_column, read_csv, read_records, read_words
 from memory_injections.errors import StudyError
 
 
@@ -251,3 +250,25 @@ def test_records_that_are_no_objects_are_one_sentence(content: str, tmp_path: Pa
 
 def test_own_tables_are_read_whole() -> None:
     assert [read_csv(path).shape for path in (PAIRS, WORDS)] == [(72, 6), (60, 5)]
+
+
+def test_word_columns(tmp_path: Path) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text("\ufeffTop 5000 Words,Nouns\nthe,time\nbe,\nthe,year\n", encoding="utf-8")
+    assert read_words(path) == {"top_5000_words": ["the", "be"], "nouns": ["time", "year"]}
+    with pytest.raises(StudyError, match=r"no column 'noun'; allowed: curated, top_5000_words, nouns"):
+        read_column(path, "noun")
+    path.write_text("Nouns,nouns\ntime,day\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="two columns for nouns"):
+        read_words(path)
+    path.write_text("nouns,verbs\ntime,\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="column verbs is empty"):
+        read_words(path)
+
+
+def test_own_words() -> None:
+    words = read_words(WORDS)
+    assert list(words) == ["nouns", "verbs", "adjectives", "adverbs", "conjunctions"]
+    assert all(len(words[column]) >= 40 for column in words if column != "conjunctions")
+    every = [word for column in words.values() for word in column]
+    assert len(every) == len(set(every))

@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from conftest import SHARED
 from memory_injections.data.prompt_pairs import ENTITY, TEXT_COLUMNS, normalise_pairs
-from memory_injections.data.records import read_records
-from memory_injections.data.text_tables import read_csv
+from memory_injections.data.text_tables import read_csv, read_records
 from memory_injections.data.two_wiki import FIELDS, list_pairs, sample_pairs
 from memory_injections.errors import StudyError
 from two_wiki_files import RECORDS, make_record, write_records

@@ -1,6 +1,7 @@
 """What figures show, and that the reports know every registered figure."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,9 @@ def test_the_history_of_the_headline_has_a_bar_for_each_rule() -> None:
 
 
 def test_a_figure_of_what_the_cells_lack_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memory_injections.figures.registry import RegisteredFigure, list_figures
+    from memory_injections.figures.registry import list_figures
 
-    needy = RegisteredFigure("effect", "injections", "sweep", "Injections", "effect", needs="rank_injected")
+    needy = replace(list_figures()["effect"], needs="rank_injected")
     monkeypatch.setattr("figures.list_figures", lambda: {**list_figures(), "effect": needy})
     sizes = []
     for ranks in (pd.NA, 3):

@@ -5,16 +5,16 @@ import sys
 from inspect import isfunction
 
 from conftest import ROOT
-from memory_injections.figures.registry import list_figures, load_figure
+from memory_injections.figures.registry import list_figures
 
 
 def test_the_registry_is_that_of_the_decorators() -> None:
     registered = list_figures()
     assert len(registered) > 10
     for name, figure in registered.items():
-        function = load_figure(name)
+        function = figure.load()
         assert isfunction(function)
-        assert function.__module__ == f"memory_injections.figures.{figure.module}"
+        assert function.__module__ == figure.module
         assert figure.name == name
         assert figure.section
         assert figure.label

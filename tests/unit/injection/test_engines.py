@@ -259,9 +259,9 @@ def test_bfloat16_is_near_float32(name: str, tiny_models: dict[str, Path], pairs
 class OneAtATime(SkippingEngine):
     """An engine that runs out of memory with more than three cells or two prompts."""
 
-    def clean(self, tokens, lengths, layers=None, reads_all=False):  # type: ignore[no-untyped-def]
+    def clean(self, tokens, lengths, layers=None, reads_all=False, past=None):  # type: ignore[no-untyped-def]
         self._allocate(len(tokens), 2)
-        return super().clean(tokens, lengths, layers, reads_all)
+        return super().clean(tokens, lengths, layers, reads_all, past)
 
     def injected(self, clean, layers, prompts, vectors, where=None):  # type: ignore[no-untyped-def]
         self._allocate(len(prompts), 3)

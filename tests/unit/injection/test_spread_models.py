@@ -26,7 +26,7 @@ from memory_injections.injection.load_check import check_bridge, expect
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.interactive.comparisons import inject_controls
-from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.interactive.models import PlainModel
 from memory_injections.mechanisms.measurements import Injections
 from memory_injections.mechanisms.residuals import read_out, trace_injections
 from memory_injections.mechanisms.settings import InjectionSite, Mechanisms

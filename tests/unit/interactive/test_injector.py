@@ -261,7 +261,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         r"the prompt has \d+ tokens, BOS included, but the model takes 64; shor",
     ),
     "memory": ({"memory": ""}, "the memory is empty"),
-    "encoding": ({"encoding": "onehot"}, "encoding 'onehot' is unknown; use one of unembed, embed, layer"),
+    "encoding": (
+        {"encoding": "onehot"},
+        "encoding 'onehot' is unknown; use one of unembed, unembed_spaced, embed, layer",
+    ),
     "magnitude": ({"magnitude": float("nan")}, "magnitude nan is not a finite number"),
     "infinite magnitude": ({"magnitude": float("inf")}, "magnitude inf is not a finite number"),
     "overflow": ({"magnitude": 1e39}, r"magnitude 1e\+39 at layer 0 overflows"),

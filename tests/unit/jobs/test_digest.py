@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from memory_injections.jobs import digest
-from memory_injections.jobs.digest import digest_function, digest_modules, digest_script
+from memory_injections.jobs.digest import digest_modules, trace_function, trace_script
 
 # The code that the store of cells depends on.
 CELLS_RULE = (ROOT / "workflow" / "rules" / "injections.smk").read_text(encoding="utf-8")
@@ -45,8 +45,8 @@ def test_comments_docstrings_and_formatting_do_not_count(package: Path) -> None:
         ("models.limits", "MIN_ROWS = 32", "MIN_ROWS = 33"),
         ("injection.skipping_engine", "self.min_rows /", "1 + self.min_rows /"),
         ("injection.encodings", ".sum(dim=1)", ".mean(dim=1)"),
-        ("injection.memory_vectors", "seen.norm(dim=1)", "seen.norm(dim=0)"),
-        ("models.scoring", "count_nonzero(log_probs > own", "count_nonzero(log_probs >= own"),
+        ("injection.memory_vectors", "vectors / self", "vectors * self"),
+        ("models.scoring", "count_nonzero(log_probs > log_prob", "count_nonzero(log_probs >= log_prob"),
         ("models.tokenisation", "[find_bos(tokenizer), *ids]", "[*ids]"),
         ("models.tokenisation", 'f"{text} {answer}"', 'f"{text}{answer}"'),
         ("models.tokenisation", "if str(tokenizer.decode([token])).strip():", "if True:"),
@@ -102,9 +102,9 @@ def test_what_a_script_uses_counts(
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    before = digest_script(script)
+    before = trace_script(script).digest
     edit(package, module, lambda text: text.replace(old, new))
-    assert (digest_script(script) != before) == counts
+    assert (trace_script(script).digest != before) == counts
 
 
 NESTED = {
@@ -152,39 +152,40 @@ def test_names_are_followed_through_packages(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code)
     (tmp_path / "script.py").write_text(USES[use])
-    before = digest_script(tmp_path / "script.py")
+    before = trace_script(tmp_path / "script.py").digest
     edit(package, module, lambda text: text.replace(old, new))
-    assert (digest_script(tmp_path / "script.py") != before) == counts
+    assert (trace_script(tmp_path / "script.py").digest != before) == counts
 
 
 def test_a_class_counts_with_what_it_inherits_and_uses_and_other_classes_do_not(package: Path) -> None:
-    before = digest_function("data.sources", "FileDataset"), digest_function("data.sources", "UrlDataset")
+    names = ("FileDataset", "UrlDataset")
+    before = [trace_function("data.sources", name).digest for name in names]
     edit(package, "data.sources", lambda text: text.replace('f"file {self.path}")', "self.path)"))
-    file, url = digest_function("data.sources", "FileDataset"), digest_function("data.sources", "UrlDataset")
+    file, url = (trace_function("data.sources", name).digest for name in names)
     assert file != before[0]
     assert url == before[1]
     edit(package, "download.http", lambda text: text.replace("timeout=30", "timeout=31"))
-    assert digest_function("data.sources", "FileDataset") == file
-    assert digest_function("data.sources", "UrlDataset") != url
+    assert trace_function("data.sources", "FileDataset").digest == file
+    assert trace_function("data.sources", "UrlDataset").digest != url
     edit(
         package, "data.sources", lambda text: text.replace("name, self.rows, self.cluster", "name, None, self.cluster")
     )
-    assert digest_function("data.sources", "FileDataset") != file
+    assert trace_function("data.sources", "FileDataset").digest != file
 
 
 def test_one_figure_counts_and_its_neighbours_do_not(package: Path) -> None:
-    before = {name: digest_function("figures.injections", name) for name in ("change", "distribution")}
+    before = {name: trace_function("figures.injections", name).digest for name in ("change", "distribution")}
     edit(package, "figures.injections", lambda text: text.replace("jitter=0.25", "jitter=0.26"))
-    assert digest_function("figures.injections", "change") == before["change"]
-    assert digest_function("figures.injections", "distribution") != before["distribution"]
+    assert trace_function("figures.injections", "change").digest == before["change"]
+    assert trace_function("figures.injections", "distribution").digest != before["distribution"]
 
 
 def test_what_a_control_injects_counts(package: Path) -> None:
     script = ROOT / "workflow" / "scripts" / "control_cells.py"
-    before = digest_script(script), digest_modules("controls.vector_specs")
+    before = trace_script(script).digest, digest_modules("controls.vector_specs")
     doubled = "return 2 * match_length(parts.noise[None]"
     edit(package, "controls.kinds", lambda text: text.replace("return match_length(parts.noise[None]", doubled))
-    assert digest_script(script) != before[0]
+    assert trace_script(script).digest != before[0]
     assert digest_modules("controls.vector_specs") != before[1]
 
 
@@ -221,17 +222,17 @@ def test_what_a_decorator_registers_belongs_to_the_registry(
     (package / "kitchen.py").write_text(imports + (ware if elsewhere else ""))
     (tmp_path / "uses.py").write_text("from memory_injections.shop import count\nprint(count(0))\n")
     (tmp_path / "other.py").write_text("from memory_injections.shop import UNIT\nprint(UNIT)\n")
-    before = digest_script(tmp_path / "uses.py"), digest_script(tmp_path / "other.py")
+    before = trace_script(tmp_path / "uses.py").digest, trace_script(tmp_path / "other.py").digest
     edit(package, "kitchen" if elsewhere else "shop", lambda text: text.replace("return 1", "return 2"))
-    assert (digest_script(tmp_path / "uses.py") != before[0]) == (kind not in REGISTER_NOTHING)
-    assert digest_script(tmp_path / "other.py") == before[1]
+    assert (trace_script(tmp_path / "uses.py").digest != before[0]) == (kind not in REGISTER_NOTHING)
+    assert trace_script(tmp_path / "other.py").digest == before[1]
 
 
 def test_figures_stay_apart_although_a_decorator_names_them(package: Path) -> None:
     script = ROOT / "workflow" / "scripts" / "figures.py"
-    before = digest_script(script)
+    before = trace_script(script).digest
     edit(package, "figures.injections", lambda text: text.replace("jitter=0.25", "jitter=0.26"))
-    assert digest_script(script) == before
+    assert trace_script(script).digest == before
 
 
 @pytest.mark.parametrize(
@@ -250,9 +251,9 @@ def test_modules_are_followed_by_their_dotted_names(package: Path, tmp_path: Pat
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(code)
     (tmp_path / "script.py").write_text(use)
-    before = digest_script(tmp_path / "script.py")
+    before = trace_script(tmp_path / "script.py").digest
     edit(package, "room.inner", lambda text: text.replace("TWO * x", "TWO + x"))
-    assert digest_script(tmp_path / "script.py") != before
+    assert trace_script(tmp_path / "script.py").digest != before
 
 
 @pytest.mark.parametrize(
@@ -262,12 +263,12 @@ def test_what_a_package_imports_when_it_is_asked_for_counts(
     package: Path, tmp_path: Path, module: str, name: str
 ) -> None:
     (tmp_path / "script.py").write_text(f"from memory_injections import {name}\n{name}()\n")
-    before = digest_script(tmp_path / "script.py")
+    before = trace_script(tmp_path / "script.py").digest
     edit(package, module, lambda text: text + f"\n{name}.changed = 1\n")
-    assert digest_script(tmp_path / "script.py") != before
-    before = digest_script(tmp_path / "script.py")
+    assert trace_script(tmp_path / "script.py").digest != before
+    before = trace_script(tmp_path / "script.py").digest
     edit(package, "__init__", lambda text: text.replace("if name not in _MODULES", "if not name in _MODULES or 0"))
-    assert digest_script(tmp_path / "script.py") != before
+    assert trace_script(tmp_path / "script.py").digest != before
 
 
 def test_a_name_in_quotes_counts_in_an_annotation_alone(package: Path, tmp_path: Path) -> None:
@@ -276,22 +277,22 @@ def test_a_name_in_quotes_counts_in_an_annotation_alone(package: Path, tmp_path:
         "def use(table) -> 'Later':\n    return table['change']\n"
     )
     (tmp_path / "script.py").write_text("from memory_injections.quoted import use\nuse(0)\n")
-    before = digest_script(tmp_path / "script.py")
+    before = trace_script(tmp_path / "script.py").digest
     edit(package, "quoted", lambda text: text.replace("return 1", "return 2"))
-    assert digest_script(tmp_path / "script.py") == before
+    assert trace_script(tmp_path / "script.py").digest == before
     edit(package, "quoted", lambda text: text.replace("pass", "value = 2"))
-    assert digest_script(tmp_path / "script.py") != before
+    assert trace_script(tmp_path / "script.py").digest != before
 
 
 def test_versions_of_libraries_that_determine_numbers_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "script.py").write_text("import numpy as np, tqdm\nnp.zeros(tqdm.tqdm)\n")
     versions = {"numpy": "1", "tqdm": "1"}
     monkeypatch.setattr(digest, "version", versions.__getitem__)
-    before = digest_script(tmp_path / "script.py")
+    before = trace_script(tmp_path / "script.py").digest
     versions["tqdm"] = "2"
-    assert digest_script(tmp_path / "script.py") == before
+    assert trace_script(tmp_path / "script.py").digest == before
     versions["numpy"] = "2"
-    assert digest_script(tmp_path / "script.py") != before
+    assert trace_script(tmp_path / "script.py").digest != before
 
 
 # Libraries whose versions change no result, and why.

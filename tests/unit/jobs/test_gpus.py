@@ -11,7 +11,7 @@ import torch
 from memory_injections.errors import StudyError
 from memory_injections.jobs import gpus
 from memory_injections.jobs.gpus import reserve_devices, reserve_free
-from memory_injections.models.devices import GPU_MEMORY_VARIABLE, limit_gpu_memory
+from memory_injections.models.limits import GPU_MEMORY_VARIABLE, limit_gpu_memory
 
 
 def hold(names: list[str], count: int, folder: Path, told: Connection) -> None:

@@ -56,7 +56,7 @@ def test_every_encoding_has_its_place(tables: dict[str, Any]) -> None:
     assert [sweep["encoding"] for sweep in index["sweeps"]] == [
         encoding + "_relative" * relative for encoding, relative in kinds
     ]
-    assert [sweep["dose"] for sweep in index["sweeps"]] == ["magnitude"] * 3 + ["dose"] * 3
+    assert [sweep["dose"] for sweep in index["sweeps"]] == ["magnitude"] * len(ENCODINGS) + ["dose"] * len(ENCODINGS)
 
 
 def test_what_does_not_fit_is_left_out(tables: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

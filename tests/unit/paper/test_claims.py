@@ -21,7 +21,8 @@ ID = {"model": "gpt2", "dataset": "2wmh", "encoding": "unembed", "relative": Fal
 
 
 def estimate(effect: float, half: float = 0.1, p: float = 0.001) -> dict[str, float]:
-    return {"effect": effect, "low": effect - half, "high": effect + half, "p": p, "n_prompts": 50, "n_clusters": 40}
+    ends = {"low": effect - half, "high": effect + half, "low_99": effect - 1.3 * half, "high_99": effect + 1.3 * half}
+    return {"effect": effect, **ends, "p": p, "n_prompts": 50, "n_clusters": 40}
 
 
 def tables(effect: float = 0.4, contrast: float = 0.3, **changes: Any) -> dict[str, pd.DataFrame]:
@@ -119,11 +120,11 @@ def test_in_a_study_with_controls_the_memory_has_to_beat_shuffled_memories() -> 
 def test_matched_doses_have_verdicts_of_their_own() -> None:
     found = tables()
     evidence = found["evidence"]
-    matched = evidence.assign(relative=True, effect=0.02, low=-0.03, high=0.07)
+    matched = evidence.assign(relative=True, effect=0.02, low_99=-0.03, high_99=0.07)
     found["evidence"] = pd.concat(
         [evidence, matched.assign(encoding="unembed"), matched.assign(encoding="any", chosen_encoding="embed", layer=8)]
     )
-    contrast = found["contrasts"].assign(relative=True, encoding="any", effect=0.01, low=-0.04, high=0.06)
+    contrast = found["contrasts"].assign(relative=True, encoding="any", effect=0.01, low_99=-0.04, high_99=0.06)
     found["contrasts"] = pd.concat([found["contrasts"], contrast])
     table = judge_claims(found, PAPER, {}, MARGIN)
     helps = table[table["claim"] == CLAIMS["helps"].label].set_index("relative")

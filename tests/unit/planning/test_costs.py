@@ -15,13 +15,12 @@ from memory_injections.data.text_tables import read_csv
 from memory_injections.injection.cell_computer import CellComputer, Prompt
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.loading import load_bridge, load_causal_lm, measure_model
+from memory_injections.models.loading import describe_model, load_bridge, load_causal_lm
 from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.planning.costs import CONTROL_SITES, plan_study
-from memory_injections.planning.known import read_known
-from memory_injections.planning.machines import find_machine
+from memory_injections.planning.machines import find_machine, read_known
 from memory_injections.planning.sizes import DataSize
 from memory_injections.sweeps.cell_plan import plan_cells
 from memory_injections.sweeps.grid import Sweep
@@ -40,7 +39,7 @@ def load_eager(folder: Path) -> SkippingEngine:
 
 
 def measure(folder: Path) -> ModelSize:
-    return measure_model(AutoConfig.from_pretrained(folder))
+    return describe_model(AutoConfig.from_pretrained(folder))[0]
 
 
 @pytest.mark.parametrize("name", COUNTED)
@@ -87,7 +86,7 @@ def test_memory_of_both_forms_of_the_weights(name: str, tiny_models: dict[str, P
 
 def test_a_model_too_large_for_a_gpu_is_spread() -> None:
     study = parse_study(yaml.safe_load((ROOT / "config" / "followup.yaml").read_text(encoding="utf-8")))
-    size = measure_model(AutoConfig.for_model(**read_known()["models"]["EleutherAI/gpt-neox-20b"]))
+    size = describe_model(AutoConfig.for_model(**read_known()["models"]["EleutherAI/gpt-neox-20b"]))[0]
     data = {"hand": DataSize(106, {"explicit": 11, "obscure": 14, "memory": 4})}
     jobs = plan_study(study, {"neox": size}, data, find_machine("a100-80"))
     assert jobs["cells neox/hand"].gpus == 2

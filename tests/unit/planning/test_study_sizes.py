@@ -11,11 +11,10 @@ from conftest import PAIRS, ROOT, tiny_study
 from memory_injections.config.study import parse_study
 from memory_injections.data.sources import DataSource
 from memory_injections.errors import StudyError
-from memory_injections.models.loading import measure_model
+from memory_injections.models.loading import describe_model
 from memory_injections.models.sources import PypiModel
 from memory_injections.planning.costs import plan_study
-from memory_injections.planning.known import locate_known, read_known
-from memory_injections.planning.machines import find_machine
+from memory_injections.planning.machines import find_machine, locate_known, read_known
 from memory_injections.planning.sizes import (
     TYPICAL_TOKENS,
     UnknownDataSizeError,
@@ -43,7 +42,7 @@ def test_known_models_have_their_published_number_of_parameters() -> None:
         "allenai/OLMo-2-0425-1B": 1484.9,
     }  # fmt: skip
     for repo, millions in published.items():
-        size = measure_model(AutoConfig.for_model(**read_known()["models"][repo]))
+        size = describe_model(AutoConfig.for_model(**read_known()["models"][repo]))[0]
         assert size.n_parameters / 1e6 == pytest.approx(millions, abs=0.06)
 
 

@@ -11,8 +11,18 @@ from memory_injections import Injector, injecting
 from memory_injections.errors import StudyError
 from memory_injections.interactive.pretrained import CACHE_VARIABLE
 from memory_injections.playground import sites
-from memory_injections.playground.examples import FAILS, HELPS, LOWERS, SHUFFLED_MORE, SHUFFLED_TOO, WORKS, Example
-from memory_injections.playground.questions import MAGNITUDES, Question, Site
+from memory_injections.playground.questions import (
+    FAILS,
+    HELPS,
+    LOWERS,
+    MAGNITUDES,
+    SHUFFLED_MORE,
+    SHUFFLED_TOO,
+    WORKS,
+    Example,
+    Question,
+    Site,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench import LAYERS, Bench, read_own_pairs, sweep
-from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.models.tokenisation import Prompt
 from slow_path import Model

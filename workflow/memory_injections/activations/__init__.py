@@ -1,4 +1,1 @@
-"""What a model computes at the last position of every text, kept in one file, and its attention heads read from there.
-
-Every later package may import from here.
-"""
+"""What a model computes at the last position of every text, kept in one file, and its heads read from there."""

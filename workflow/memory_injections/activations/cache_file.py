@@ -1,4 +1,7 @@
-"""The file format of the activation cache: one safetensors file, written and read a few rows at a time."""
+"""The file format of the activation cache: one safetensors file, written and read a few rows at a time.
+
+Relative doses are shares of the residual stream's length, which is measured on it.
+"""
 
 import json
 from collections.abc import Mapping
@@ -11,10 +14,15 @@ import numpy as np
 from safetensors import safe_open
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
     from torch import Tensor
+
+    from memory_injections.models.processed_weights import ProcessedWeights
 
 # PyTorch is imported by safetensors, and only when a tensor is read: whoever reads arrays does without it.
 DTYPES = {"float32": "F32", "int64": "I64"}
+# Prompts whose residual streams are in memory together.
+PROMPTS_AT_ONCE = 100
 
 
 class ActivationCache:
@@ -95,3 +103,14 @@ class ActivationCacheWriter:
         text += b" " * (-len(text) % 8)
         self._file.write(len(text).to_bytes(8, "little") + text)
         self._offsets = {name: 8 + len(text) + begin for name, begin in begins.items()}
+
+
+def measure_residual_norms(cache: ActivationCache, processed: "ProcessedWeights") -> 'Float[Tensor, "prompt layer"]':
+    """Return the length of the residual stream before each block, at the last position of the obscure prompts."""
+    import torch
+
+    norms = [
+        processed.measure_lengths(cache.rows("obscure.resid", start, start + PROMPTS_AT_ONCE)[:, :-1])
+        for start in range(0, cache.n_prompts, PROMPTS_AT_ONCE)
+    ]
+    return torch.cat(norms)

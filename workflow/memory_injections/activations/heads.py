@@ -58,22 +58,22 @@ def read_heads(
     """
     n_layers, n_heads = processed.W_O.shape[:2]
     step = max(1, HEADS_AT_ONCE // (n_layers * n_heads))
-    ids = pairs["prompt_id"].tolist()
-    tokens = {name: cache.read_array(f"{name}_id") for name in TARGETS}
-    others = find_others(*tokens.values())
+    prompt_ids = pairs["prompt_id"].tolist()
+    token_ids = {name: cache.read_array(f"{name}_id") for name in TARGETS}
+    others = find_others(*token_ids.values())
     for start in range(0, len(pairs), step):
         stop = min(start + step, len(pairs))
         rows = others[start:stop]
         targets = {
-            name: torch.from_numpy(np.stack([own[start:stop], np.where(rows < 0, own[start:stop], own[rows])], axis=1))
-            for name, own in tokens.items()
+            name: torch.from_numpy(np.stack([ids[start:stop], np.where(rows < 0, ids[start:stop], ids[rows])], axis=1))
+            for name, ids in token_ids.items()
         }
         readings = [
-            _read_prompts(cache.rows(f"{kind}.z", start, stop), targets, processed, top_k, ids[start:stop], kind)
+            _read_prompts(cache.rows(f"{kind}.z", start, stop), targets, processed, top_k, prompt_ids[start:stop], kind)
             for kind in PROMPT_KINDS
         ]
         top, rated = (pd.concat(tables, ignore_index=True) for tables in zip(*readings, strict=True))
-        alone = [ids[row] for row in np.flatnonzero(others < 0)]
+        alone = [prompt_ids[row] for row in np.flatnonzero(others < 0)]
         rated["rank_other"] = rated["rank_other"].astype("Int32").mask(rated["prompt_id"].isin(alone))
         for table in (top, rated):
             table.insert(0, "model", cache.model)
@@ -104,28 +104,28 @@ def _read_prompts(
     tables = []
     for name, tokens in targets.items():
         token = tokens.to(logits.device)[:, None, None].expand(*logits.shape[:-1], 2)
-        own, other = logits.gather(-1, token).split(1, dim=-1)
-        table = _list_heads(prompt_ids, kind, own.shape, "target").assign(
+        logit, other = logits.gather(-1, token).split(1, dim=-1)
+        table = _list_heads(prompt_ids, kind, logit.shape, "target").assign(
             target=name,
             token_id=token[..., 0].flatten().numpy(force=True),
-            logit=own.flatten().numpy(force=True),
-            rank=count_above(logits, own).flatten().numpy(force=True),
+            logit=logit.flatten().numpy(force=True),
+            rank=count_above(logits, logit).flatten().numpy(force=True),
             rank_other=count_above(logits, other).flatten().numpy(force=True),
         )
         tables.append(table)
     return top_table, pd.concat(tables, ignore_index=True)
 
 
-def find_others(*tokens: Int[np.ndarray, " prompt"]) -> Int[np.ndarray, " prompt"]:
+def find_others(*token_ids: Int[np.ndarray, " prompt"]) -> Int[np.ndarray, " prompt"]:
     """Return for each prompt the row of the next one whose tokens all differ from its own, or -1 if there is none.
 
     Behind the last prompt comes the first.
     """
-    rows = np.arange(len(tokens[0]))
+    rows = np.arange(len(token_ids[0]))
     others = np.full(len(rows), -1)
     for shift in range(1, len(rows)):
         candidates = np.roll(rows, -shift)
-        is_other = np.all([own != own[candidates] for own in tokens], axis=0)
+        is_other = np.all([ids != ids[candidates] for ids in token_ids], axis=0)
         others = np.where((others < 0) & is_other, candidates, others)
     return others
 

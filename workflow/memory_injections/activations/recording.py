@@ -27,12 +27,12 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.models.devices import stack_blocks
 from memory_injections.models.limits import ACTIVATION_TOKENS
+from memory_injections.models.loading import stack_blocks
 from memory_injections.models.scoring import score_token
 from memory_injections.models.tokenisation import (
     batch_by_length,
-    check_context,
+    check_length,
     find_first_token,
     find_injected_token,
     tokenise_pairs,
@@ -64,7 +64,8 @@ def record_activations(
         "injected_id": torch.tensor([find_injected_token(tokenizer, memory) for memory in pairs["memory"]]),
     }
     for kind, column in KIND_COLUMNS.items():
-        check_context(rows[kind], pairs["prompt_id"], column, bridge.cfg.n_ctx)
+        for prompt_id, row in zip(pairs["prompt_id"], rows[kind], strict=True):
+            check_length(row, f"prompt pair {prompt_id}: {column}", bridge.cfg.n_ctx)
         tensors |= {f"{kind}.{name}": values for name, values in _record_texts(bridge, rows[kind], answers).items()}
     return tensors
 

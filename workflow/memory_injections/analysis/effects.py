@@ -3,8 +3,8 @@
 Effects are in nats. Clusters of prompts, not single prompts, are resampled, flipped and divided into folds.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,9 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 LEVEL = 0.05
+# The level of the two tests of equivalence together. At 5 %, skewed effects would pass for practically zero too often
+# (`tools/coverage.py`).
+EQUIVALENCE_LEVEL = 0.01
 POWER = 0.8
 N_FOLDS = 10
 N_REPEATS = 20
@@ -32,7 +35,7 @@ Sizes = Int[np.ndarray, " cluster"]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over prompts in nats, with its 95 % interval and two-sided p-value.
+    """A mean over prompts in nats, with its 95 % interval, its 99 % interval and two-sided p-value.
 
     `n_effective` is the number of clusters of one size that would say as much: (sum of sizes)^2 / sum of sizes^2.
     """
@@ -40,6 +43,8 @@ class Estimate:
     effect: float
     low: float
     high: float
+    low_99: float
+    high_99: float
     p: float
     detectable: float
     n_prompts: int
@@ -50,6 +55,10 @@ class Estimate:
     def columns(self) -> dict[str, float]:
         """The fields by name, as columns for a table."""
         return asdict(self)
+
+
+# The columns of an estimate in a table.
+ESTIMATE = [field.name for field in fields(Estimate)]
 
 
 def describe_effect(estimate: Mapping[str, Any] | pd.Series) -> str:
@@ -72,30 +81,32 @@ def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, see
     totals, sizes = np.bincount(clusters, effects), np.bincount(clusters)
     counts = (len(effects), n_clusters, float(sizes.sum() ** 2 / (sizes**2).sum()) if len(effects) else 0.0)
     if n_clusters < 2:
-        return Estimate(mean, np.nan, np.nan, np.nan, np.nan, *counts)
+        return Estimate(mean, np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, *counts)
     p = float(_flip_signs(np.stack([totals, -totals], axis=1), seed).min())
     if np.ptp(effects) == 0:
-        return Estimate(mean, np.nan, np.nan, p, np.nan, *counts)
-    ((low, high),) = invert_sign_flips(totals[:, None], sizes, seed)
-    return Estimate(mean, float(low), float(high), p, find_detectable(totals, sizes, seed), *counts)
+        return Estimate(mean, np.nan, np.nan, np.nan, np.nan, p, np.nan, *counts)
+    ends = invert_sign_flips(totals[:, None], sizes, seed, (LEVEL, EQUIVALENCE_LEVEL))
+    low, high, low_99, high_99 = map(float, ends[0])
+    return Estimate(mean, low, high, low_99, high_99, p, find_detectable(totals, sizes, seed), *counts)
 
 
 def invert_sign_flips(
-    totals: ClusterSums, sizes: Sizes, seed: int, n_flips: int = N_FLIPS
-) -> Float[np.ndarray, "mean 2"]:
-    """Return the ends of the 95 % interval of each mean over prompts: the means that flips of signs do not refuse.
+    totals: ClusterSums, sizes: Sizes, seed: int, levels: Sequence[float] = (LEVEL,), n_flips: int = N_FLIPS
+) -> Float[np.ndarray, "mean ends"]:
+    """Return both ends of an interval of each mean over prompts: the means that flips of signs do not refuse.
+
+    The second axis has low and high at each of `levels`, such as 5 % for a 95 % interval.
 
     `totals` are the sums over the prompts of each cluster, `sizes` the numbers of prompts. After m, below the mean, is
     taken off every prompt, flipping the signs of some clusters gives a sum at least as far from zero if the mean of the
     flipped prompts, or that of the others, is at most m; above the mean, if it is at least m. So both ends are order
-    statistics of those means. They are missing with fewer than `FEWEST_CLUSTERS` clusters.
+    statistics of those means. They are missing where clusters are so few that no flip is as rare as the level.
     """
     flipped = _draw_signs(len(sizes), seed, n_flips) < 0
     flipped = flipped[flipped.any(axis=1)].astype(float)
     # The signs as they are reach the sum, too.
-    rank = int(LEVEL * (1 + len(flipped)))
-    if rank == 0:
-        return np.full((totals.shape[1], 2), np.nan)
+    ranks = [int(level * (1 + len(flipped))) for level in levels]
+    known = [rank for rank in ranks if rank]
     n_flipped = (flipped @ sizes)[:, None]
     bounds = []
     for start in range(0, totals.shape[1], MEANS_AT_ONCE):
@@ -103,9 +114,13 @@ def invert_sign_flips(
         sums = flipped @ part
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums / n_flipped, (part.sum(axis=0) - sums) / (sizes.sum() - n_flipped)
-        lows = np.partition(np.fmin(*means), rank - 1, axis=0)[rank - 1]
-        highs = np.partition(np.fmax(*means), -rank, axis=0)[-rank]
-        bounds.append(np.stack([lows, highs], axis=1))
+        lows, highs = np.fmin(*means), np.fmax(*means)
+        if known:
+            lows.partition([rank - 1 for rank in known], axis=0)
+            highs.partition([-rank for rank in known], axis=0)
+        missing = np.full(part.shape[1], np.nan)
+        ends = [(lows[rank - 1], highs[-rank]) if rank else (missing, missing) for rank in ranks]
+        bounds.append(np.stack([end for both in ends for end in both], axis=1))
     return np.concatenate(bounds)
 
 
@@ -118,7 +133,7 @@ def find_detectable(totals: Float[np.ndarray, " cluster"], sizes: Sizes, seed: i
     n_clusters = len(sizes)
     deviations = (totals - totals.sum() / sizes.sum() * sizes) * np.sqrt(n_clusters / (n_clusters - 1))
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_SIMULATIONS, n_clusters))
-    lows = invert_sign_flips((signs * deviations).T, sizes, seed, N_FLIPS_OF_SIMULATIONS)[:, 0]
+    lows = invert_sign_flips((signs * deviations).T, sizes, seed, n_flips=N_FLIPS_OF_SIMULATIONS)[:, 0]
     return float(np.quantile(-lows, POWER))
 
 

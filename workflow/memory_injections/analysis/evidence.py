@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from memory_injections.analysis.averages import SITE, average_sites, measure_effect, tabulate
 from memory_injections.analysis.clusters import LAST_HOP, align_clusters, cluster_prompts, name_last_hops
 from memory_injections.analysis.effects import (
+    ESTIMATE,
     LEVEL,
     Clusters,
     Effects,
@@ -43,7 +44,6 @@ ALL_RANDOM = "all random words"
 # A last hop with fewer prompts is put together with the other small ones.
 FEWEST_PROMPTS = 5
 OTHER_HOPS = "other"
-ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "n_effective"]
 ID = ["model", "dataset", "encoding", "relative", "memories"]
 TABLES = {
     "evidence": [

@@ -17,7 +17,7 @@ from memory_injections.sweeps.identity import ID_COLUMNS
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 TEXTS = (*ID_COLUMNS, *TEXT_COLUMNS, "says_explicit", "says_obscure", "last_hop", "scored", "rows", "checks")
-TYPES = dict.fromkeys(TEXTS, str) | {"relative": bool}
+TYPES = dict.fromkeys(TEXTS, str) | {"relative": "boolean"}
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -29,6 +29,8 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 def read_table(path: Path) -> pd.DataFrame:
     """Read what `write_table` has written; texts that look like numbers or like missing values stay texts."""
     table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=TYPES, float_precision="round_trip")
+    if "relative" in table and table["relative"].notna().all():
+        table = table.astype({"relative": bool})
     return _map_texts(table, lambda text: text[1:] if text[:1] == "'" and FORMULA.match(text) else text)
 
 

@@ -35,14 +35,18 @@ def name_verdict(estimates: Sequence[pd.Series], p: float, margin: float) -> str
     """Return the verdict on a claim from its estimates with their intervals, and its adjusted p-value.
 
     *supported* if all means are above `margin` (nats), all intervals above zero and p is below 5 %; *opposite* if the
-    same holds below zero; *practically zero* if all intervals lie within the margin of zero, which are two one-sided
-    tests at 2.5 % each; else *inconclusive*.
+    same holds below zero; *practically zero* if all 99 % intervals lie within the margin of zero, which are two
+    one-sided tests of equivalence; else *inconclusive*.
     """
-    effects, lows, highs = ([estimate[name] for estimate in estimates] for name in ("effect", "low", "high"))
+
+    def list_all(name: str) -> list[float]:
+        return [estimate[name] for estimate in estimates]
+
+    effects, lows, highs = map(list_all, ("effect", "low", "high"))
     if np.min(effects) > margin and np.min(lows) > 0 and p < LEVEL:
         return SUPPORTED
     if np.max(effects) < -margin and np.max(highs) < 0 and p < LEVEL:
         return OPPOSITE
-    if np.min(lows) > -margin and np.max(highs) < margin:
+    if np.min(list_all("low_99")) > -margin and np.max(list_all("high_99")) < margin:
         return ZERO
     return INCONCLUSIVE

@@ -1,4 +1,1 @@
-"""A finished study packed for an archive: its results with config, code, versions, checksums and provenance.
-
-Only the command line imports from here.
-"""
+"""A finished study packed for an archive: its results with config, code, versions, checksums and provenance."""

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from rocrate.model import ComputationalWorkflow, ContextEntity, File
 from rocrate.rocrate import ROCrate
 
-from memory_injections.archiving.contents import FinishedStudy, list_versions
+from memory_injections.archiving.finished import FinishedStudy, list_versions
 from memory_injections.atomic_files import hash_file, replace_file
 
 SNAKEFILE = Path("workflow/Snakefile")

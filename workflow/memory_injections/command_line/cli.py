@@ -27,6 +27,7 @@ from memory_injections.command_line.options import (
     parse_number,
 )
 from memory_injections.command_line.running import exit_on_error, format_examples, load_injector, results
+from memory_injections.registry import load_extensions
 
 app = typer.Typer(
     help="Inject memories into a language model and see what it says next (Sakarvadia et al. 2023, arXiv 2309.05605).",
@@ -43,15 +44,20 @@ def _show_version(is_asked: bool) -> None:
 
 
 @app.callback()
+@exit_on_error
 def start(
     is_asked: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that belong to no command, and write whatever a terminal cannot show as an escape."""
+    """Take the options that belong to no command, and write whatever a terminal cannot show as an escape.
+
+    What installed packages add is imported here, so that a broken one is named whatever the command.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    load_extensions()
 
 
 app.command(epilog=format_examples(*injections.INJECT_EXAMPLES))(injections.inject)

@@ -67,14 +67,9 @@ def read_pairs(path: Path) -> "pd.DataFrame":
     return strip_pairs(normalise_pairs(read_csv(path), str(path)), str(path))
 
 
-def convert_rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Convert a table's rows for JSON, which has no NaN."""
-    return json.loads(table.to_json(orient="records", double_precision=15))
-
-
-def convert_row(row: "pd.Series") -> dict[str, Any]:
-    """Convert a row for JSON."""
-    return json.loads(row.to_json(double_precision=15))
+def convert_rows(rows: "pd.DataFrame | pd.Series") -> Any:
+    """Convert a table's rows, or one row, for JSON, which has no NaN."""
+    return json.loads(rows.to_json(orient="records" if rows.ndim == 2 else "index", double_precision=15))
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from memory_injections.command_line.documents import (
     PICTURES,
     TABLES,
     check_place,
-    convert_row,
     convert_rows,
     print_json,
     read_pairs,
@@ -43,8 +42,7 @@ from memory_injections.errors import StudyError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from memory_injections.interactive.injector import Injector
-    from memory_injections.interactive.results import Grid
+    from memory_injections.interactive.injector import Grid, Injector
 
 NO_EVIDENCE = (
     "One prompt's best site is no evidence: the highest of many changes is positive by chance alone. Whether a site "
@@ -114,7 +112,7 @@ def inject(
         injection = injector.inject(**asked, **site, other=other, top_k=top)
     save_table(injection.table, save, notes)
     if as_json:
-        token = None if injection.answer is None else convert_row(injection.answer)
+        token = None if injection.answer is None else convert_rows(injection.answer)
         found = {"kl": injection.kl, "answer_token": token, "next_tokens": convert_rows(injection.table)}
         print_json({"model": model, **asked, **site, "other": other, **found})
     else:
@@ -163,7 +161,7 @@ def _inject_grid(
     save_picture(grid.table, f"{asked['memory']} → {grid.token.strip()}", plot, notes)
     if as_json:
         followed = {"token_id": grid.token_id, "token": grid.token}
-        best = {"best": convert_row(there), "cells": convert_rows(grid.table)}
+        best = {"best": convert_rows(there), "cells": convert_rows(grid.table)}
         print_json({"model": model, **asked, "other": other, **followed, **best})
         return
     results.print(terminal.draw_heat_map(grid.percent_change), soft_wrap=True)

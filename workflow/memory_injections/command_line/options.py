@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,12 +13,14 @@ from memory_injections.terms import LARGEST_NUMBER, expand_home
 
 DEFAULT_ENCODING = "unembed"
 DEFAULT_MODEL = "smollm2-135m"  # the name of `pretrained.DEFAULT`
-Prompt = Annotated[str, typer.Argument(help="The text that the model continues.", show_default=False)]
-Memory = Annotated[str, typer.Argument(help="What the model is reminded of.", show_default=False)]
+_PROMPT = typer.Argument(help="The text that the model continues.", show_default=False)
+_MEMORY = typer.Argument(help="What the model is reminded of.", show_default=False)
+Prompt = Annotated[str, _PROMPT]
+Memory = Annotated[str, _MEMORY]
 # Where a file of pairs can stand in their place.
-OptionalPrompt = Annotated[str | None, typer.Argument(help="The text that the model continues.", show_default=False)]
-OptionalMemory = Annotated[str | None, typer.Argument(help="What the model is reminded of.", show_default=False)]
-Encoding = Annotated[str, typer.Option(help=f"How the memory becomes a vector: {', '.join(ENCODINGS)}.")]
+OptionalPrompt = Annotated[str | None, _PROMPT]
+OptionalMemory = Annotated[str | None, _MEMORY]
+Encoding = Annotated[str, typer.Option(help="How the memory becomes a vector; a wrong name lists all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 ModelName = Annotated[
     str, typer.Option("--model", help="An entry of the default study, a local folder, or a repository on the hub.")
@@ -38,26 +40,14 @@ def _expand_home(path: Path | None) -> Path | None:
     return path and Path(expand_home(str(path)))
 
 
-Save = Annotated[
-    Path | None,
-    typer.Option(
-        "--save", help="A file for the whole table: .csv or .parquet.", show_default=False, callback=_expand_home
-    ),
-]
-Plot = Annotated[
-    Path | None,
-    typer.Option("--plot", help="A file for the map: .png, .pdf or .svg.", show_default=False, callback=_expand_home),
-]
-Pairs = Annotated[
-    Path | None,
-    typer.Option(
-        "--pairs",
-        help="A CSV file of prompt pairs, in place of PROMPT and MEMORY.",
-        show_default=False,
-        callback=_expand_home,
-    ),
-]
-# What stands in for a memory where no other is given: the second for who asks about the first.
+def _file_option(name: str, text: str) -> Any:
+    return typer.Option(name, help=text, show_default=False, callback=_expand_home)
+
+
+Save = Annotated[Path | None, _file_option("--save", "A file for the whole table: .csv or .parquet.")]
+Plot = Annotated[Path | None, _file_option("--plot", "A file for the map: .png, .pdf or .svg.")]
+Pairs = Annotated[Path | None, _file_option("--pairs", "A CSV file of prompt pairs, in place of PROMPT and MEMORY.")]
+# Memories to compare with where none is given; the second is for questions about the first.
 OTHERS = ("Don Quixote", "Joan of Arc")
 # Numbers in a range, which a mistyped one exceeds.
 LONGEST_RANGE = 10_000
@@ -71,21 +61,14 @@ def choose_other(other: str | None, memory: str) -> str:
 
 
 def check_texts(encoding: str, **texts: str | None) -> None:
-    """Raise `StudyError` for an encoding that does not exist, and for a text without a visible character or in UTF-8.
-
-    A text in other bytes than UTF-8 is refused.
-    """
+    """Raise `StudyError` for an encoding that does not exist, and for a text that is empty or not in UTF-8."""
     ENCODINGS.check(encoding)
     for name, text in texts.items():
         if text is not None and not text.strip():
             raise StudyError(f"the {name} is empty; give a text")
-        if text is not None and not _is_unicode(text):
+        # Of other bytes than UTF-8, Python makes characters that stand alone for half of one.
+        if re.search("[\ud800-\udfff]", text or ""):
             raise StudyError(f"the {name} {text!r} is not text in UTF-8; write it in UTF-8, as this terminal should")
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether an argument was UTF-8: of other bytes Python makes characters that stand alone for half of one."""
-    return not re.search("[\ud800-\udfff]", text)
 
 
 def parse_numbers(what: str, text: str, number: type[float] = float) -> list[float]:

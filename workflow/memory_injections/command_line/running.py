@@ -1,4 +1,4 @@
-"""What every command does around its own work: load a model, show progress, and say errors in a sentence."""
+"""What commands have in common: they load a model, show progress, and print an error as one sentence."""
 
 import gc
 from collections.abc import Callable, Iterator

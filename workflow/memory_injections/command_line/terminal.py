@@ -125,7 +125,7 @@ def tabulate_controls(table: "pd.DataFrame") -> Table:
 def tabulate_continuations(prompt: str, texts: Mapping[str, str], other: str) -> Table:
     """Tabulate a prompt's continuations without a memory (`before`) and with it or a control.
 
-    From where they differ from the first one on, they are bold, and so is the first from where the memory's differs.
+    Each is bold from where it first differs from that without a memory, and that one from where the memory's differs.
     """
     names = {"shuffled": f"other ({make_printable(other)})"}
     shown = Table("", "", box=None, show_header=False)

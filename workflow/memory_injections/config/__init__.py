@@ -1,4 +1,1 @@
-"""What a study's config may say, checked, and its reference.
-
-`planning` and `jobs` import from here, and the workflow.
-"""
+"""What a study's config may say, checked, and its reference."""

@@ -54,7 +54,7 @@ def write_key_table() -> str:
         parts += [f"\n### {title}\n\n{model.__doc__}\n\n| key | default | meaning |\n| --- | --- | --- |\n"]
         # Required keys first; a class's own order otherwise.
         for name, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
-            default = "required" if field.is_required() else _show_default(field.get_default())
+            default = "required" if field.is_required() else _show_default(field.get_default(call_default_factory=True))
             meaning = field.description or f"`{_name_source(model)}`: where it comes from"
             parts.append(f"| `{name}` | {default} | {meaning} |\n")
     return "".join(parts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
@@ -16,15 +16,24 @@ from memory_injections.models.sources import ModelSource, list_model_sources
 from memory_injections.paper.published_sources import Published
 from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED, PAPER_ENCODING, Count, Index, Name, Number, Precision, Section, unite
+from memory_injections.terms import (
+    CURATED,
+    PAPER_ENCODING,
+    Count,
+    Index,
+    Late,
+    Name,
+    Number,
+    Precision,
+    Section,
+    make_default,
+    unite,
+)
 
-# One of all sources. What checks types sees what they have in common.
-if TYPE_CHECKING:
-    Dataset = DataSource
-    Model = ModelSource
-else:
-    Dataset = unite(list_data_sources())
-    Model = unite(list_model_sources())
+Dataset = Annotated[DataSource, Late(lambda: unite(list_data_sources()))]
+Model = Annotated[ModelSource, Late(lambda: unite(list_model_sources()))]
+# What the name of a model's untrained twin ends in.
+TWIN = "-untrained"
 # No language model has as many layers.
 MOST_SHARDS = 1000
 JobCount = Annotated[Count, Field(le=MOST_SHARDS)]
@@ -61,6 +70,11 @@ class Study(Section):
     models: dict[Name, Model] = Field(
         default={}, min_length=1, description="a name, used in paths, and a source for each model"
     )
+    twin: bool = Field(
+        default=False,
+        description="whether each model has a twin with fresh weights, `<name>-untrained`, which knows nothing: its "
+        "verdicts stand beside the model's, and must not find any effect",
+    )
     datasets: dict[Name, Dataset] = Field(
         default={}, min_length=1, description="a name and a source for each set of prompt pairs"
     )
@@ -72,8 +86,8 @@ class Study(Section):
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
-    controls: ControlsOrNone = Field(
-        default=Controls(), description="what is injected in place of the memories; `false` leaves that out"
+    controls: ControlsOrNone = make_default(
+        Controls, "what is injected in place of the memories; `false` leaves that out"
     )
     mechanisms: Mechanisms | Literal[False] = Field(
         default=Mechanisms(), description="how closely the injections are looked at; `false` leaves that out"
@@ -86,6 +100,19 @@ class Study(Section):
         description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
         "model that is named (others: 1)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _add_twins(cls, config: Any) -> Any:
+        models = config.get("models") if isinstance(config, Mapping) else None
+        if not (isinstance(models, Mapping) and config.get("twin") is True):
+            return config
+        twins = {
+            f"{name}{TWIN}": {"source": "untrained", "like": source}
+            for name, source in models.items()
+            if isinstance(source, Mapping) and source.get("source") != "untrained" and f"{name}{TWIN}" not in models
+        }
+        return {**config, "models": {**models, **twins}}
 
     @field_validator("models", "datasets", "shards")
     @classmethod
@@ -160,8 +187,13 @@ class Study(Section):
 
     @property
     def has_walkthrough(self) -> bool:
-        """Whether there is a walk-through, which needs a model and the paper's own kind of injection."""
-        return bool(self.walkthrough and self.models and (CURATED, PAPER_ENCODING, False) in self.list_kinds())
+        """Whether there is a walk-through, which needs a model and memories in the paper's encoding."""
+        return bool(self.walkthrough and self.models and self.list_papers_kinds())
+
+    def list_papers_kinds(self) -> list[tuple[str, str, bool]]:
+        """List the kinds of injection of curated memories in the paper's encoding: first with factors, as there."""
+        kinds = [kind for kind in self.list_kinds() if kind[:2] == (CURATED, PAPER_ENCODING)]
+        return sorted(kinds, key=lambda kind: kind[2])
 
     def list_kinds(self) -> list[tuple[str, str, bool]]:
         """List every (memories, encoding, whether doses are relative) that is swept, in the order of the config."""
@@ -195,7 +227,9 @@ class Study(Section):
 
     def count_shards(self, model: str) -> int:
         """Return the number of jobs for a model's injections into one data set."""
-        return self.shards.get(model, 1) if isinstance(self.shards, dict) else self.shards
+        if isinstance(self.shards, dict):
+            return self.shards.get(model, self.shards.get(model.removesuffix(TWIN), 1))
+        return self.shards
 
 
 def parse_study(config: Mapping[str, Any], root: Path | None = None) -> Study:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts
-from memory_injections.analysis.effects import estimate_mean
+from memory_injections.analysis.effects import ESTIMATE, estimate_mean
 from memory_injections.analysis.hits import rank_hops, tabulate_ranks
 from memory_injections.analysis.verdicts import adjust_p_values
 from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, SHUFFLED, list_text_controls
@@ -17,13 +17,13 @@ from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES
 from memory_injections.controls.sites import CHOSEN, SITE
 from memory_injections.terms import ANY_ENCODING, CURATED, LEAST_LOGP
 
-ESTIMATE = ["effect", "low", "high", "p", "detectable", "n_prompts", "n_clusters", "n_effective"]
 ENCODING = ["encoding", "relative"]
 ID = ["model", "dataset", *ENCODING]
 CHOSEN_SITE = ["chosen_encoding", *SITE, "chosen_by"]
 TABLES = {
     "controls": [
-        *ID, *SITE, "site", "control", "effect", "contrast", "low", "high", "p", "p_holm", "detectable", "n",
+        *ID, *SITE, "site", "control", "effect", "contrast", "low", "high", "low_99", "high_99", "p", "p_holm",
+        "detectable", "n",
         "n_clusters", "n_effective", "clusters", "curated_effect", "explicit_gap", "in_context_gap",
         "recovery_explicit", "recovery_in_context",
     ],

@@ -1,18 +1,14 @@
 """How a study's config wants controls computed: which, at which sites, positions and doses."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED
 from memory_injections.sweeps.grid import EncodingName, check_list
-from memory_injections.terms import Count, Index, Number, Section
+from memory_injections.terms import Count, Index, Late, Number, Section, make_default
 
-# A type that the names of all controls have. What checks types sees a text.
-if TYPE_CHECKING:
-    ControlName = str
-else:
-    ControlName = Literal[tuple(CONTROLS)]
+ControlName = Annotated[str, Late(lambda: Literal[tuple(CONTROLS)])]
 Position = Literal["all", "without_bos", "last", "description"]
 # Where an injection of the paper is added.
 EVERYWHERE = "all"
@@ -31,8 +27,8 @@ class ControlSite(Section):
 class Controls(Section):
     """What is injected in place of the curated memories, to see whether it is the memory that works."""
 
-    kinds: tuple[ControlName, ...] = Field(
-        default=tuple(CONTROLS), description="which controls; an empty list leaves all out"
+    kinds: tuple[ControlName, ...] = make_default(
+        lambda: tuple(CONTROLS), "which controls; an empty list leaves all out"
     )
     encodings: tuple[EncodingName, ...] | None = Field(
         default=None, min_length=1, description="encodings of curated memories that have controls (all if not given)"

@@ -1,4 +1,1 @@
-"""Prompt pairs and word lists: where they come from, and the one form that they are brought into.
-
-Every later package may import from here.
-"""
+"""Prompt pairs and word lists: where they come from, and the one form that they are brought into."""

@@ -1,4 +1,4 @@
-"""Which characters show, and texts without those at their ends that do not."""
+"""Visible and invisible characters, and texts stripped of invisible ones at their ends."""
 
 import re
 import unicodedata
@@ -12,7 +12,7 @@ _SHOWN_FORMATS = re.compile("[\u0600-\u0605\u06dd\u070f\u0890\u0891\u08e2\U00011
 
 
 def is_visible(character: str) -> bool:
-    """Return whether a character shows: not a space, a separator, a control or format character, or half of one."""
+    """Return whether a character is visible: no space, separator, control or format character, or half of one."""
     if unicodedata.category(character) in ("Zs", "Zl", "Zp", "Cc", "Cf", "Cs"):
         return bool(_SHOWN_FORMATS.match(character))
     return not _FILLERS.match(character)

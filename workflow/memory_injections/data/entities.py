@@ -1,4 +1,4 @@
-"""What is the same entity, however it is written, and where a text names it."""
+"""Entities: whether two texts name the same one, and where a text names one."""
 
 import re
 import unicodedata
@@ -9,7 +9,7 @@ from memory_injections.data.characters import strip_ends
 
 
 def identify_entity(text: str) -> str:
-    """Return the identity of an entity: two texts that have the same one name the same entity.
+    """Return a text that is the same for all ways to write an entity.
 
     Upper and lower case, Unicode forms of the same characters, blanks and invisible characters around it, and the kind
     and number of blanks within make no difference.

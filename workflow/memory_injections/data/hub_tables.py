@@ -10,8 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from memory_injections.data.records import read_records
-from memory_injections.data.text_tables import read_csv
+from memory_injections.data.text_tables import read_csv, read_records
 from memory_injections.download.http import first_line
 from memory_injections.download.hub import download_data, list_data_files
 from memory_injections.errors import StudyError
@@ -48,21 +47,18 @@ def read_hub_split(repo: str, revision: str, config: str | None, split: str) -> 
         records = [record for file in files for record in read_records(file, f"{file.name} of {repo}")]
     columns = dict.fromkeys(column for record in records for column in record)
     values = {column: [record.get(column) for record in records] for column in columns}
-    texts = {column: own for column, own in values.items() if all(map(_is_text, own))}
+    texts = {column: cells for column, cells in values.items() if all(map(_is_text, cells))}
     logger.info("%s: %d rows; columns that are no text: %s", name, len(records), ", ".join(columns - texts.keys()))
-    return pd.DataFrame({column: [_write(value) for value in own] for column, own in texts.items()}, dtype=str)
+    written = {column: ["" if value is None else str(value) for value in cells] for column, cells in texts.items()}
+    return pd.DataFrame(written, dtype=str)
 
 
 def _is_text(value: Any) -> bool:
     return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
 
 
-def _write(value: str | int | None) -> str:
-    return "" if value is None else str(value)
-
-
 def _outline(names: Sequence[str], folder: Path) -> None:
-    """Put an empty file in the place of each of a repository's files of records: names are all that is looked at."""
+    """Make an empty file for each of a repository's files of records: only their names are looked at."""
     for name in names:
         if any(fnmatch(name, pattern) for pattern in RECORDS):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ STRIPPERS: Mapping[str, Callable[[str], str]] = {
 # The column that names the texts of a pair that were stripped.
 STRIPPED = "stripped"
 # Columns that the study adds; a data set's own of these names are left out.
-OWN_COLUMNS = ("prompt_id", "dataset", CLUSTERED_BY, STRIPPED)
+ADDED_COLUMNS = ("prompt_id", "dataset", CLUSTERED_BY, STRIPPED)
 
 
 def normalise_pairs(
@@ -54,7 +54,7 @@ def normalise_pairs(
     `cluster`, the name of a column, `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an
     empty cell or an empty table; `source` names the file.
     """
-    if cluster in OWN_COLUMNS:
+    if cluster in ADDED_COLUMNS:
         raise StudyError(f"{source}: {cluster} is a column of the study's own and cannot be the cluster; name another")
     table = table.rename(columns={old: new for old, new in AUTHORS_NAMES.items() if new not in table.columns})
     missing = [name for name in (*TEXT_COLUMNS, *([cluster] if cluster else [])) if name not in table.columns]
@@ -70,7 +70,7 @@ def normalise_pairs(
         raise StudyError(f"{source} has no rows; give at least one prompt pair")
     if ENTITY not in table and AUTHORS_FACT in table:
         table = table.assign(**{ENTITY: table[AUTHORS_FACT].map(_read_subject)})
-    others = [name for name in table.columns if name not in (*TEXT_COLUMNS, *OWN_COLUMNS)]
+    others = [name for name in table.columns if name not in (*TEXT_COLUMNS, *ADDED_COLUMNS)]
     pairs = table[[*TEXT_COLUMNS, *others]].head(rows)
     logger.info("%s: %d rows became %d prompt pairs", source, len(table), len(pairs))
     pairs.insert(0, "prompt_id", range(len(pairs)))
@@ -122,7 +122,7 @@ def _read_subject(fact: str) -> str:
 
 def read_pairs(path: Path) -> pd.DataFrame:
     """Read a data set's prompt pairs as a job wrote them, with the name of the data set in column `dataset`."""
-    return read_csv(path, is_own=True).astype({"prompt_id": "int64"})
+    return read_csv(path, is_output=True).astype({"prompt_id": "int64"})
 
 
 def index_pairs(tables: Iterable[Path]) -> dict[str, pd.DataFrame]:
@@ -133,7 +133,7 @@ def index_pairs(tables: Iterable[Path]) -> dict[str, pd.DataFrame]:
 
 def iterate_pairs(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     """Read the same table as `read_pairs`, in chunks of `rows` rows."""
-    cells = (cells for _, cells in iterate_rows(path, f"file {path}", is_own=True))
+    cells = (cells for _, cells in iterate_rows(path, f"file {path}", is_output=True))
     heading = next(cells)
     while chunk := list(islice(cells, rows)):
         yield pd.DataFrame(chunk, columns=heading, dtype=str).astype({"prompt_id": "int64"})

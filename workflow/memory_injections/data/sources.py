@@ -21,7 +21,23 @@ if TYPE_CHECKING:
 # Modules that read and download are imported only where they are used: checking a config must stay fast.
 
 
-class DataSource(Section, ABC):
+class _Source(Section):
+    @property
+    def file_name(self) -> str | None:
+        """The name of the file that holds the data, if there is one."""
+        return None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the config fixes the data's contents, by a commit or a checksum."""
+        return False
+
+    def local_files(self) -> list[str]:
+        """List the local files that the data depend on."""
+        return []
+
+
+class DataSource(_Source, ABC):
     """A source of prompt pairs. Its config key `source` names it."""
 
     blanks: Literal["strip", "keep"] = Field(
@@ -34,24 +50,10 @@ class DataSource(Section, ABC):
     def read_pairs(self) -> "pd.DataFrame":
         """Return the prompt pairs in the study's form; raise `StudyError` if they cannot be read."""
 
-    def local_files(self) -> list[str]:
-        """List the local files that the pairs depend on."""
-        return []
-
     @property
     def n_rows(self) -> int | None:
         """The largest possible number of prompt pairs; None if it is not known before the data are read."""
         return None
-
-    @property
-    def file_name(self) -> str | None:
-        """The name of the file that holds the pairs, if there is one."""
-        return None
-
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the config fixes the data's contents, by a commit or a checksum."""
-        return False
 
 
 class _Table(DataSource):
@@ -126,7 +128,7 @@ class HuggingFaceDataset(_Table):
         return self._normalise(others.assign(**{ours: table[theirs] for ours, theirs in self.columns.items()}), name)
 
 
-class UrlFile(Section):
+class UrlFile(_Source):
     """A CSV file at an address, pinned by its checksum."""
 
     source: Literal["url"]
@@ -135,17 +137,11 @@ class UrlFile(Section):
 
     @property
     def file_name(self) -> str:
-        """The last part of the address."""
         return Path(self.url).name
 
     @property
     def is_pinned(self) -> bool:
-        """Whether the config fixes the contents; the checksum does."""
         return True
-
-    def local_files(self) -> list[str]:
-        """Return nothing: the checksum identifies the file."""
-        return []
 
     def fetch(self, folder: Path) -> Path:
         """Download the file into a folder; raise `StudyError` if that fails or the checksum is wrong."""
@@ -162,7 +158,7 @@ class UrlDataset(UrlFile, _Table):
             return self._read_file(self.fetch(Path(folder)), self.url)
 
 
-class LocalFile(Section):
+class LocalFile(_Source):
     """A CSV file on this machine."""
 
     source: Literal["file"]
@@ -170,16 +166,9 @@ class LocalFile(Section):
 
     @property
     def file_name(self) -> str:
-        """The file's own name."""
         return Path(self.path).name
 
-    @property
-    def is_pinned(self) -> bool:
-        """Whether the config fixes the contents; a path does not."""
-        return False
-
     def local_files(self) -> list[str]:
-        """List the file itself."""
         return [self.path]
 
     def fetch(self, folder: Path) -> Path:
@@ -225,7 +214,7 @@ class TwoWikiDataset(DataSource):
 
     def read_pairs(self) -> "pd.DataFrame":
         from memory_injections.data.prompt_pairs import normalise_pairs
-        from memory_injections.data.records import read_records
+        from memory_injections.data.text_tables import read_records
         from memory_injections.data.two_wiki import FIELDS, list_pairs, sample_pairs
         from memory_injections.download.http import download_url
 

@@ -53,14 +53,15 @@ def open_unpacked(path: Path, name: str, most: int, member: str | None = None) -
 def _choose_member(archive: zipfile.ZipFile, name: str, member: str | None) -> str:
     files = [info.filename for info in archive.infolist() if not info.is_dir()]
     # macOS adds a file of its own to each file.
-    own = [file for file in files if not file.startswith("__MACOSX/")]
-    if member is None and len(own) != 1:
+    members = [file for file in files if not file.startswith("__MACOSX/")]
+    if member is None and len(members) != 1:
         raise StudyError(
-            f"{name} is a zip archive of {len(own)} files; give the one that is meant (of 2wikimultihop, as `member`)"
+            f"{name} is a zip archive of {len(members)} files; give the one that is meant (of 2wikimultihop, "
+            "as `member`)"
         )
     if member is not None and member not in files:
-        raise StudyError(f"{name} has no file {member}; allowed as `member`: {', '.join(own)}")
-    return member or own[0]
+        raise StudyError(f"{name} has no file {member}; allowed as `member`: {', '.join(members)}")
+    return member or members[0]
 
 
 @contextmanager
@@ -93,13 +94,13 @@ class _Bounded(io.RawIOBase):
         return len(chunk)
 
 
-def iterate_rows(path: Path, name: str, is_own: bool = False) -> Generator[tuple[int, list[str]]]:
+def iterate_rows(path: Path, name: str, is_output: bool = False) -> Generator[tuple[int, list[str]]]:
     """Yield the heading and the rows of a CSV file, each with the number of the line that it ends in, from 1.
 
     Cells are as they are written, blanks included; blank lines are left out. Raises `StudyError` for what
     `open_unpacked` refuses, for text that is not UTF-8, for a heading that is missing or given twice, for quotes that
-    do not match, for a row that is shorter or longer than the heading and, unless the file is the study's own, for a
-    cell that looks like rows between stray quotes.
+    do not match, for a row that is shorter or longer than the heading and, unless a job of the study wrote the file
+    (`is_output`), for a cell that looks like rows between stray quotes.
     """
     heading: list[str] = []
     for line, cells in _parse(path, name):
@@ -107,11 +108,16 @@ def iterate_rows(path: Path, name: str, is_own: bool = False) -> Generator[tuple
             continue
         if not heading:
             heading = cells
-            _check_heading(heading, name)
+            if twice := [column for column in heading if column and heading.count(column) > 1]:
+                raise StudyError(f"{name} has two columns {twice[0]!r}; remove or rename one of them")
         else:
             where = f"{name} is not a CSV table: the row that ends in line {line}"
-            _check_length(cells, len(heading), where)
-            if not is_own:
+            if len(cells) != len(heading):
+                raise StudyError(
+                    f"{where} has {len(cells)} cells, and the heading has {len(heading)}; repair it (a cell with a "
+                    "comma in it stands in quotes)"
+                )
+            if not is_output:
                 _check_cells(cells, len(heading), where)
         yield line, cells
     if not heading:
@@ -148,21 +154,6 @@ def _parse(path: Path, name: str) -> Iterator[tuple[int, list[str]]]:
                 f"{name} is not a CSV table (line {reader.line_num}: {error}); repair the quotes up to there: a cell "
                 "has one at both ends or none, and one within it is doubled"
             ) from error
-
-
-def _check_heading(heading: Sequence[str], name: str) -> None:
-    for column in heading:
-        if column and heading.count(column) > 1:
-            raise StudyError(f"{name} has two columns {column!r}; remove or rename one of them")
-
-
-def _check_length(cells: Sequence[str], n_columns: int, where: str) -> None:
-    """Raise `StudyError` for a row of another length than the heading."""
-    if len(cells) != n_columns:
-        raise StudyError(
-            f"{where} has {len(cells)} cells, and the heading has {n_columns}; repair it (a cell with a comma in it "
-            "stands in quotes)"
-        )
 
 
 def _check_cells(cells: Sequence[str], n_columns: int, where: str) -> None:

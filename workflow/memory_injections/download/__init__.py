@@ -1,4 +1,1 @@
-"""Fetching files whole and as pinned: from addresses, the Python Package Index, the Hugging Face hub and git.
-
-`data`, `models` and `sweeps` import from here.
-"""
+"""Fetching files whole and as pinned: from addresses, the Python Package Index, the Hugging Face hub and git."""

@@ -75,8 +75,8 @@ def download_config(repo: str, revision: str, folder: Path) -> Path:
 
     A gated repository refuses this small file just as it refuses the weights.
     """
-    _fetch_files(_Files(repo, revision, (CONFIG,)), folder)
-    return _require_file(repo, folder, CONFIG, "name a repository with a model")
+    download_model(repo, revision, folder, [CONFIG])
+    return folder / CONFIG
 
 
 def download_model(repo: str, revision: str, folder: Path, patterns: Iterable[str]) -> str:
@@ -85,7 +85,8 @@ def download_model(repo: str, revision: str, folder: Path, patterns: Iterable[st
     Raises `StudyError` if a file cannot be had as the hub describes it.
     """
     commit = _fetch_files(_Files(repo, revision, tuple(patterns)), folder)
-    _require_file(repo, folder, CONFIG, "name a repository with a model")
+    if not (folder / CONFIG).is_file():
+        raise StudyError(f"Hugging Face repository {repo} lacks the file {CONFIG}; name a repository with a model")
     return commit
 
 
@@ -100,15 +101,12 @@ def list_data_files(repo: str, commit: str) -> list[str]:
     The hub's client has kept the listing. Where an older one has not, those are listed that are in its cache.
     """
     store = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="dataset")
-    kept, snapshot = read_tree_cache(str(store), commit), store / "snapshots" / commit
-    found = (path.relative_to(snapshot).as_posix() for path in sorted(snapshot.rglob("*")) if path.is_file())
-    return list(found if kept is None else kept)
+    kept = read_tree_cache(str(store), commit)
+    return _list_files(store / "snapshots" / commit) if kept is None else list(kept)
 
 
-def _require_file(repo: str, folder: Path, file: str, remedy: str) -> Path:
-    if not (folder / file).is_file():
-        raise StudyError(f"Hugging Face repository {repo} lacks the file {file}; {remedy}")
-    return folder / file
+def _list_files(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 def _fetch_files(wanted: _Files, folder: Path) -> str:
@@ -118,8 +116,7 @@ def _fetch_files(wanted: _Files, folder: Path) -> str:
     Raises `StudyError` if that fails, or the second download is not what the hub says either.
     """
     snapshot = _fetch_snapshot(wanted, Path(constants.HF_HUB_CACHE))
-    found = (path.relative_to(snapshot).as_posix() for path in sorted(snapshot.rglob("*")) if path.is_file())
-    names = wanted.select(found)
+    names = wanted.select(_list_files(snapshot))
     require_space(folder, sum((snapshot / name).stat().st_size for name in names), str(wanted))
     for name in names:
         _copy_from_cache(snapshot / name, folder / name)
@@ -186,8 +183,8 @@ def _describe_damage(wanted: _Files, snapshot: Path, damaged: list[str]) -> str:
 
 def _fetch_past_cache(wanted: _Files, folder: Path, hashes: Mapping[str, str]) -> None:
     """Download some files of a commit into a folder, not through the hub's cache, and verify them."""
-    with TemporaryDirectory(dir=folder) as own_cache:
-        fetched = _fetch_snapshot(replace(wanted, patterns=tuple(map(glob.escape, hashes))), Path(own_cache))
+    with TemporaryDirectory(dir=folder) as cache:
+        fetched = _fetch_snapshot(replace(wanted, patterns=tuple(map(glob.escape, hashes))), Path(cache))
         for name, expected in hashes.items():
             (fetched / name).resolve().replace(folder / name)
             if not _is_whole(folder / name, expected):

@@ -9,14 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from memory_injections.figures.maps import LINE
-from memory_injections.figures.registry import register
+from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import LOG_BEYOND, NATS, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, add_legend, start_panels
 
 ENCODING = ["encoding", "relative"]
 
 
-@register(subject="study", table="control_contrasts", section="Controls", label="curated memories against controls")
+@register_figure(
+    subject="study", table="control_contrasts", section="Controls", label="curated memories against controls"
+)
 def controls(contrasts: pd.DataFrame) -> Figure:
     """Forest plot: the contrast of curated memories with each control, one panel for each model and data set."""
     groups, names = list(contrasts.groupby(["model", "dataset"], sort=False)), list(contrasts["memories"].unique())
@@ -37,7 +39,7 @@ def controls(contrasts: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="study", table="doses", section="Controls", label="effect by dose")
+@register_figure(subject="study", table="doses", section="Controls", label="effect by dose")
 def doses(effects: pd.DataFrame) -> Figure:
     """Effect over the dose, for curated and shuffled memories and their difference, one panel for each encoding."""
     groups = list(effects.groupby(["model", "dataset", "encoding", "layer"], sort=False))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from memory_injections.figures.maps import ColorBar, center_on_zero, draw_grid
-from memory_injections.figures.registry import register
+from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import write_number
 from memory_injections.figures.style import TEXT, draw_note, start_figure
 from memory_injections.terms import PROMPT_KINDS, TARGETS
@@ -25,7 +25,7 @@ def measure_heads(n_heads: int) -> float:
     return min(max(0.075 * n_heads, 0.75), 2.2)
 
 
-@register(subject="heads", section="Attribution", label="heads")
+@register_figure(subject="heads", section="Attribution", label="heads")
 def attribution(targets: pd.DataFrame) -> Figure:
     """Mean logit of answer and memory in every head's output: explicit prompt, obscure prompt and their difference."""
     height = measure_heads(int(targets["head"].max()) + 1)
@@ -59,7 +59,7 @@ def _average_by_head(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["head", "layer"])["logit"].mean().unstack("layer")
 
 
-@register(subject="study", table="patching", section="Mechanisms", label="patched heads")
+@register_figure(subject="study", table="patching", section="Mechanisms", label="patched heads")
 def patching(heads: pd.DataFrame) -> Figure:
     """Every head's effect from the explicit prompt's output, from another pair's, and its attribution, side by side."""
     rows = list(heads[heads["n_prompts"] > 0].groupby(["model", "dataset"], sort=False))

@@ -25,7 +25,7 @@ from memory_injections.analysis.averages import (
     select_site,
 )
 from memory_injections.figures.maps import LAYER, LINE, ColorBar, choose_width, draw_site_map, measure_map
-from memory_injections.figures.registry import register
+from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import (
     FACTOR_OVER_PERCENT,
     add_percent_axis,
@@ -45,7 +45,7 @@ DOSES = {"magnitude": "Magnitude", "dose": "Dose (share of\nthe residual stream)
 LEAST_PERCENT = -99.999
 
 
-@register(subject="sweep", section="Injections", label="effect by site")
+@register_figure(subject="sweep", section="Injections", label="effect by site")
 def effect(cells: pd.DataFrame) -> Figure:
     """Effect over layer x magnitude, in nats: the mean over prompts above, the median below."""
     sites, dose = average_sites(cells), find_sweep_id(cells).dose_name
@@ -60,7 +60,7 @@ def effect(cells: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="sweep", section="Injections", label="percent change by site, as in the paper")
+@register_figure(subject="sweep", section="Injections", label="percent change by site, as in the paper")
 def change(cells: pd.DataFrame) -> Figure:
     """Percent change over layer x magnitude by the paper's average, coloured by its size in powers of two."""
     percent, dose = average_sites(cells)[PAPER_AVERAGE], find_sweep_id(cells).dose_name
@@ -90,7 +90,7 @@ def _name(site: tuple[int, float], dose: str = "magnitude") -> str:
     return f"layer {site[0]}, {dose} {site[1]:g}"
 
 
-@register(subject="sweep", section="Injections", label="distribution over prompts")
+@register_figure(subject="sweep", section="Injections", label="distribution over prompts")
 def distribution(cells: pd.DataFrame) -> Figure:
     """Every prompt's effect over the layers, at the magnitude with the best mean effect, mean and median drawn."""
     _, magnitude = find_best_site(average_sites(cells), "effect")
@@ -116,7 +116,7 @@ def distribution(cells: pd.DataFrame) -> Figure:
     return figure
 
 
-@register(subject="encoding", section="Best sites", label="curated against random")
+@register_figure(subject="encoding", section="Best sites", label="curated against random")
 def comparison(cells: pd.DataFrame) -> Figure:
     """Curated against random memories, prompt by prompt, at the curated memories' best sites."""
     sweeps = dict(iter(cells.groupby("memories", sort=False, observed=True)))
@@ -152,7 +152,7 @@ def _draw_kinds(axes: Axes, here: dict[str, pd.DataFrame]) -> None:
             axes.annotate("not swept at this site", (0, position), ha="center", va="center", color=QUIET)
 
 
-@register(subject="headline", section="Best sites", label="history of the headline")
+@register_figure(subject="headline", section="Best sites", label="history of the headline")
 def headline(history: pd.DataFrame) -> Figure:
     """The paper's numbers by other averages: each site that it reports, one bar for each rule."""
     sites = list(history.groupby(["model", "dataset"], sort=False))

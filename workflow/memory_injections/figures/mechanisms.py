@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.figures.maps import LAYER
-from memory_injections.figures.registry import register
+from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import LOG_BEYOND, PLAIN, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, TEXT, add_legend, start_figure
 from memory_injections.terms import CURATED, TARGETS
@@ -20,7 +20,7 @@ SITES = ["model", "dataset", "encoding", "relative"]
 PARTS = {"effect": "0.2", "direct": COLORS[0], "indirect": COLORS[1]}
 
 
-@register(subject="study", table="direct_effects", section="Mechanisms", label="direct and indirect effects")
+@register_figure(subject="study", table="direct_effects", section="Mechanisms", label="direct and indirect effects")
 def direct_effects(effects: pd.DataFrame) -> Figure:
     """Mean effect with its direct and indirect parts: of curated memories over the layers, and beside controls."""
     groups = list(effects.groupby(SITES, sort=False))
@@ -63,7 +63,7 @@ def _draw_beside_controls(axes: Axes, own: pd.DataFrame) -> None:
     axes.set_xlim(-0.5, len(own) - 0.5)
 
 
-@register(subject="study", table="logit_lens", section="Mechanisms", label="logit lens after the injection")
+@register_figure(subject="study", table="logit_lens", section="Mechanisms", label="logit lens after the injection")
 def logit_lens(blocks: pd.DataFrame) -> Figure:
     """Median rank of each target behind every block from the injection on: without it, with memory and controls."""
     groups = list(blocks[blocks["control"] != DIFFERENCE].groupby(SITES, sort=False))
@@ -94,7 +94,7 @@ def _draw_ranks(axes: Axes, own: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
-@register(subject="study", table="side_effects", section="Side effects", label="rescued against harm")
+@register_figure(subject="study", table="side_effects", section="Side effects", label="rescued against harm")
 def frontier(effects: pd.DataFrame) -> Figure:
     """Share of wrong answers rescued against harm: divergence on other prompts, and perplexity of a neutral text."""
     groups = list(effects.groupby(SITES, sort=False))

@@ -1,4 +1,1 @@
-"""Injecting memories: vectors, two engines for injected forward passes, their check, and cells computed in batches.
-
-Every later package may import from here.
-"""
+"""Injecting memories: vectors, two engines for injected forward passes, their check, and cells computed in batches."""

@@ -22,11 +22,10 @@ from torch import Tensor
 from memory_injections.errors import OverflowingInjectionError, StudyError
 from memory_injections.injection.engine import InjectionEngine, select_last
 from memory_injections.injection.memory_vectors import Encoder
-from memory_injections.models.devices import upload
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
 from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.scoring import kl_divergence, score_answers, score_others
-from memory_injections.models.tokenisation import Prompt, batch_by_length, pad
+from memory_injections.models.tokenisation import Prompt, batch_by_length, pad, upload
 
 # Batches whose scores may still be on the device: enough to keep a GPU busy, few enough to lose little when a job ends.
 IN_FLIGHT = 2

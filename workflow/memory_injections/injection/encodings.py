@@ -75,6 +75,16 @@ def sum_unembedding_columns(
     return torch.stack([model.processed.W_U[:, _list_tokens(model, text)].sum(dim=1) for text in texts])[:, None]
 
 
+@register_encoding("unembed_spaced", label="the same of the memory as it stands in a text, with a space in front")
+def sum_unembedding_columns_of_word(
+    model: Reader, texts: Sequence[str], layers: Sequence[int]
+) -> 'Float[Tensor, "text 1 d_model"]':
+    """Sum the columns of the processed W_U over the set of the tokens that a memory has behind a space."""
+    import torch
+
+    return torch.stack([model.processed.W_U[:, _list_tokens(model, text, True)].sum(dim=1) for text in texts])[:, None]
+
+
 @register_encoding("embed", label="the sum of its tokens' rows of the embedding")
 def sum_embedding_rows(model: Reader, texts: Sequence[str], layers: Sequence[int]) -> 'Float[Tensor, "text 1 d_model"]':
     """Sum the rows of the processed W_E over the set of a memory's tokens."""
@@ -111,7 +121,7 @@ def read_attention_outputs(
     return outputs
 
 
-def _list_tokens(model: Reader, text: str) -> list[int]:
+def _list_tokens(model: Reader, text: str, is_spaced: bool = False) -> list[int]:
     from memory_injections.models.tokenisation import tokenise_memory
 
-    return list(tokenise_memory(model.tokenizer, text))
+    return list(tokenise_memory(model.tokenizer, text, is_spaced))

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import Cache
 
-from memory_injections.models.devices import stack_blocks
+from memory_injections.models.loading import stack_blocks
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,7 @@ class CleanPass:
     - `tokens` [batch, pos], padded on the right, and `lengths` [batch], the number of tokens of each prompt
     - `attn_out`: for each recorded layer, what its attention adds to the residual stream, [batch, pos, d_model].
       Of the last layer, an engine may keep the last position only: [batch, 1, d_model].
-    - `resid_pre`: for each recorded layer, the residual stream before its block, [batch, pos, d_model]. It is empty
-      if the engine runs every block of an injected pass anyway.
+    - `resid_pre`: for each recorded layer, the residual stream before its block, [batch, pos, d_model]
     - `logits` [batch, vocab] at each prompt's last position, in float32
     - `reads_all`: whether logits, of injections from here too, are those of every position, [batch, pos, vocab]
     - `past`: keys and values of earlier positions that no injection changes, if `tokens` are the last ones alone
@@ -43,25 +42,15 @@ class CleanPass:
 class InjectionEngine(Protocol):
     """Clean and injected forward passes of one causal language model.
 
-    Prompts of different lengths are padded on the right. They need no mask: in a causal model, no position sees a
-    later one.
+    The model has `n_layers` blocks and weights of `dtype`, and takes `n_ctx` tokens, None if it has no such limit.
+    Inputs are expected on `device`. Prompts of different lengths are padded on the right. They need no mask: in a
+    causal model, no position sees a later one.
     """
 
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-
-    @property
-    def n_ctx(self) -> int | None:
-        """How many tokens the model takes; None if it has no such limit."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where inputs are expected."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the model's weights."""
+    n_layers: int
+    n_ctx: int | None
+    device: torch.device
+    dtype: torch.dtype
 
     def clean(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None

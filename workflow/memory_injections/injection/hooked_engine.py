@@ -80,37 +80,29 @@ class HookedEngine:
         self, bridge: "TransformerBridge", positions: Positions | None = None, head: int | None = None
     ) -> None:
         self.bridge, self.positions, self.head = bridge, positions, head
+        self.n_layers: int = bridge.cfg.n_layers
+        self.n_ctx: int | None = bridge.cfg.n_ctx
         self.device: torch.device = bridge.W_E.device
         self.dtype: torch.dtype = bridge.W_E.dtype
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-        return self.bridge.cfg.n_layers
-
-    @property
-    def n_ctx(self) -> int | None:
-        """How many tokens the model takes."""
-        return self.bridge.cfg.n_ctx
 
     @torch.no_grad()
     def clean(
         self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
     ) -> CleanPass:
-        """Run prompts without injection, and record the attention outputs of `layers` (by default all)."""
-        attn_out: dict[int, Tensor] = {}
+        """Run prompts without injection, and record what `layers` (by default all) read, and their attention adds."""
+        kept: dict[str, dict[int, Tensor]] = {"hook_resid_pre": {}, "hook_attn_out": {}}
 
-        def keep(layer: int) -> Callable[..., None]:
-            def hook_function(out: Float[Tensor, "batch pos d_model"], hook: Any) -> None:
-                attn_out[layer] = out
+        def keep(hook: str, layer: int) -> Callable[..., None]:
+            def hook_function(values: Float[Tensor, "batch pos d_model"], hook: Any, into: str = hook) -> None:
+                kept[into][layer] = values
 
             return hook_function
 
         recorded = range(self.n_layers) if layers is None else layers
-        hooks = [(f"blocks.{layer}.hook_attn_out", keep(layer)) for layer in recorded]
+        hooks = [(f"blocks.{layer}.{hook}", keep(hook, layer)) for layer in recorded for hook in kept]
         with self.bridge.hooks(fwd_hooks=hooks):
             logits = self._run_bridge(tokens, lengths)
-        return CleanPass(tokens, lengths, {}, attn_out, logits)
+        return CleanPass(tokens, lengths, kept["hook_resid_pre"], kept["hook_attn_out"], logits)
 
     @torch.no_grad()
     def injected(
@@ -129,8 +121,8 @@ class HookedEngine:
         cell_layers = torch.tensor(layers, device=vectors.device)[:, None, None]
         with ExitStack() as stack:
             for layer in sorted(set(layers)):
-                own = torch.where(cell_layers == layer, added, 0)
-                stack.enter_context(injecting(self.bridge, own, layer, self.positions, self.head))
+                in_layer = torch.where(cell_layers == layer, added, 0)
+                stack.enter_context(injecting(self.bridge, in_layer, layer, self.positions, self.head))
             return self._run_bridge(clean.tokens[prompts], clean.lengths[prompts])
 
     def _run_bridge(

@@ -22,8 +22,7 @@ from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass
 from memory_injections.injection.hooked_engine import HookedEngine
 from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
-from memory_injections.models.devices import stack_blocks
-from memory_injections.models.loading import load_bridge, load_causal_lm, translating_failures
+from memory_injections.models.loading import load_bridge, load_causal_lm, stack_blocks, translating_failures
 from memory_injections.models.processed_weights import ProcessedWeights, compute_attention_output
 from memory_injections.models.tokenisation import load_tokenizer, pad, tokenise_prompt
 
@@ -89,8 +88,8 @@ def copy_checked_bridge(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     with _refusing_failures(architecture, ENGINE):
         expected = expect(SkippingEngine(model), tokenizer)
     with _refusing_failures(architecture, BRIDGE):
-        own = copy.deepcopy(tokenizer)  # TransformerLens sets it up in its way
-        bridge = TransformerBridge.boot_transformers(model.name_or_path, hf_model=model, tokenizer=own)
+        tokenizer = copy.deepcopy(tokenizer)  # TransformerLens sets it up in its way
+        bridge = TransformerBridge.boot_transformers(model.name_or_path, hf_model=model, tokenizer=tokenizer)
         bridge.enable_compatibility_mode(disable_warnings=True)
         check_bridge(bridge, expected)
         return bridge.eval()

@@ -10,6 +10,9 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,40 +24,31 @@ from transformers import Cache, PreTrainedModel
 
 from memory_injections.errors import UnsupportedArchitectureError
 from memory_injections.injection.engine import CleanPass, place_vectors, repeat_rows, select_last
-from memory_injections.injection.past import follow_rows
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components, ModelParts
 from memory_injections.models.sizes import measure_context
 
 # cuDNN's attention is left out: planning a batch of a new shape takes it longer than computing the batch.
 ATTENTION = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+# The methods by which a layer's attention adds its own keys to the earlier ones and reads both.
+UPDATES = ("update", "update_indexer")
 
 
 class SkippingEngine:
     """Clean and injected forward passes that skip what an injection cannot change (an `engine.InjectionEngine`).
 
     `parts` says where the model's parts are; without it, TransformerLens does. Matrix products of fewer rows than
-    `min_rows` are filled up to it; who needs one prompt's numbers soon, and to no more than float32's own digits, asks
-    for 1. Every method leaves the model as it was, even after an exception.
+    `min_rows` are filled up to it; 1 is quickest for a single prompt, whose numbers then depend on the batch in
+    float32's last digits. Every method leaves the model as it was, even after an exception.
     """
 
     def __init__(self, model: PreTrainedModel, parts: ModelParts | None = None, min_rows: int = MIN_ROWS) -> None:
         self.model, self.min_rows = model, min_rows
         self.components = Components(model, parts)
-        self.device = model.device
-        self.dtype = model.dtype
+        self.n_layers, self.n_ctx = len(self.components.blocks), measure_context(model.config)
+        self.device, self.dtype = model.device, model.dtype
         self._forms: dict[nn.Module, tuple[type, int]] = {}
         self._is_one_row_enough = self._probe_model()
-
-    @property
-    def n_layers(self) -> int:
-        """Number of blocks."""
-        return len(self.components.blocks)
-
-    @property
-    def n_ctx(self) -> int | None:
-        """How many tokens the model takes; None if it has no such limit."""
-        return measure_context(self.model.config)
 
     @torch.inference_mode()
     def clean(
@@ -63,36 +57,13 @@ class SkippingEngine:
         lengths: Int[Tensor, " batch"],
         layers: Sequence[int] | None = None,
         reads_all: bool = False,
+        past: Cache | None = None,
     ) -> CleanPass:
         """Run prompts without injection, and record what injections into `layers` (by default all) start from.
 
         With `reads_all`, the logits of this pass, and of the injections that start from it, are those of every
-        position, [batch, pos, vocab].
+        position, [batch, pos, vocab]. `past` has the keys and values of positions before those of `tokens`.
         """
-        return self._record(tokens, lengths, layers, reads_all, None)
-
-    @torch.inference_mode()
-    def clean_last(self, tokens: Int[Tensor, "batch pos"]) -> CleanPass:
-        """Run prompts of one length, and record what injections at their last position alone start from.
-
-        Such an injection changes no earlier position. Their keys and values come from this clean pass, which has the
-        last position only, and so `injected` computes no other. Models that keep no keys and values run all positions.
-        """
-        lengths = tokens.new_full([len(tokens)], tokens.shape[1])
-        past = getattr(self.model(input_ids=tokens[:, :-1], use_cache=True), "past_key_values", None)
-        if past is None:
-            return self._record(tokens, lengths, None, False, None)
-        return self._record(tokens[:, -1:], torch.ones_like(lengths), None, False, past)
-
-    def _record(
-        self,
-        tokens: Int[Tensor, "batch pos"],
-        lengths: Int[Tensor, " batch"],
-        layers: Sequence[int] | None,
-        reads_all: bool,
-        past: Cache | None,
-    ) -> CleanPass:
-        """Run prompts behind what is in `past`, and record the layers' inputs and attention outputs."""
         parts, n_prompts = self.components, len(tokens)
         rows = repeat_rows(n_prompts, self._count_rows(tokens), tokens.device)
         resid_pre: dict[int, Tensor] = {}
@@ -109,6 +80,19 @@ class SkippingEngine:
         return CleanPass(tokens, lengths, resid_pre, attn_out, logits, reads_all, past)
 
     @torch.inference_mode()
+    def clean_last(self, tokens: Int[Tensor, "batch pos"]) -> CleanPass:
+        """Run prompts of one length, and record what injections at their last position alone start from.
+
+        Such an injection changes no earlier position. Their keys and values come from this clean pass, which has the
+        last position only, and so `injected` computes no other. Models that keep no keys and values run all positions.
+        """
+        lengths = tokens.new_full([len(tokens)], tokens.shape[1])
+        past = getattr(self.model(input_ids=tokens[:, :-1], use_cache=True), "past_key_values", None)
+        if past is None:
+            return self.clean(tokens, lengths)
+        return self.clean(tokens[:, -1:], torch.ones_like(lengths), past=past)
+
+    @torch.inference_mode()
     def injected(
         self,
         clean: CleanPass,
@@ -117,18 +101,13 @@ class SkippingEngine:
         vectors: Float[Tensor, "cell d_model"],
         where: Bool[Tensor, "cell pos"] | None = None,
     ) -> Float[Tensor, "cell vocab"]:
-        """Return each cell's logits at its prompt's last position, in float32.
-
-        Cell i adds `vectors[i]` to the attention output of `layers[i]` for the prompt in row `prompts[i]` of `clean`:
-        at the positions where `where[i]` is true, by default at every position, BOS included. `layers` must be in
-        ascending order, because cells join the batch at their layers.
-        """
+        """Return each cell's logits (see `engine.InjectionEngine`); cells join the batch at their layers."""
         added = place_vectors(vectors, where)
         if self._is_one_row_enough:
             return self._inject_together(clean, layers, prompts, added)
         starts = [index for index, layer in enumerate(layers) if layer not in layers[:index]]
-        same_layer = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
-        return torch.cat([self._inject_together(clean, layers[own], prompts[own], added[own]) for own in same_layer])
+        parts = [slice(*bounds) for bounds in pairwise([*starts, len(layers)])]
+        return torch.cat([self._inject_together(clean, layers[part], prompts[part], added[part]) for part in parts])
 
     def _inject_together(
         self,
@@ -260,34 +239,29 @@ class SkippingEngine:
         return forward
 
 
+@dataclass(frozen=True)
 class _JoiningCells:
     """Cells that join a batch at their layer, behind the `start` rows that are in it already."""
 
-    def __init__(
-        self,
-        clean: CleanPass,
-        layer: int,
-        start: int,
-        prompts: Int[Tensor, " cell"],
-        added: Float[Tensor, "cell #pos d_model"],
-        scale: float,
-    ) -> None:
-        self.start, self.scale = start, scale
-        self.resid_pre, self.attn_out = clean.resid_pre[layer], clean.attn_out[layer]
-        self.prompts, self.lengths, self.added = prompts, clean.lengths, added
+    clean: CleanPass
+    layer: int
+    start: int
+    prompts: Int[Tensor, " cell"]
+    added: Float[Tensor, "cell #pos d_model"]
+    scale: float
 
     def inject(self) -> Float[Tensor, "cell pos d_model"]:
         """Return the output of the clean pass with the cells' vectors added, before the block scales it."""
-        attn_out = _take_rows(self.attn_out, self.prompts)
+        attn_out = _take_rows(self.clean.attn_out[self.layer], self.prompts)
         added = self.added
         if attn_out.shape[1] == 1:  # the last block's, at the last position only
-            added = select_last(added, _take_rows(self.lengths, self.prompts))[:, None]
+            added = select_last(added, _take_rows(self.clean.lengths, self.prompts))[:, None]
         attn_out = attn_out + added.to(attn_out)
         return attn_out if self.scale == 1 else attn_out / self.scale
 
     def extend_block_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Add the cells' rows to the block's input."""
-        resid_pre = _take_rows(self.resid_pre, self.prompts)
+        resid_pre = _take_rows(self.clean.resid_pre[self.layer], self.prompts)
         return (torch.cat([args[0], resid_pre.to(args[0].device)]) if self.start else resid_pre, *args[1:])
 
     def trim_attention_input(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
@@ -300,6 +274,32 @@ class _JoiningCells:
         """Add the cells' injected rows to the attention's output."""
         computed = get_first(output)
         return set_first(output, torch.cat([computed, self.inject().to(computed.device)]))
+
+
+def follow_rows(past: Cache | None, prompts: Int[Tensor, " row"]) -> Cache | None:
+    """Return the past of a batch that has these prompts in its rows, for one pass; `past` itself stays as it is.
+
+    Rows may join the batch at any layer: an attention that sees only the first rows finds their past alone.
+    """
+    if past is None:
+        return None
+    followed = copy(past)
+    followed.layers = [copy(layer) for layer in past.layers]
+    for layer, before in zip(followed.layers, past.layers, strict=True):
+        for name in UPDATES:
+            if hasattr(layer, name):
+                setattr(layer, name, partial(_update_rows, layer, before, prompts, name))
+    return followed
+
+
+def _update_rows(
+    layer: Any, before: Any, prompts: Int[Tensor, " row"], name: str, states: Tensor, *args: Any, **kwargs: Any
+) -> Any:
+    """Give a layer the past of the rows of `states`, and let its own method add these."""
+    for attribute, values in vars(before).items():
+        if isinstance(values, Tensor) and values.ndim > 1:
+            setattr(layer, attribute, values[prompts[: len(states)].to(values.device)])
+    return getattr(type(layer), name)(layer, states, *args, **kwargs)
 
 
 def _keep_input(kept: dict[int, Tensor], layer: int) -> Callable[..., None]:

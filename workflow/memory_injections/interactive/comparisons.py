@@ -18,7 +18,7 @@ from memory_injections.models.tokenisation import Prompt
 from memory_injections.terms import CURATED, PAPER_ENCODING
 
 # Controls that need no other text, in the order in which they are shown.
-OWN = ("opposite", "without_answer", "answer")
+WITHOUT_OTHERS = ("opposite", "without_answer", "answer")
 
 
 def inject_controls(
@@ -60,7 +60,7 @@ def inject_controls(
     computed["effect"] = measure_effect(computed)
     in_context = {f"{name}_injected": values.item() for name, values in score_prompts([in_front], engine).items()}
     in_context["effect"] = in_context["logp_injected"] - computed["logp_obscure"].iloc[0]
-    rows = [_summarise(str(control), own) for control, own in computed.groupby("control", sort=False)]
+    rows = [_summarise(str(control), group) for control, group in computed.groupby("control", sort=False)]
     table = pd.DataFrame([*rows, {"control": IN_CONTEXT, "n": 1, **in_context}], index=range(len(rows) + 1))
     table["contrast"] = table["effect"].iloc[0] - table["effect"]
     return table[["control", "n", "effect", "contrast", "p_injected", "rank_injected"]]
@@ -76,7 +76,7 @@ def _list_specs(
             yield VectorSpec(control, memory, 0, n_tokens, source=text)
     for draw in range(draws):
         yield VectorSpec(RANDOM, memory, 0, n_tokens, seed=seed + draw)
-    for control in OWN:
+    for control in WITHOUT_OTHERS:
         yield VectorSpec(
             control, memory, 0, n_tokens, answer=scored.answer if "answer" in CONTROLS[control].takes else 0
         )

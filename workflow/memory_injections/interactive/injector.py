@@ -12,6 +12,7 @@ the memory, `p_injected` and `rank_injected` with it. Ranks count from 0, the mo
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.encodings import ENCODINGS
-from memory_injections.injection.engine import InjectionEngine
+from memory_injections.injection.engine import InjectionEngine, select_last
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import (
     Positions,
@@ -40,14 +41,10 @@ from memory_injections.injection.validation import (
     check_overflow,
     select_positions,
 )
-from memory_injections.interactive.generation import continue_prompt
-from memory_injections.interactive.hooked_model import HookedModel
-from memory_injections.interactive.injectable_model import InjectableModel
-from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.interactive.models import HookedModel, InjectableModel, PlainModel
 from memory_injections.interactive.pretrained import DEFAULT, find_device, load_pretrained
-from memory_injections.interactive.results import Continuation, Grid, Injection
-from memory_injections.models.devices import stack_blocks
 from memory_injections.models.limits import CELL_PADDING
+from memory_injections.models.loading import stack_blocks
 from memory_injections.models.processed_weights import compute_head_results, read_in_vocabulary
 from memory_injections.models.scoring import kl_divergence
 from memory_injections.models.tokenisation import Prompt, pad, tokenise_memory, tokenise_prompt
@@ -59,6 +56,60 @@ if TYPE_CHECKING:
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Injection:
+    """The next token without and with a memory at one site.
+
+    `table` has a row for each of the most probable tokens without and with the memory, and for the answer's first
+    token, if there is an answer. Its columns are token_id, token, p_obscure, p_injected, percent_change, rank_obscure
+    and rank_injected; the most probable token after the injection comes first. Beside another memory there are also
+    p_shuffled, with that memory, and p_random, the mean over random directions. `answer` is the row of the answer's
+    first token, and `kl` is KL(without || with) of the next token in nats.
+    """
+
+    table: pd.DataFrame
+    answer: pd.Series | None
+    kl: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The probability of one token after injections at many sites.
+
+    `table` has a row for each site. Its columns are layer, magnitude, memory, encoding, p_obscure, p_injected,
+    percent_change, rank_obscure, rank_injected, logp_obscure, logp_injected, kl (all three in nats), top_token_id and
+    top_token, the most probable token after the injection. `token` is the first token of the answer or, without an
+    answer, the token that is most probable without the memory; `token_id` is its id.
+    """
+
+    table: pd.DataFrame
+    token_id: int
+    token: str
+
+    @property
+    def best(self) -> pd.Series:
+        """The site where the token is most probable. One prompt's best site is no evidence: chance alone makes one."""
+        return self.table.loc[self.table["logp_injected"].idxmax()]
+
+    @property
+    def percent_change(self) -> pd.DataFrame:
+        """Percent change of the token's probability, with a row for each layer and a column for each magnitude."""
+        return self.table.pivot(index="layer", columns="magnitude", values="percent_change")
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """The text that follows a prompt without the memory (`obscure`) and with it (`injected`).
+
+    Beside another memory there are also the texts with that (`shuffled`) and with a random direction (`random`).
+    """
+
+    obscure: str
+    injected: str
+    shuffled: str | None = None
+    random: str | None = None
 
 
 class Injector:
@@ -104,6 +155,20 @@ class Injector:
         """Return a memory's vector at magnitude 1; it depends on the layer if the encoding runs the model."""
         check_layer(layer, self.n_layers)
         return self.encoder.encode([(encoding, self.read_memory(memory, encoding))], [layer]).vectors[0]
+
+    def dose(
+        self, prompt: str, memory: str, *, layer: int, encoding: str = PAPER_ENCODING, answer: str | None = None
+    ) -> float:
+        """Return how long a memory's vector is at magnitude 1, as a share of the residual stream before the layer.
+
+        The stream is that at the prompt's last position, or that behind which the answer is scored. A relative dose of
+        a study is this number times the magnitude.
+        """
+        vector, (ids, _) = self.vector(memory, encoding, layer), self.read_prompt(prompt, answer)
+        tokens, lengths = pad([ids], self.model.engine.device)
+        resid = select_last(self.model.engine.clean(tokens, lengths, [layer]).resid_pre[layer], lengths)
+        measure = self.model.processed.measure_lengths
+        return float(measure(vector)) / float(measure(resid))
 
     def inject(
         self,
@@ -217,9 +282,9 @@ class Injector:
                     "logit": top.values.flatten().numpy(force=True),
                 }
                 for token in wanted:
-                    own = logits[:, token, None]
-                    columns["answer_logit"] = own.flatten().numpy(force=True)[heads.ravel()]
-                    columns["answer_rank"] = count_above(logits, own).numpy(force=True)[heads.ravel()]
+                    wanted_logits = logits[:, token, None]
+                    columns["answer_logit"] = wanted_logits.flatten().numpy(force=True)[heads.ravel()]
+                    columns["answer_rank"] = count_above(logits, wanted_logits).numpy(force=True)[heads.ravel()]
                 tables.append(pd.DataFrame(columns))
         table = pd.concat(tables, ignore_index=True)
         table.insert(4, "token", self._decode_each(table["token_id"]))
@@ -248,7 +313,7 @@ class Injector:
         check_magnitude(magnitude)
         ids, _ = self.read_prompt(prompt, n_new=max_new_tokens)
         vectors = self._encode_beside(memory, other, encoding, layer, 1, seed)
-        texts = continue_prompt(self.model, ids, vectors, layer, magnitude, max_new_tokens, temperature, seed)
+        texts = self.model.continue_prompt(ids, vectors, layer, magnitude, max_new_tokens, temperature, seed)
         return Continuation(*texts)
 
     def _sort_layers(self, layers: Iterable[int] | None) -> Sequence[int]:
@@ -296,12 +361,12 @@ class Injector:
         `after` has the log-probabilities with the memory and, behind them, with another one and with random directions,
         if there is another.
         """
-        own = after[0]
-        likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (own, before))
+        injected = after[0]
+        likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (injected, before))
         tokens = torch.unique(torch.cat([*likely, torch.tensor(wanted, dtype=torch.long)]))
-        tokens = tokens[own[tokens].argsort(descending=True, stable=True)]
+        tokens = tokens[injected[tokens].argsort(descending=True, stable=True)]
         table = pd.DataFrame({"token_id": tokens.numpy(), "token": self._decode_each(tokens.tolist())})
-        for name, log_probs in (("obscure", before), ("injected", own)):
+        for name, log_probs in (("obscure", before), ("injected", injected)):
             table[f"p_{name}"] = log_probs[tokens].exp().numpy()
             table[f"rank_{name}"] = (log_probs > log_probs[tokens, None]).sum(dim=1).numpy()
         table["percent_change"] = measure_change(table)
@@ -366,7 +431,7 @@ def check_draws(draws: int) -> None:
 
 
 def _strip(what: str, text: str, strip: Callable[[str], str]) -> str:
-    """Strip a text and warn of it; a text that stays as it is, or has nothing to show, is returned as it is."""
+    """Strip a text, and warn if that changes it; a text without visible characters is returned as it is."""
     stripped = strip(text)
     if not stripped or stripped == text:
         return text

@@ -28,7 +28,7 @@ from memory_injections.errors import DamagedFileError, StudyError
 from memory_injections.injection.load_check import load_checked_bridge
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.interactive.plain_model import PlainModel
+from memory_injections.interactive.models import PlainModel
 from memory_injections.models.checkpoints import (
     check_model_folder,
     check_weights,
@@ -128,7 +128,7 @@ def _load_cached(folder: Path, device: torch.device) -> PlainModel:
 
 @contextmanager
 def _naming_damage() -> Iterator[None]:
-    """Say of a damaged file in the cache what to do about it."""
+    """Turn the error for a damaged file in the cache into a `StudyError` that says what to do."""
     try:
         yield
     except DamagedFileError as error:

@@ -1,4 +1,1 @@
-"""What a job of the workflow needs besides its work: a log, devices, checks of the inputs, the digest of its code.
-
-Only the workflow imports from here.
-"""
+"""What a job of the workflow needs besides its work: a log, devices, checks of the inputs, the digest of its code."""

@@ -1,11 +1,12 @@
-"""The code of a job, by names under which the job can tell whether it was edited meanwhile."""
+"""The code of a job: its pieces by name, and whether one was edited since the run was planned."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from memory_injections.checksums import hash_lines, read_status
 from memory_injections.errors import ChangedFileError
-from memory_injections.jobs.digest import NAME, PACKAGE, digest_function, digest_script, find_extensions
+from memory_injections.jobs.digest import NAME, PACKAGE, trace_function, trace_script
+from memory_injections.registry import find_extensions
 
 WORKFLOW = PACKAGE.parent
 # The environment variable by which a run tells its jobs the status of the code that it was planned with.
@@ -21,16 +22,16 @@ def digest_named(name: str, file: Path | None = None) -> str:
     """Digest a piece of code with everything that it uses.
 
     A name with a slash is the path of a script or notebook in the workflow, unless that is in another `file`; any other
-    is a function or class of this package, such as `figures.maps.effect`.
+    is a function or class of this package, such as `figures.maps.effect`, or of an extension.
     """
     if "/" in name:
-        return digest_script(file or WORKFLOW / name)
+        return trace_script(file or WORKFLOW / name).digest
     module, _, function = name.rpartition(".")
-    return digest_function(module, function)
+    return trace_function(module, function).digest
 
 
 def describe_code_status() -> str:
-    """Return what changes with every change of a file of the workflow's code: sizes, times and inodes."""
+    """Return a checksum of the status (sizes, times, inodes) of all files of the workflow's code."""
     folders = PACKAGE, WORKFLOW / "scripts", WORKFLOW / "notebooks"
     files = (file for folder in folders for ending in ("py", "ipynb") for file in folder.rglob(f"*.{ending}"))
     lines = (f"{file.relative_to(WORKFLOW)} {read_status(file)}" for file in sorted(files))

@@ -17,10 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
-from memory_injections.registry import list_extensions
+from memory_injections.registry import find_extensions, list_modules
 
 NAME = "memory_injections"
 PACKAGE = Path(__file__).parents[1]
@@ -60,28 +59,6 @@ def digest_modules(*modules: str) -> str:
     Versions of libraries are not part of it.
     """
     return _follow([(f"{NAME}.{module}", None) for module in modules]).code
-
-
-def digest_function(module: str, function: str) -> str:
-    """Digest a function of this package with everything that it uses, and the versions of libraries."""
-    return trace_function(module, function).digest
-
-
-def digest_script(script: Path) -> str:
-    """Digest a script or notebook with everything that it uses of this package, and the versions of libraries."""
-    return trace_script(script).digest
-
-
-def find_extensions() -> dict[str, Path]:
-    """Find the modules of installed packages that add to this one (`registry`), by their names."""
-    found: dict[str, Path] = {}
-    for package in {point.module.partition(".")[0] for point in list_extensions()}:
-        spec = find_spec(package)
-        if spec is not None and spec.submodule_search_locations:
-            found |= _list_modules(package, Path(spec.submodule_search_locations[0]))
-        elif spec is not None and spec.origin is not None:
-            found[package] = Path(spec.origin)
-    return found
 
 
 @dataclass(frozen=True)
@@ -133,7 +110,7 @@ class _Package:
     """The modules of this package and of its extensions, and perhaps a script, whose name is empty, as they are now."""
 
     def __init__(self, script: Path | None) -> None:
-        self.files = _list_modules(NAME, PACKAGE) | find_extensions()
+        self.files = list_modules(NAME, PACKAGE) | find_extensions()
         if script is not None:
             self.files[""] = script
         self.read = cache(self._read)
@@ -222,14 +199,6 @@ def _import_name(module: _Module, name: str) -> Reference:
     first, _, attributes = name.partition(".")
     source, imported = module.imports[first]
     return source, ".".join(filter(None, [imported, attributes])) or None
-
-
-def _list_modules(package: str, folder: Path) -> dict[str, Path]:
-    """List the modules in the folder of a package by their names."""
-    paths = {file: file.relative_to(folder).with_suffix("") for file in folder.rglob("*.py")}
-    return {
-        ".".join([package, *(part for part in path.parts if part != "__init__")]): file for file, path in paths.items()
-    }
 
 
 def _read_code(file: Path) -> str:

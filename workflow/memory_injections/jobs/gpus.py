@@ -1,4 +1,4 @@
-"""Devices of jobs: jobs that run side by side on one host take different GPUs.
+"""Devices of jobs, and models on them: jobs that run at the same time on one host take different GPUs.
 
 A job holds a GPU by a lock on a file named after it. The operating system releases the lock when the job ends, however
 it ends.
@@ -8,15 +8,18 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 
 from memory_injections.errors import StudyError
-from memory_injections.models.devices import limit_gpu_memory
-from memory_injections.models.sizes import count_gpus
+from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.models.checkpoints import read_manifest
+from memory_injections.models.limits import limit_gpu_memory
+from memory_injections.models.sizes import ModelSize, count_gpus
+from memory_injections.terms import Precision
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
@@ -33,12 +36,16 @@ def reserve_free(names: Sequence[str], count: int, folder: Path | None = None) -
     with ExitStack() as stack:
         waited = False
         while True:
-            held = [index for index, lock in enumerate(locks) if _try_lock(lock)][:count]
+            held: list[int] = []
             for index, lock in enumerate(locks):
-                if index not in held or len(held) < count:
-                    lock.release()
+                if len(held) < count:
+                    with suppress(Timeout):
+                        lock.acquire(timeout=0)
+                        held.append(index)
             if len(held) == count:
                 break
+            for index in held:
+                locks[index].release()
             if not waited:
                 logger.info("waiting for %d free of %s", count, ", ".join(names))
                 waited = True
@@ -46,14 +53,6 @@ def reserve_free(names: Sequence[str], count: int, folder: Path | None = None) -
         for index in held:
             stack.callback(locks[index].release)
         yield held
-
-
-def _try_lock(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return False
-    return True
 
 
 @contextmanager
@@ -76,3 +75,20 @@ def reserve_devices(model_bytes: int) -> Iterator[list[torch.device]]:
         torch.cuda.set_device(held[0])
         logger.info("computing on %s", ", ".join(f"GPU {index} ({gpus[index].name})" for index in held))
         yield [torch.device("cuda", index) for index in held]
+
+
+def reserve_devices_for(
+    manifest: str, precision: Precision = "float32", copies: int = 1
+) -> AbstractContextManager[list[torch.device]]:
+    """Hold the devices that some copies of a model's weights need."""
+    size = ModelSize.from_manifest(read_manifest(manifest))
+    return reserve_devices(copies * size.weight_bytes(precision))
+
+
+@contextmanager
+def load_on_reserved_devices(
+    checkpoint: str, manifest: str, processed: str, precision: Precision
+) -> Iterator[LoadedModel]:
+    """Load a model from its files, and hold the devices that it is on for the block."""
+    with reserve_devices_for(manifest, precision) as devices:
+        yield LoadedModel.load(Path(checkpoint), Path(manifest), Path(processed), devices, precision)

@@ -1,9 +1,14 @@
-"""A job's log: a file, and standard error."""
+"""A job's log, in a file and on standard error, and telling a full disk from other errors."""
 
+import errno
 import logging
+import os
 from pathlib import Path
 
 from memory_injections.errors import make_printable
+
+# What a full disk and a full quota are called by the system.
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class PrintableFormatter(logging.Formatter):
@@ -24,3 +29,17 @@ def start_log(path: str | Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.captureWarnings(True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether an error, or one that it followed from, means that a disk or a quota is full.
+
+    Libraries that are not written in Python put the system's message into errors of their own.
+    """
+    messages = [os.strerror(number) for number in FULL]
+    cause: BaseException | None = error
+    while cause is not None:
+        if getattr(cause, "errno", None) in FULL or any(message in str(cause) for message in messages):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

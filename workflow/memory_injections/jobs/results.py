@@ -1,4 +1,4 @@
-"""Results that later jobs and readers trust: checksums when they are written, checks when they are read."""
+"""Checksums of results: written with them, verified before they are read, and damaged results set aside."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

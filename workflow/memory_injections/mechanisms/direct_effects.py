@@ -3,8 +3,7 @@
 import pandas as pd
 import torch
 
-from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.injection.skipping_engine import SkippingEngine

@@ -12,8 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.activations.residual_norms import measure_residual_norms
+from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, SweepEffects

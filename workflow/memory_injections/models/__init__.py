@@ -1,4 +1,1 @@
-"""Models: where they come from, their folders, loading them, their processed weights, tokens and scores.
-
-Every later package may import from here.
-"""
+"""Models: where they come from, their folders, loading them, their processed weights, tokens and scores."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 LIBRARIES = ("torch", "transformers", "transformer_lens", "safetensors", "gguf", "huggingface_hub")
 WEIGHTS = "model*.safetensors"
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-# What becomes of a file of a model's folder, by its name. Those that make a model are read.
+# Files of a model's folder by their names. Those that make a model are read.
 VOCABULARIES = (
     "tokenizer.json", "tekken.json", "*.model", "*.tiktoken", "vocab.json", "vocab.txt", "emoji.json",
 )  # fmt: skip
@@ -210,6 +211,23 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
     clean.tie_weights()
     clean.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def draw_weights(origin: Path, folder: Path, seed: int) -> None:
+    """Fill an empty folder with the model of another one, its weights drawn as transformers starts a training.
+
+    They are drawn on the CPU, in float32, so that they depend on the seed and the versions of the libraries alone.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    for file in list_read_files(origin):
+        if file.name != INDEX and not fnmatchcase(file.name, WEIGHTS):
+            shutil.copyfile(file, folder / file.name)
+    config = AutoConfig.from_pretrained(origin, trust_remote_code=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
 
 
 @contextmanager

@@ -3,7 +3,10 @@
 Plain numbers, without the libraries that compute: what a job costs follows from them, too.
 """
 
+import os
 from collections.abc import Mapping
+
+from memory_injections.errors import StudyError
 
 # Tokens of a batch of cells: with more at once a CPU's caches, or a GPU's multiprocessors, have nothing left to gain.
 CELL_TOKENS: Mapping[str, int] = {"cpu": 2048, "cuda": 65536}
@@ -26,3 +29,18 @@ ACTIVATION_TOKENS = 1024
 HEADS_AT_ONCE = 1024
 # How often weight processing holds a model's weights on its GPUs for a while.
 PROCESSING_COPIES = 2
+# The environment variable that says how many MB of a GPU a job may take.
+GPU_MEMORY_VARIABLE = "MEMORY_INJECTIONS_GPU_MB"
+
+
+def limit_gpu_memory(n_bytes: int) -> int:
+    """Return how much of a GPU's memory a job may take: all, or as many MB as the environment variable says.
+
+    Raises `StudyError` if that is no positive whole number.
+    """
+    limit = os.environ.get(GPU_MEMORY_VARIABLE)
+    if not limit:
+        return n_bytes
+    if not limit.isdecimal() or int(limit) == 0:
+        raise StudyError(f"{GPU_MEMORY_VARIABLE}={limit} is no number of MB; set one, such as 40000, or unset it")
+    return min(n_bytes, 10**6 * int(limit))

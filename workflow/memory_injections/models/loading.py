@@ -6,14 +6,15 @@ many injected forward passes run; TransformerLens' architecture adapters say whe
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.activations import GELUTanh, NewGELUActivation
 
@@ -52,7 +53,7 @@ def load_causal_lm(folder: Path, devices: Sequence[torch.device], precision: Pre
         )
     model, report = loaded
     check_loaded_weights(model, report, folder)
-    own_weights(model)
+    copy_weights(model)
     return fuse_activations((model.to(device) if device else model).eval().requires_grad_(False))
 
 
@@ -105,8 +106,8 @@ def check_loaded_weights(model: PreTrainedModel, report: Mapping[str, Any], fold
             raise StudyError(f"the model in {folder} {fault} {', '.join(names[:3])}{more}; save the whole model again")
 
 
-def own_weights(model: nn.Module, files: Collection[int] | None = None) -> None:
-    """Copy weights on the CPU into memory of their own: before, they are the file itself, and change with it.
+def copy_weights(model: nn.Module, files: Collection[int] | None = None) -> None:
+    """Copy weights on the CPU into memory: until then they are mapped from their file, and change with it.
 
     `files` are the addresses of the storages that are files (`find_storages`); by default, all are.
     """
@@ -158,6 +159,13 @@ def _list_outside(model: nn.Module, blocks: str) -> Iterator[str]:
             yield name
 
 
+def stack_blocks(
+    values: Iterable[Float[Tensor, "*rest"]], device: torch.device, dim: int = 0
+) -> Float[Tensor, "*rest_and_block"]:
+    """Stack a value of each block in float32 along a new dimension, on one device."""
+    return torch.stack([value.float().to(device) for value in values], dim=dim)
+
+
 def fuse_activations(model: PreTrainedModel) -> PreTrainedModel:
     """Replace the activation function of GPT-2 and its kin by a fused one: one kernel instead of eight."""
     for module in list(model.modules()):
@@ -180,7 +188,7 @@ def load_bridge(folder: Path, devices: Sequence[torch.device]) -> "TransformerBr
     bridge = TransformerBridge.boot_transformers(str(folder), dtype=torch.float32, **placement)
     files = find_storages(bridge)
     bridge.enable_compatibility_mode(disable_warnings=True)
-    own_weights(bridge, files)  # the processing replaces most weights
+    copy_weights(bridge, files)  # the processing replaces most weights
     return bridge.eval()
 
 
@@ -297,11 +305,6 @@ def build_without_weights(config: PreTrainedConfig) -> PreTrainedModel:
     """Build the model of a configuration with all parts and shapes, but without memory for its weights."""
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-
-
-def measure_model(config: PreTrainedConfig) -> ModelSize:
-    """Count the weights of the model that a configuration describes."""
-    return describe_model(config)[0]
 
 
 def describe_model(config: PreTrainedConfig) -> tuple[ModelSize, ModelParts]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from memory_injections.errors import UnsupportedArchitectureError
-from memory_injections.models.devices import stack_blocks
+from memory_injections.models.loading import stack_blocks
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -97,9 +97,7 @@ def compute_head_results(
 
     A norm behind the attention divides every head's part by the size of the whole.
     """
-    # TransformerLens may cut z into other heads than W_O (DeepSeek's, whose values are narrower than their keys).
-    z = z.flatten(-2).unflatten(-1, processed.W_O.shape[1:3])
-    results = torch.einsum("...lhd,lhdm->...lhm", z, processed.W_O)
+    results = torch.einsum("...lhd,lhdm->...lhm", _cut_heads(processed, z), processed.W_O)
     if processed.norm_w is None:
         return results
     return results * _scale_by_norm(processed, results.sum(dim=-2) + processed.b_O)[..., None, :]
@@ -109,10 +107,7 @@ def compute_attention_output(
     processed: ProcessedWeights, z: Float[Tensor, "... layer head d_head"]
 ) -> Float[Tensor, "... layer d_model"]:
     """Return what attention adds to the residual stream as a whole: all heads and the output bias."""
-    whole = (
-        torch.einsum("...lhd,lhdm->...lm", z.flatten(-2).unflatten(-1, processed.W_O.shape[1:3]), processed.W_O)
-        + processed.b_O
-    )
+    whole = torch.einsum("...lhd,lhdm->...lm", _cut_heads(processed, z), processed.W_O) + processed.b_O
     return whole if processed.norm_w is None else whole * _scale_by_norm(processed, whole)
 
 
@@ -122,13 +117,18 @@ def compute_head_swaps(
     other: Float[Tensor, "... layer head d_head"],
 ) -> Float[Tensor, "... layer head d_model"]:
     """Return what attention adds more to the residual stream if one head at a time has the `hook_z` of `other`."""
-    z, other = (values.flatten(-2).unflatten(-1, processed.W_O.shape[1:3]) for values in (z, other))
+    z, other = _cut_heads(processed, z), _cut_heads(processed, other)
     change = torch.einsum("...lhd,lhdm->...hlm", other - z, processed.W_O)
     if processed.norm_w is not None:
         whole = (torch.einsum("...lhd,lhdm->...lm", z, processed.W_O) + processed.b_O)[..., None, :, :]
         swapped = whole + change
         change = swapped * _scale_by_norm(processed, swapped) - whole * _scale_by_norm(processed, whole)
     return change.transpose(-3, -2)
+
+
+def _cut_heads(processed: ProcessedWeights, z: Float[Tensor, "... layer head d_head"]) -> Float[Tensor, "..."]:
+    """Cut z into W_O's heads; TransformerLens may cut otherwise (DeepSeek, whose values are narrower than its keys)."""
+    return z.flatten(-2).unflatten(-1, processed.W_O.shape[1:3])
 
 
 def _scale_by_norm(

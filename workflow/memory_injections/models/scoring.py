@@ -17,8 +17,9 @@ def score_token(
 
 def score_answers(log_probs: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> dict[str, Tensor]:
     """Return probability `p`, log-probability `logp` (nats) and `rank` of one token in each row, each [batch]."""
-    own = log_probs.gather(1, token[:, None])
-    return {"p": own[:, 0].exp(), "logp": own[:, 0], "rank": torch.count_nonzero(log_probs > own, dim=1)}
+    log_prob = log_probs.gather(1, token[:, None])
+    rank = torch.count_nonzero(log_probs > log_prob, dim=1)
+    return {"p": log_prob[:, 0].exp(), "logp": log_prob[:, 0], "rank": rank}
 
 
 def score_others(

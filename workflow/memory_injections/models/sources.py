@@ -7,20 +7,21 @@ key table and workflow find it.
 from abc import ABC, abstractmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
 from memory_injections.models.checkpoints import (
     FETCHED,
     build_manifest,
     check_model_folder,
     convert_gguf,
+    draw_weights,
     link_files,
     list_read_files,
 )
 from memory_injections.registry import load_extensions
-from memory_injections.terms import WHERE, LocalPath, Section, Sha256, is_commit
+from memory_injections.terms import WHERE, Index, Late, LocalPath, Section, Sha256, is_commit, unite
 
 # Modules that download are imported only where they are used: checking a config must stay fast.
 
@@ -52,6 +53,11 @@ class ModelSource(Section, ABC):
     def local_files(self) -> list[str]:
         """List the local files that the model depends on."""
         return []
+
+    @property
+    def classes(self) -> list[type["ModelSource"]]:
+        """The classes whose code makes the model."""
+        return [type(self)]
 
     @property
     def is_pinned(self) -> bool:
@@ -140,7 +146,45 @@ class LocalModel(ModelSource):
         link_files(Path(self.path).absolute(), folder)
 
 
+class UntrainedModel(ModelSource):
+    """The architecture, the tokenizer and the size of another model, with fresh weights: what knows nothing."""
+
+    source: Literal["untrained"]
+    like: Annotated[SerializeAsAny[ModelSource], Late(lambda: unite(_list_trained()))] = Field(
+        description="the source of the other model, with its keys"
+    )
+    seed: Index = Field(default=0, description="seed of the weights")
+
+    @property
+    def origin(self) -> str:
+        return f"the untrained twin of {self.like.origin}"
+
+    @property
+    def classes(self) -> list[type[ModelSource]]:
+        return [type(self), *self.like.classes]
+
+    @property
+    def is_pinned(self) -> bool:
+        return self.like.is_pinned
+
+    @property
+    def repository(self) -> tuple[str, str] | None:
+        return self.like.repository
+
+    def local_files(self) -> list[str]:
+        return self.like.local_files()
+
+    def fill(self, folder: Path) -> None:
+        with TemporaryDirectory() as scratch:
+            self.like.fill(Path(scratch))
+            draw_weights(Path(scratch), folder, self.seed)
+
+
 def list_model_sources() -> list[type[ModelSource]]:
     """List every source that a config can name, in the order of definition, those of installed extensions last."""
     load_extensions()
     return ModelSource.__subclasses__()
+
+
+def _list_trained() -> list[type[ModelSource]]:
+    return [source for source in list_model_sources() if source is not UntrainedModel]

@@ -67,11 +67,11 @@ def describe_bos(folder: Path) -> str | None:
     """Say in a sentence that texts start with another token than the model's BOS; None if they do not."""
     config, tokenizer = read_json(folder / "config.json"), load_tokenizer(folder)
     told = config.get("bos_token_id", (config.get("text_config") or {}).get("bos_token_id"))
-    own = find_bos(tokenizer)
-    if not isinstance(told, int) or told == own:
+    bos = find_bos(tokenizer)
+    if not isinstance(told, int) or told == bos:
         return None
     return (
-        f"every prompt starts with the tokenizer's {tokenizer.convert_ids_to_tokens(own)!r} ({own}), but the model's "
+        f"every prompt starts with the tokenizer's {tokenizer.convert_ids_to_tokens(bos)!r} ({bos}), but the model's "
         f"config.json names token {told} as BOS token; correct the wrong one"
     )
 

@@ -1,7 +1,7 @@
 """Turning texts into token ids, as the paper (section 3) and the authors' code do, and batches of them."""
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from memory_injections.data.characters import has_text
 from memory_injections.errors import StudyError
-from memory_injections.models.devices import upload
 from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 
 # Every encoding, and whoever checks a memory first, asks for its tokens again.
@@ -39,14 +38,14 @@ class Prompt:
         prompt: the model reads them. Raises `StudyError` if prompt and answer do not split, if no token carries text or
         the first that should is of a text that the tokenizer does not know, and for the text of a special token.
         """
-        own, joint = (tokenise_prompt(tokenizer, whole, bos) for whole in (text, f"{text} {answer}"))
-        if joint[: len(own)] != own:
+        alone, joint = (tokenise_prompt(tokenizer, whole, bos) for whole in (text, f"{text} {answer}"))
+        if joint[: len(alone)] != alone:
             raise StudyError(
                 f"the prompt {text!r} and the answer {answer!r} do not split into tokens of their own; remove spaces "
                 "at the end of the prompt and at the start of the answer"
             )
         try:
-            start = len(own) + _find_text(tokenizer, joint[len(own) :], answer)
+            start = len(alone) + _find_text(tokenizer, joint[len(alone) :], answer)
         except StudyError as error:
             raise StudyError(f"the answer {error}") from None
         return cls(joint[:start], joint[start])
@@ -113,9 +112,13 @@ def tokenise_prompt(tokenizer: PreTrainedTokenizerBase, text: str, bos: bool = T
 
 
 @lru_cache(maxsize=KNOWN_MEMORIES)
-def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str) -> tuple[int, ...]:
-    """Return the *set* of a memory's tokens, sorted; raise `StudyError` if none of them is of a text that is known."""
-    ids = set(tokenise_text(tokenizer, memory))
+def tokenise_memory(tokenizer: PreTrainedTokenizerBase, memory: str, is_spaced: bool = False) -> tuple[int, ...]:
+    """Return the *set* of a memory's tokens, sorted; raise `StudyError` if none of them is of a text that is known.
+
+    If it `is_spaced`, they are those behind a space, from the first that carries text on.
+    """
+    tokens = tokenise_text(tokenizer, f" {memory}" if is_spaced else memory)
+    ids = set(tokens[_find_text(tokenizer, tokens, memory) :] if is_spaced else tokens)
     if not any(str(tokenizer.decode([token])).strip() for token in ids - find_reserved(tokenizer).unknown):
         raise StudyError(
             f"the memory {memory!r} has no tokens of a known text; give it a text that the tokenizer knows"
@@ -204,6 +207,11 @@ def pad(
     return upload(tokens, device), upload(lengths, device)
 
 
+def upload(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device without waiting for the work in progress there."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
 def batch_by_length(lengths: Sequence[int], max_tokens: int, multiple_of: int = 1) -> list[list[int]]:
     """Batch rows by length, rounded up to a multiple; return their indices.
 
@@ -221,12 +229,6 @@ def batch_by_length(lengths: Sequence[int], max_tokens: int, multiple_of: int = 
 
 def _round_up(length: int, multiple_of: int) -> int:
     return -(-length // multiple_of) * multiple_of
-
-
-def check_context(rows: Sequence[Sequence[int]], prompt_ids: Iterable[int], column: str, n_ctx: int | None) -> None:
-    """Raise `StudyError` if a text is longer than the model's context."""
-    for prompt_id, row in zip(prompt_ids, rows, strict=True):
-        check_length(row, f"prompt pair {prompt_id}: {column}", n_ctx)
 
 
 def check_length(row: Sequence[int], what: str, n_ctx: int | None) -> None:

@@ -178,7 +178,7 @@ def drop_unknown(findings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _list_findings(case: pd.Series, tables: Tables) -> dict[str, str]:
-    of = {name: _select_of(table, case) for name, table in tables.items()}
+    of = {name: _select_of(tables[name], case) for name in ("claims", "headline", "sites")}
     claims = of["claims"].set_index("claim")
     sweep = SweepId(*case[["model", "dataset", "memories", "encoding", "relative"]])
     contrast, shuffled = find_contrast(sweep, tables["contrasts"]), find_shuffled(sweep, tables)

@@ -70,6 +70,10 @@ NAMES = {
     "random_effect": "random",
     "control_effect": "control",
     "chosen_by": "chosen",
+    "chosen_encoding": "encoding chosen",
+    "contrast": "over shuffled",
+    "own_answer": "own answer",
+    "other_answers": "other answers",
     "best_effect": "effect at its best site",
     "n_sites": "sites",
     "n_better": "better",
@@ -81,7 +85,6 @@ NAMES = {
     "n_rescued": "rescued",
     "n_hit": "right before",
     "n_broken": "broken",
-    "p_mcnemar": "p (McNemar)",
     "hits_5_before": "hits@5 before",
     "hits_5": "hits@5 after",
     "hits_10_before": "hits@10 before",
@@ -112,13 +115,24 @@ FORMATS = {
     **dict.fromkeys(
         ("paper", "authors", "ours", "max_difference", "median_difference", "p_obscure", "p_injected"), "{:.3g}"
     ),
-    **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "p_mcnemar", "hits_p"), "{:.2g}"),
+    **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "hits_p"), "{:.2g}"),
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
     **dict.fromkeys(("magnitude", "dose"), "{:g}"),
     **dict.fromkeys(
-        (*EFFECTS, "best_effect", "effect_reported", "curated_effect", "random_effect", "control_effect"), "{:+.2f}"
+        (
+            *EFFECTS,
+            "best_effect",
+            "effect_reported",
+            "curated_effect",
+            "random_effect",
+            "control_effect",
+            "contrast",
+            "own_answer",
+            "other_answers",
+        ),
+        "{:+z.2f}",
     ),
     "detectable": "{:.2f}",
     "n_effective": "{:.1f}",
@@ -164,12 +178,12 @@ def format_cell(column: str, value: Any) -> str:
 def format_columns(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with the ends of each interval, `low` and `high`, as one text, and relative doses said."""
     if "relative" in table:
-        is_relative = table["relative"].astype(bool)
+        is_relative = table["relative"].fillna(False).astype(bool)
         table = table.assign(encoding=table["encoding"].mask(is_relative, table["encoding"] + ", relative doses"))
     if "low" not in table:
         return table
     ends = zip(table["low"], table["high"], strict=True)
-    return table.assign(interval=[None if pd.isna(low) else f"{low:+.2f} to {high:+.2f}" for low, high in ends])
+    return table.assign(interval=[None if pd.isna(low) else f"{low:+z.2f} to {high:+z.2f}" for low, high in ends])
 
 
 def group_texts(pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:

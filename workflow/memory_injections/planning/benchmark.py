@@ -145,6 +145,7 @@ def measure(
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
     with profile(activities=activities) as profiled:
         run(few)
+    in_products, operations = _read_profile(profiled, device)
     engine, flops = len(cells) / seconds, counter.get_total_flops() / seconds
     vector = computer.encoder.encode([("unembed", cells["memory"].iloc[0])], [0]).vectors[0].to(dtype)
     one_pass, two_passes = measure_reference(model, tokenizer, cells, prompts, vector)
@@ -159,24 +160,18 @@ def measure(
         "TFLOP/s": round(flops / 1e12, 3),
         "products": round(products / 1e12, 3),
         "share": f"{flops / products:.0%}",
-        "in products": f"{_share_products(profiled, device):.0%}",
+        "in products": f"{in_products:.0%}",
     }
-    return row, f"{name}, {precision}\n{_tabulate(profiled, device)}"
+    return row, f"{name}, {precision}\n{operations}"
 
 
-def _name_self_time(device: torch.device) -> str:
-    return "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-
-
-def _share_products(profiled: profile, device: torch.device) -> float:
-    times = {event.key: getattr(event, _name_self_time(device)) for event in profiled.key_averages()}
-    return sum(times.get(name, 0) for name in PRODUCTS) / sum(
-        spent for name, spent in times.items() if name.startswith("aten::")
-    )
-
-
-def _tabulate(profiled: profile, device: torch.device) -> str:
-    return profiled.key_averages().table(sort_by=_name_self_time(device), row_limit=12, max_name_column_width=48)
+def _read_profile(profiled: profile, device: torch.device) -> tuple[float, str]:
+    """The share of PyTorch's time that goes into matrix products, and a table of the longest operations."""
+    time_name = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    averages = profiled.key_averages()
+    times = {event.key: getattr(event, time_name) for event in averages if event.key.startswith("aten::")}
+    share = sum(times.get(name, 0) for name in PRODUCTS) / sum(times.values())
+    return share, averages.table(sort_by=time_name, row_limit=12, max_name_column_width=48)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 """What a job that holds a model costs: cells, arithmetic, memory and time on some machine.
 
 `make plan` and what a job asks a scheduler for are both made of these estimates. Left out, because small: downloads,
-tables, figures, the report, the walk-through (a minute, with the model once more), and the memories' own passes of the
+tables, figures, the report, the walk-through (a minute, with the model once more), and the passes of memories in the
 `layer` encoding.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from memory_injections.config.study import Study
-from memory_injections.mechanisms.settings import COMPARED
+from memory_injections.controls.settings import Controls
+from memory_injections.mechanisms.settings import COMPARED, Mechanisms
 from memory_injections.models.limits import (
     ACTIVATION_TOKENS,
     CELL_PADDING,
@@ -64,145 +65,139 @@ def plan_study(
     study: Study, models: Mapping[str, ModelSize], data: Mapping[str, DataSize], machine: Machine
 ) -> dict[str, Job]:
     """The jobs of a study that hold a model, by name, in the order of the workflow."""
-    jobs = {}
+    jobs, costs = {}, Costs(study, machine)
     for name, model in models.items():
-        jobs[f"processed_weights {name}"] = estimate_processed_weights(model)
-        sweeps, shards = study.expand_grids(model.n_layers), study.count_shards(name)
+        jobs[f"processed_weights {name}"] = costs.estimate_processed_weights(model)
+        shards = study.count_shards(name)
         for dataset, texts in data.items():
             of = f"{name}/{dataset}"
-            jobs[f"activations {of}"] = estimate_activations(model, texts, machine)
+            jobs[f"activations {of}"] = costs.estimate_activations(model, texts)
             if not study.attribution.bos:
                 jobs[f"activations {of}, no BOS"] = jobs[f"activations {of}"]
-            jobs[f"attribution {of}"] = estimate_attribution(model, texts, study.attribution.top_k, machine)
+            jobs[f"attribution {of}"] = costs.estimate_attribution(model, texts)
             for shard in range(1, shards + 1):
-                part = f", {shard} of {shards}" if shards > 1 else ""
-                own = take_shard(sweeps, shard, shards)
-                jobs[f"cells {of}{part}"] = estimate_cells(model, texts, own, study.precision, machine)
+                which = f", {shard} of {shards}" if shards > 1 else ""
+                jobs[f"cells {of}{which}"] = costs.estimate_cells(model, texts, shard, shards)
             if study.has_controls:
-                jobs[f"controls {of}"] = estimate_controls(study, model, texts, machine)
+                jobs[f"controls {of}"] = costs.estimate_controls(model, texts)
             if study.has_mechanisms:
-                jobs[f"mechanisms {of}"] = estimate_mechanisms(study, model, texts, machine)
+                jobs[f"mechanisms {of}"] = costs.estimate_mechanisms(model, texts)
     return jobs
 
 
-def estimate_processed_weights(model: ModelSize) -> Job:
-    """What processing a model's weights costs, and checking its forms: on the CPU, whatever the machine."""
-    weights = model.weight_bytes()
-    return _estimate(
-        find_machine("cpu"),
-        flop=CHECKED_TOKENS * model.full_pass(1),
-        loaded=weights,
-        spread=PROCESSING["cpu"] * weights,
-        working=0,
-        seconds=weights / PROCESSED_BYTES_PER_SECOND,
-    )
+class Costs:
+    """What the jobs of a study cost on a machine.
 
-
-def estimate_activations(model: ModelSize, texts: DataSize, machine: Machine) -> Job:
-    """What recording the activations of a data set's texts costs."""
-    weights = model.weight_bytes()
-    return _estimate(
-        machine,
-        flop=texts.n_prompts * sum(model.full_pass(tokens) for tokens in texts.tokens.values()),
-        loaded=weights,
-        spread=PROCESSING[machine.device] * weights,
-        working=4 * 2 * ACTIVATION_TOKENS * model.d_vocab,
-        seconds=weights / PROCESSED_BYTES_PER_SECOND,
-    )
-
-
-def estimate_attribution(model: ModelSize, texts: DataSize, top_k: int, machine: Machine) -> Job:
-    """What reading every head of a data set's prompts costs, `top_k` tokens of each."""
-    heads, readings = model.n_layers * model.n_heads, texts.n_prompts * len(PROMPT_KINDS)
-    return _estimate(
-        machine,
-        flop=readings * model.heads(),
-        loaded=model.processed_bytes,
-        spread=model.processed_bytes,
-        working=4 * READING * max(heads, HEADS_AT_ONCE) * model.d_vocab,
-        seconds=HEAD_TOKEN_SECONDS * readings * heads * top_k,
-    )
-
-
-def estimate_cells(
-    model: ModelSize, texts: DataSize, sweeps: Sequence[Sweep], precision: Precision, machine: Machine
-) -> Job:
-    """What all cells of some sweeps cost, over one data set."""
-    # Prompts are padded to a multiple of so many positions.
-    positions = texts.tokens["obscure"] + (CELL_PADDING[machine.device] - 1) / 2
-    injections = sum(len(s.magnitudes) * sum(model.cell(layer, positions) for layer in s.layers) for s in sweeps)
-    n_cells = texts.n_prompts * sum(sweep.cells_per_prompt for sweep in sweeps)
-    weights = model.weight_bytes(precision)
-    return _estimate(
-        machine,
-        cells=n_cells,
-        flop=texts.n_prompts * (model.clean_pass(positions) + injections),
-        precision=precision,
-        loaded=weights + model.processed_bytes,
-        spread=weights,
-        working=model.processed_bytes + _measure_batch(model, positions, sweeps, precision, machine),
-        seconds=CELL_SECONDS * n_cells,
-    )
-
-
-def estimate_controls(study: Study, model: ModelSize, texts: DataSize, machine: Machine) -> Job:
-    """What the controls of a study cost over one data set.
-
-    Their sites are known only once the sweeps are: so many are assumed in each encoding, in the middle of its layers.
-    Raises `LayerError` for a layer that the model does not have.
+    Estimates of injections raise `LayerError` for a layer that the model does not have.
     """
-    assert study.controls
-    n_cells = study.controls.count_cells(CONTROL_SITES + len(study.controls.sites), texts.n_prompts)
-    sweeps = [
-        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
-        for sweep in study.expand_grids(model.n_layers)
-        if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(study.controls)
-    ]
-    job = estimate_cells(model, texts, sweeps, study.precision, machine)
-    flop = CONTROL_TEXTS * texts.n_prompts * model.clean_pass(texts.tokens["obscure"] + texts.tokens["memory"])
-    return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
 
+    def __init__(self, study: Study, machine: Machine) -> None:
+        self.study, self.machine = study, machine
 
-def estimate_mechanisms(study: Study, model: ModelSize, texts: DataSize, machine: Machine) -> Job:
-    """What looking at the injections of a study closely costs over one data set.
+    def estimate_processed_weights(self, model: ModelSize) -> Job:
+        """What processing a model's weights costs, and checking its forms: on the CPU, whatever the machine."""
+        weights = model.weight_bytes()
+        return _estimate(
+            find_machine("cpu"),
+            flop=CHECKED_TOKENS * model.full_pass(1),
+            loaded=weights,
+            spread=PROCESSING["cpu"] * weights,
+            working=0,
+            seconds=weights / PROCESSED_BYTES_PER_SECOND,
+        )
 
-    A site in the middle of the layers is assumed in each encoding. Raises `LayerError` for a layer that the model does
-    not have.
-    """
-    assert study.mechanisms
-    settings = study.mechanisms
-    # The logit lens takes more cells of each prompt: without and with the memory and its controls; it reads the later
-    # blocks of all.
-    n_read = 2 + len(COMPARED)
-    cells = range(settings.count_cells() + n_read)
-    sweeps = [
-        Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], cells)
-        for sweep in study.expand_grids(model.n_layers)
-        if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in study.list_curated(settings)
-    ]
-    job = estimate_cells(model, texts, sweeps, study.precision, machine)
-    patches = 2 * model.n_heads * sum(model.cell(layer, 1) for layer in range(model.n_layers))
-    blocks = texts.n_prompts * n_read * model.n_layers / 2 * model.unembedding
-    text = settings.count_texts() * NEUTRAL_TOKENS * model.full_pass(1) / 2
-    flop = min(settings.prompts, texts.n_prompts) * patches + len(sweeps) * (blocks + text)
-    return replace(job, flop=job.flop + flop, seconds=job.seconds + flop / machine.rate(study.precision))
+    def estimate_activations(self, model: ModelSize, texts: DataSize) -> Job:
+        """What recording the activations of a data set's texts costs."""
+        weights = model.weight_bytes()
+        return _estimate(
+            self.machine,
+            flop=texts.n_prompts * sum(model.full_pass(tokens) for tokens in texts.tokens.values()),
+            loaded=weights,
+            spread=PROCESSING[self.machine.device] * weights,
+            working=4 * 2 * ACTIVATION_TOKENS * model.d_vocab,
+            seconds=weights / PROCESSED_BYTES_PER_SECOND,
+        )
 
+    def estimate_attribution(self, model: ModelSize, texts: DataSize) -> Job:
+        """What reading every head of a data set's prompts costs."""
+        heads, readings = model.n_layers * model.n_heads, texts.n_prompts * len(PROMPT_KINDS)
+        return _estimate(
+            self.machine,
+            flop=readings * model.heads(),
+            loaded=model.processed_bytes,
+            spread=model.processed_bytes,
+            working=4 * READING * max(heads, HEADS_AT_ONCE) * model.d_vocab,
+            seconds=HEAD_TOKEN_SECONDS * readings * heads * self.study.attribution.top_k,
+        )
 
-def _count_cells_per_layer(sweeps: Sequence[Sweep]) -> float:
-    """Cells of a prompt in each layer that is swept, on average."""
-    return sum(sweep.cells_per_prompt for sweep in sweeps) / len({layer for sweep in sweeps for layer in sweep.layers})
+    def estimate_cells(self, model: ModelSize, texts: DataSize, shard: int, shards: int) -> Job:
+        """What one of the jobs costs that share out the layers of a model's injections into a data set.
 
+        Raises `TooManyShardsError` if there are fewer layers than jobs.
+        """
+        return self._estimate_sweeps(model, texts, take_shard(self.study.expand_grids(model.n_layers), shard, shards))
 
-def _measure_batch(
-    model: ModelSize, positions: float, sweeps: Sequence[Sweep], precision: Precision, machine: Machine
-) -> float:
-    """Working memory of a full batch: scores, a block's activations, and the clean passes that it starts from."""
-    tokens, width = CELL_TOKENS[machine.device], BYTES_PER_WEIGHT[precision]
-    n_layers = len({layer for sweep in sweeps for layer in sweep.layers})
-    scores = 4 * SCORING * tokens / positions * model.d_vocab
-    block = width * tokens * (12 * model.d_model + model.mlp / model.d_model)
-    clean = width * tokens / _count_cells_per_layer(sweeps) * 2 * n_layers * model.d_model
-    return max(scores, block) + clean
+    def estimate_controls(self, model: ModelSize, texts: DataSize) -> Job:
+        """What the controls cost over one data set.
+
+        Their sites are known only once the sweeps are: so many are assumed in each encoding.
+        """
+        assert self.study.controls
+        n_cells = self.study.controls.count_cells(CONTROL_SITES + len(self.study.controls.sites), texts.n_prompts)
+        sweeps = self._assume_sites(self.study.controls, model, n_cells)
+        tokens = texts.tokens["obscure"] + texts.tokens["memory"]
+        return self._estimate_sweeps(model, texts, sweeps, CONTROL_TEXTS * texts.n_prompts * model.clean_pass(tokens))
+
+    def estimate_mechanisms(self, model: ModelSize, texts: DataSize) -> Job:
+        """What looking at the injections closely costs over one data set; a site is assumed in each encoding."""
+        settings = self.study.mechanisms
+        assert settings
+        # The logit lens takes more cells of each prompt, without and with the memory and its controls, and reads the
+        # later blocks of all.
+        n_read = 2 + len(COMPARED)
+        sweeps = self._assume_sites(settings, model, settings.count_cells() + n_read)
+        patches = 2 * model.n_heads * sum(model.cell(layer, 1) for layer in range(model.n_layers))
+        blocks = texts.n_prompts * n_read * model.n_layers / 2 * model.unembedding
+        text = settings.count_texts() * NEUTRAL_TOKENS * model.full_pass(1) / 2
+        flop = min(settings.prompts, texts.n_prompts) * patches + len(sweeps) * (blocks + text)
+        return self._estimate_sweeps(model, texts, sweeps, flop)
+
+    def _assume_sites(self, part: Controls | Mechanisms, model: ModelSize, n_cells: int) -> list[Sweep]:
+        """Assume so many cells of each prompt in the middle of the layers, in each encoding that a part looks at."""
+        return [
+            Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
+            for sweep in self.study.expand_grids(model.n_layers)
+            if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in self.study.list_curated(part)
+        ]
+
+    def _estimate_sweeps(self, model: ModelSize, texts: DataSize, sweeps: Sequence[Sweep], flop: float = 0) -> Job:
+        """What all cells of some sweeps cost over one data set, and `flop` operations besides them."""
+        precision = self.study.precision
+        # Prompts are padded to a multiple of so many positions.
+        positions = texts.tokens["obscure"] + (CELL_PADDING[self.machine.device] - 1) / 2
+        injections = sum(len(s.magnitudes) * sum(model.cell(layer, positions) for layer in s.layers) for s in sweeps)
+        n_cells = texts.n_prompts * sum(sweep.cells_per_prompt for sweep in sweeps)
+        weights = model.weight_bytes(precision)
+        return _estimate(
+            self.machine,
+            cells=n_cells,
+            flop=texts.n_prompts * (model.clean_pass(positions) + injections) + flop,
+            precision=precision,
+            loaded=weights + model.processed_bytes,
+            spread=weights,
+            working=model.processed_bytes + self._measure_batch(model, positions, sweeps),
+            seconds=CELL_SECONDS * n_cells,
+        )
+
+    def _measure_batch(self, model: ModelSize, positions: float, sweeps: Sequence[Sweep]) -> float:
+        """Working memory of a full batch: scores, a block's activations, and the clean passes that it starts from."""
+        tokens, width = CELL_TOKENS[self.machine.device], BYTES_PER_WEIGHT[self.study.precision]
+        n_layers = len({layer for sweep in sweeps for layer in sweep.layers})
+        cells_per_layer = sum(sweep.cells_per_prompt for sweep in sweeps) / n_layers
+        scores = 4 * SCORING * tokens / positions * model.d_vocab
+        block = width * tokens * (12 * model.d_model + model.mlp / model.d_model)
+        clean = width * tokens / cells_per_layer * 2 * n_layers * model.d_model
+        return max(scores, block) + clean
 
 
 def _estimate(

@@ -1,18 +1,39 @@
-"""Machines that jobs are planned for: how fast the engine computes on them, and how large their GPUs are."""
+"""Machines that jobs are planned for, and the file of what is known of them, of models and of data sets.
+
+Of a machine, it is how fast the engine computes there, and how large the GPUs are.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from yaml import safe_load
 
 from memory_injections.errors import StudyError
 from memory_injections.models.sizes import GIB
-from memory_injections.planning.known import locate_known, read_known
 from memory_injections.terms import Precision
 
+_FILE = files("memory_injections.planning") / "known.yaml"
 # The engine's share of the rate of large matrix products, as docs/engine.md has it from an H100 and from two cores.
 SHARE: Mapping[str, Mapping[Precision, float]] = {
     "cuda": {"float32": 0.87, "tf32": 0.50, "bfloat16": 0.51},
     "cpu": {"float32": 0.75, "tf32": 0.75},
 }
+
+
+@cache
+def read_known() -> dict[str, Any]:
+    """The known `models`, `datasets` and `machines`, each by its name."""
+    return safe_load(_FILE.read_text(encoding="utf-8"))
+
+
+def locate_known() -> str:
+    """Where the file lies that `read_known` reads, from the current folder if it lies below."""
+    path = Path(str(_FILE))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 class UnknownRateError(StudyError):

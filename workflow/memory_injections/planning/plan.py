@@ -8,7 +8,7 @@ from memory_injections.config.study import Study
 from memory_injections.models.sizes import GIB
 from memory_injections.planning.costs import BYTES_PER_SECOND, START_SECONDS, Job, plan_study
 from memory_injections.planning.machines import Machine
-from memory_injections.planning.sizes import DataSize, find_data_size, find_model_size
+from memory_injections.planning.sizes import find_data_size, find_model_size
 
 ASSUMED = """\
 Assumed: injections in {precision} at {rate:.3g} TFLOP/s on {machine.name}, all else in float32 (rate of large products:
@@ -33,7 +33,12 @@ def write_plan(study: Study, machine: Machine, shared: Path | None = None, n_pro
         {"model": name, "parameters": f"{size.n_parameters / 1e6:,.0f} M", "layers": size.n_layers, "from": origin}
         for name, (size, origin) in models.items()
     ]
-    of_data = [{"data": name, **_describe_data(size), "from": origin} for name, (size, origin) in data.items()]
+    of_data = [
+        {"data": name, "prompts": size.n_prompts}
+        | {kind: f"{tokens:.1f}" for kind, tokens in size.tokens.items()}
+        | {"from": origin}
+        for name, (size, origin) in data.items()
+    ]
     assumed = ASSUMED.format(
         precision=study.precision,
         rate=machine.rate(study.precision) / 1e12,
@@ -44,10 +49,6 @@ def write_plan(study: Study, machine: Machine, shared: Path | None = None, n_pro
     gpu_hours = f"GPU hours: {(jobs['hours'] * jobs['GPUs']).sum():.2f}"
     tables = [pd.DataFrame(of_models).to_string(index=False), pd.DataFrame(of_data).to_string(index=False)]
     return "\n\n".join([*tables, _print_jobs(jobs), gpu_hours, assumed])
-
-
-def _describe_data(size: DataSize) -> dict[str, object]:
-    return {"prompts": size.n_prompts, **{kind: f"{tokens:.1f}" for kind, tokens in size.tokens.items()}}
 
 
 def tabulate_jobs(jobs: dict[str, Job]) -> pd.DataFrame:

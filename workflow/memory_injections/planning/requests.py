@@ -1,26 +1,16 @@
 """What a job that holds a model asks a scheduler for: its plan on a reference machine, times a factor, and a margin."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from memory_injections.config.study import Study
 from memory_injections.errors import LayerError, TooManyShardsError
 from memory_injections.models.sizes import ModelSize
-from memory_injections.planning.costs import (
-    START_BYTES,
-    START_SECONDS,
-    Job,
-    estimate_activations,
-    estimate_attribution,
-    estimate_cells,
-    estimate_controls,
-    estimate_mechanisms,
-    estimate_processed_weights,
-)
+from memory_injections.planning.costs import START_BYTES, START_SECONDS, Costs, Job
 from memory_injections.planning.machines import Machine, find_machine
 from memory_injections.planning.sizes import DataSize
-from memory_injections.sweeps.grid import take_shard
 from memory_injections.terms import Precision
 
 # What requests are planned for: it is not known on which of a cluster's machines a job will run.
@@ -44,42 +34,31 @@ class Requests:
     """What a study's jobs ask for, on a cluster whose GPUs have `gpu_mb` of memory each; 0 where there are none."""
 
     def __init__(self, study: Study, gpu_mb: float) -> None:
-        self.study, self.machine = study, choose_reference(gpu_mb)
+        self._costs = Costs(study, choose_reference(gpu_mb))
 
     def for_processed_weights(self, model: ModelSize) -> Request:
         """What processing a model's weights asks for."""
-        return derive_request(estimate_processed_weights(model))
+        return _derive_request(lambda: self._costs.estimate_processed_weights(model))
 
     def for_activations(self, model: ModelSize, texts: DataSize) -> Request:
         """What recording activations asks for."""
-        return derive_request(estimate_activations(model, texts, self.machine))
+        return _derive_request(lambda: self._costs.estimate_activations(model, texts))
 
     def for_attribution(self, model: ModelSize, texts: DataSize) -> Request:
         """What reading heads asks for."""
-        return derive_request(estimate_attribution(model, texts, self.study.attribution.top_k, self.machine))
+        return _derive_request(lambda: self._costs.estimate_attribution(model, texts))
 
     def for_cells(self, model: ModelSize, texts: DataSize, shard: int, shards: int) -> Request:
         """What one of the jobs that share out a model's cells asks for."""
-        try:
-            sweeps = take_shard(self.study.expand_grids(model.n_layers), shard, shards)
-        except (LayerError, TooManyShardsError):
-            # The job ends as soon as it has started and says why, and others go on.
-            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
-        return derive_request(estimate_cells(model, texts, sweeps, self.study.precision, self.machine))
+        return _derive_request(lambda: self._costs.estimate_cells(model, texts, shard, shards))
 
     def for_controls(self, model: ModelSize, texts: DataSize) -> Request:
         """What the controls of a model on a data set ask for."""
-        try:
-            return derive_request(estimate_controls(self.study, model, texts, self.machine))
-        except LayerError:
-            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
+        return _derive_request(lambda: self._costs.estimate_controls(model, texts))
 
     def for_mechanisms(self, model: ModelSize, texts: DataSize) -> Request:
         """What looking closely at a model's injections into a data set asks for."""
-        try:
-            return derive_request(estimate_mechanisms(self.study, model, texts, self.machine))
-        except LayerError:
-            return derive_request(Job(0, 0, 0, START_BYTES, START_SECONDS))
+        return _derive_request(lambda: self._costs.estimate_mechanisms(model, texts))
 
 
 def choose_reference(gpu_mb: float) -> Machine:
@@ -92,8 +71,13 @@ def choose_reference(gpu_mb: float) -> Machine:
     return replace(machine, rates=rates, gpu_bytes=1e6 * gpu_mb)
 
 
-def derive_request(job: Job) -> Request:
+def _derive_request(estimate: Callable[[], Job]) -> Request:
     """What a job asks for, by its plan."""
+    try:
+        job = estimate()
+    except (LayerError, TooManyShardsError):
+        # The job ends as soon as it has started and says why, and others go on.
+        job = Job(0, 0, 0, START_BYTES, START_SECONDS)
     return Request(
         job.gpus,
         math.ceil(MEMORY_FACTOR * job.host_bytes / 1e6 + MARGIN_MB),

@@ -14,8 +14,8 @@ from memory_injections.data.sources import DataSource, check_local_files
 from memory_injections.errors import StudyError
 from memory_injections.models.checkpoints import check_model_folder, read_manifest
 from memory_injections.models.sizes import ModelSize
-from memory_injections.models.sources import ModelSource
-from memory_injections.planning.known import locate_known, read_known
+from memory_injections.models.sources import ModelSource, UntrainedModel
+from memory_injections.planning.machines import locate_known, read_known
 from memory_injections.terms import KIND_COLUMNS
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ def find_model_size(name: str, source: ModelSource, shared: Path | None = None) 
     Raises `UnknownModelSizeError` if nothing tells. The hub comes last: where it cannot be reached, it takes half a
     minute to say so.
     """
+    if isinstance(source, UntrainedModel):
+        return find_model_size(name, source.like)
     if source.local_folder is not None:
         check_model_folder(source.local_folder)
         return _measure_folder(source.local_folder)
@@ -84,9 +86,9 @@ def _is_fetched(folder: Path, source: ModelSource) -> bool:
 
 
 def _measure(config: "PreTrainedConfig") -> ModelSize:
-    from memory_injections.models.loading import measure_model
+    from memory_injections.models.loading import describe_model
 
-    return measure_model(config)
+    return describe_model(config)[0]
 
 
 def _measure_folder(folder: Path, origin: str | None = None) -> tuple[ModelSize, str]:

@@ -1,7 +1,12 @@
-"""The playground's page, laid out with NiceGUI. Texts are set as text, never as HTML or Markdown."""
+"""The playground's page, laid out with NiceGUI, and the model that it has loaded.
 
+Texts are set as text, never as HTML or Markdown.
+"""
+
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -12,9 +17,16 @@ from nicegui.elements.mixins.text_element import TextElement
 from memory_injections.errors import StudyError
 from memory_injections.interactive.injector import Injector
 from memory_injections.playground import sites
-from memory_injections.playground.examples import FAILS, WORKS, Example
-from memory_injections.playground.models import KeptModel
-from memory_injections.playground.questions import MAGNITUDES, Question, Site, write_commands, write_python
+from memory_injections.playground.questions import (
+    FAILS,
+    MAGNITUDES,
+    WORKS,
+    Example,
+    Question,
+    Site,
+    write_commands,
+    write_python,
+)
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -34,6 +46,32 @@ COPY = "event => navigator.clipboard.writeText(event.target.closest('section').q
 
 class _SupersededError(Exception):
     """A newer request of the same tab, or the end of the tab, has made this one needless."""
+
+
+class KeptModel:
+    """Keeps one model loaded: the newest that a question named.
+
+    Everything that computes runs in one thread, in turn, so that questions do not slow each other down and the page
+    stays alive.
+    """
+
+    def __init__(self, name: str, injector: Injector) -> None:
+        self.name, self._injector = name, injector
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    async def run(self, function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+        """Call a function in the thread that works with the model, and return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*args, **kwargs))
+
+    def find(self, name: str) -> Injector:
+        """Return a model by name, loaded if it is not; raise `StudyError`, one sentence, if there is none."""
+        if not name:
+            raise StudyError(
+                "the model has no name; give an entry of the default study, a local folder, or a repository on the hub"
+            )
+        if name != self.name:
+            self._injector, self.name = Injector.load(name), name
+        return self._injector
 
 
 class Page:

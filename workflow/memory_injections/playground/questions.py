@@ -1,4 +1,7 @@
-"""A question to the playground, and what asks the same from the command line and in Python."""
+"""Questions to the playground: examples, and what asks the same from the command line and in Python.
+
+The examples are for the default study's model: prompts where a memory works at a site, and others where it fails.
+"""
 
 import shlex
 from dataclasses import dataclass
@@ -7,6 +10,10 @@ from memory_injections.data.characters import strip_end, strip_ends
 
 # The paper's grid (section 4) goes from 1 to 15.
 MAGNITUDES = (0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 11.0, 15.0)
+HELPS = "The memory raises the answer, and much more than the shuffled one does."
+SHUFFLED_TOO = "The memory raises the answer, but the shuffled one does nearly as much."
+SHUFFLED_MORE = "The memory raises the answer, but the shuffled one does more."
+LOWERS = "The memory makes the answer less probable."
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,11 @@ def write_commands(question: Question, site: Site) -> str:
     """Write the commands that show the map, and what the page shows of a site, one a line."""
     prompt, answer = question.prompt, {"answer": question.answer}
     whole = {"layer": "all", "magnitude": ",".join(f"{each:g}" for each in MAGNITUDES)}
-    own = {"layer": str(site.layer), "magnitude": f"{site.magnitude:g}"}
+    here = {"layer": str(site.layer), "magnitude": f"{site.magnitude:g}"}
     lines = [
         _write_command(question, "inject", [prompt, question.memory], whole | answer),
-        *(_write_command(question, "inject", [prompt, memory], own | answer) for memory in question.memories),
-        *(_write_command(question, "generate", [prompt, memory], own) for memory in question.memories),
+        *(_write_command(question, "inject", [prompt, memory], here | answer) for memory in question.memories),
+        *(_write_command(question, "generate", [prompt, memory], here) for memory in question.memories),
         _write_command(question, "heads", [prompt], {"layer": str(site.heads_layer)}),
     ]
     return "\n".join(lines)
@@ -84,3 +91,44 @@ for memory in {question.memories!r}:
     with injecting(injector.model.process_weights(), {site.magnitude} * injector.vector(memory), {site.layer}):
         print(injector.heads(prompt, [{site.heads_layer}], answer=answer))
 """
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question, a site for it, and what it shows there."""
+
+    prompt: str
+    memory: str
+    answer: str
+    shuffled: str
+    layer: int
+    magnitude: float
+    shows: str
+
+
+WORKS = (
+    Example(
+        "The author of Das Kapital is buried in the city of", "Karl Marx", "London", "Don Quixote", 9, 2.0, HELPS
+    ),
+    Example(
+        "The hormone discovered by Banting and Best is produced in an organ called the", "Insulin", "pancreas",
+        "Karl Marx", 3, 4.0, HELPS,
+    ),
+    Example(
+        "The squire of the knight who fought windmills is named", "Don Quixote", "Sancho Panza", "Insulin", 15, 4.0,
+        HELPS,
+    ),
+)  # fmt: skip
+FAILS = (
+    Example(
+        "The longest river in Africa flows into the", "Nile", "Mediterranean Sea", "Don Quixote", 6, 4.0, SHUFFLED_TOO
+    ),
+    Example(
+        "The animal in the World Wildlife Fund logo feeds almost entirely on", "giant panda", "bamboo",
+        "Napoleon Bonaparte", 3, 2.0, SHUFFLED_MORE,
+    ),
+    Example(
+        "The Maid of Orleans was burned at the stake in the city of", "Joan of Arc", "Rouen", "Karl Marx", 15, 4.0,
+        LOWERS,
+    ),
+)  # fmt: skip

@@ -41,8 +41,7 @@ def serve_playground(injector: "Injector", model: str, port: int, opens_browser:
     from nicegui import app, ui
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from memory_injections.playground.models import KeptModel
-    from memory_injections.playground.page import Page
+    from memory_injections.playground.page import KeptModel, Page
 
     loaded = KeptModel(model, injector)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])

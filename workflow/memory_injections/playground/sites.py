@@ -11,8 +11,7 @@ from matplotlib.colors import to_hex
 from memory_injections.analysis.averages import measure_effect
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import injecting
-from memory_injections.interactive.injector import Injector
-from memory_injections.interactive.results import Continuation
+from memory_injections.interactive.injector import Continuation, Injector
 from memory_injections.playground.questions import MAGNITUDES, Question, Site
 
 ENCODING = "unembed"

@@ -3,21 +3,17 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
 from memory_injections.errors import LayerError, TooManyShardsError
 from memory_injections.injection.encodings import ENCODINGS
-from memory_injections.terms import CURATED, Count, Index, MemoryKind, Number, Section
+from memory_injections.terms import CURATED, Count, Index, Late, MemoryKind, Number, Section
 
 # The paper's grid (section 4).
 MAGNITUDES = tuple(float(magnitude) for magnitude in range(1, 16))
-# A type that the names of all encodings have. What checks types sees a text.
-if TYPE_CHECKING:
-    EncodingName = str
-else:
-    EncodingName = Literal[tuple(ENCODINGS)]
+EncodingName = Annotated[str, Late(lambda: Literal[tuple(ENCODINGS)])]
 
 
 class LayerStep(Section):
@@ -44,7 +40,7 @@ class RelativeDoses(Section):
 
     relative: tuple[Number, ...] = Field(
         min_length=1,
-        description="the injected vector's length, as shares of the mean length of the residual stream at that layer",
+        description="the injected vector's length, as shares of the prompt's residual stream's at that layer",
     )
 
     _check = field_validator("relative")(check_list)
@@ -71,7 +67,7 @@ class InjectionGrid(Section):
     magnitudes: Magnitudes = Field(
         default=MAGNITUDES,
         description="factors of the memory vector, any real numbers; or `{relative: [0.05, 0.1]}`: the injected "
-        "vector's length, as shares of the mean length of the residual stream at that layer, in files called "
+        "vector's length, as shares of the prompt's residual stream's at that layer, in files called "
         "`unembed_relative`, for instance",
     )
 

@@ -7,10 +7,10 @@ import pandas as pd
 
 from memory_injections.controls.contrasts import ControlResults, tabulate_controls
 from memory_injections.data.prompt_pairs import index_pairs
-from memory_injections.tables.registry import register
+from memory_injections.tables.registry import register_table
 
 
-@register(
+@register_table(
     {
         "controls": "controls",
         "control_contrasts": "controls, at sites chosen on other prompts",

@@ -11,10 +11,10 @@ from memory_injections.analysis.paper_tables import (
     count_informative_heads,
 )
 from memory_injections.data.prompt_pairs import index_pairs
-from memory_injections.tables.registry import register
+from memory_injections.tables.registry import register_table
 
 
-@register(
+@register_table(
     {
         "table2": "2: what heads say",
         "informative_heads": "prompts with an informative head",

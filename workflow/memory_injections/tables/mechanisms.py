@@ -14,10 +14,10 @@ from memory_injections.mechanisms.averages import (
     average_side_effects,
     compare_with_attribution,
 )
-from memory_injections.tables.registry import register
+from memory_injections.tables.registry import register_table
 
 
-@register(
+@register_table(
     {
         "patching": "patched heads",
         "patching_agreement": "patched heads against attribution",

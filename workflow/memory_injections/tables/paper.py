@@ -13,10 +13,10 @@ from memory_injections.paper.headline import trace_headline
 from memory_injections.paper.reported import read_numbers
 from memory_injections.paper.scorecard import build_scorecard
 from memory_injections.sweeps.cells import index_sweeps
-from memory_injections.tables.registry import register
+from memory_injections.tables.registry import register_table
 
 
-@register(
+@register_table(
     {"claims": "claims of the paper", "other_choices": "verdicts at other encodings and doses"},
     reads=("judged", "coverage", "paper"),
     takes=("margin",),
@@ -33,7 +33,7 @@ def claims(
     }
 
 
-@register(
+@register_table(
     {"headline": "the headline by every average", "headline_prompts": "the prompts behind the headline"},
     reads=("paper_encoding_cells", "paper"),
 )
@@ -43,7 +43,7 @@ def headline(paper_encoding_cells: Sequence[Path], paper: Sequence[Path]) -> Map
     return {"headline": sites, "headline_prompts": prompts}
 
 
-@register({"scorecard": "scorecard"}, reads=("own_cells", "authors_cells", "paper"), is_quick=False)
+@register_table({"scorecard": "scorecard"}, reads=("own_cells", "authors_cells", "paper"), is_quick=False)
 def scorecard(own_cells: Sequence[Path], authors_cells: Sequence[Path], paper: Sequence[Path]) -> pd.DataFrame:
     """The paper, the authors' results and ours side by side."""
     ours, authors = index_sweeps(own_cells), index_sweeps(authors_cells)

@@ -14,10 +14,10 @@ from memory_injections.analysis.paper_tables import (
     score_prompts_of_cache,
     score_prompts_of_cells,
 )
-from memory_injections.tables.registry import register
+from memory_injections.tables.registry import register_table
 
 
-@register({"table1": "1: data sets"}, reads=("scored_prompts",), takes=("source",))
+@register_table({"table1": "1: data sets"}, reads=("scored_prompts",), takes=("source",))
 def table1(scored_prompts: Sequence[Path], source: Literal["models", "published"]) -> pd.DataFrame:
     """Table 1: how well each model answers each kind of prompt.
 
@@ -32,7 +32,7 @@ def table1(scored_prompts: Sequence[Path], source: Literal["models", "published"
     return build_table1(pd.concat(prompts.values()).astype({"model": str, "dataset": str}))
 
 
-@register(
+@register_table(
     {"text_check": "text check", "text_check_pairs": "text check, every pair"}, reads=("text_checks",), part="models"
 )
 def text_check_tables(text_checks: Sequence[Path]) -> Mapping[str, pd.DataFrame]:

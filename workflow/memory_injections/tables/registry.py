@@ -1,21 +1,19 @@
 """The registry of tables: which jobs make them, what each job reads, and what reports call the tables.
 
-A job is a function in one of `SOURCES` under the decorator `register`. It gets the paths of its inputs and the values
-of its settings by name, and returns its tables by name, or the only one. The registry is read from their syntax, as
-that of figures is: what the functions import would slow down every start of the workflow.
+A job is a function under the decorator `register_table`, in one of `SOURCES` or in an installed package. It gets the
+paths of its inputs and the values of its settings by name, and returns its tables by name, or the only one. The
+registry is read from their syntax, as that of figures is: what the functions import would slow down every start of the
+workflow.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from memory_injections.registry import read_declarations
-
-if TYPE_CHECKING:
-    import pandas as pd
+from memory_injections.errors import DeclarationError
+from memory_injections.registry import Declared, read_declarations
 
 # Part of a study that can be missing: the models in a re-analysis, controls and mechanisms where they are off.
 StudyPart = Literal["models", "controls", "mechanisms"]
@@ -24,8 +22,8 @@ SOURCES = ("prompts", "heads", "sites", "paper", "controls", "mechanisms")
 
 
 @dataclass(frozen=True)
-class TableJob:
-    """A job that makes tables: its name, which is the function's, and the module of the function.
+class TableJob(Declared):
+    """A job that makes tables; its name is the function's.
 
     - `tables`: the label of each table in Snakemake's own report, by name; None for one that it does not show
     - `reads`: names of its inputs, whose paths the workflow knows
@@ -35,8 +33,6 @@ class TableJob:
     - `priority`: of jobs that are ready, those with the highest run first
     """
 
-    name: str
-    module: str
     tables: Mapping[str, str | None]
     reads: tuple[str, ...]
     takes: tuple[str, ...] = ()
@@ -45,7 +41,7 @@ class TableJob:
     priority: int = 0
 
 
-def register(
+def register_table(
     tables: Mapping[str, str | None],
     *,
     reads: tuple[str, ...],
@@ -60,11 +56,17 @@ def register(
 
 @cache
 def list_table_jobs() -> Mapping[str, TableJob]:
-    """The registered jobs by name, in the order of the files."""
-    found = read_declarations(Path(__file__).parent, SOURCES, register.__name__)
-    return {name: TableJob(name, job.module, *job.arguments, **job.words) for name, job in found.items()}
+    """The registered jobs by name, in the order of the files, those of installed packages last.
 
-
-def load_table_job(name: str) -> "Callable[..., pd.DataFrame | Mapping[str, pd.DataFrame]]":
-    """The function of a registered job; only now is what it needs imported."""
-    return getattr(import_module(f"memory_injections.tables.{list_table_jobs()[name].module}"), name)
+    Raises `DeclarationError` for a table that two jobs make.
+    """
+    files = {f"{__package__}.{source}": Path(__file__).with_name(f"{source}.py") for source in SOURCES}
+    jobs = read_declarations(TableJob, register_table.__name__, files)
+    makers: dict[str, TableJob] = {}
+    for job in jobs.values():
+        for table in job.tables:
+            if table in makers:
+                places = " and ".join(f"{one.module}.{one.name}" for one in (makers[table], job))
+                raise DeclarationError(f"the table {table!r} is made twice, by {places}; rename one of them")
+            makers[table] = job
+    return jobs

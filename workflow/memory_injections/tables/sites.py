@@ -10,17 +10,17 @@ from memory_injections.analysis.paper_tables import build_table3
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.paper.reported import find_reported_site, read_numbers
 from memory_injections.sweeps.cells import index_sweeps
-from memory_injections.tables.registry import register
+from memory_injections.tables.registry import register_table
 
 
-@register({"table3": "3: best sites"}, reads=("cells",))
+@register_table({"table3": "3: best sites"}, reads=("cells",))
 def table3(cells: Sequence[Path]) -> pd.DataFrame:
     """Table 3: the best sites of curated memories, with random memories at the same sites."""
     return build_table3(index_sweeps(cells))
 
 
 # The longest of the tables, and claims and pages wait for it.
-@register(
+@register_table(
     {
         "evidence": "evidence",
         "contrasts": "curated against random, tested",

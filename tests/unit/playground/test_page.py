@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from memory_injections import Injector
 from memory_injections.errors import StudyError
-from memory_injections.playground.models import KeptModel
+from memory_injections.playground.page import KeptModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
