@@ -82,7 +82,7 @@ def test_where_no_prompt_is_patched_a_row_says_so() -> None:
 def test_parts_of_an_effect_add_up_and_have_intervals() -> None:
     effects = pd.DataFrame({"prompt_id": range(16), "effect": np.arange(-4.0, 12), "direct": 0.5}).assign(**OF, **SITE)
     effects["control"] = "curated"
-    (row,) = average_direct_effects(effects, CLUSTERS).to_dict("records")
+    (row,) = average_direct_effects(effects, CLUSTERS, 0).to_dict("records")
     assert (row["effect"], row["direct"], row["indirect"]) == (3.5, 0.5, 3.0)
     assert np.isnan(row["direct_low"])  # nothing varies
     assert row["indirect_low"] < 0 < row["indirect_high"]
@@ -98,7 +98,7 @@ def test_the_difference_to_shuffled_memories_is_taken_prompt_by_prompt() -> None
     random = other.assign(control="random_direction", effect=0.0)
     elsewhere = own.assign(layer=0)
     effects = pd.concat([own.assign(layer=1), elsewhere, other.assign(layer=1), random.assign(layer=1)])
-    table = average_direct_effects(effects.assign(**OF, **{**SITE, "layer": effects["layer"]}), CLUSTERS)
+    table = average_direct_effects(effects.assign(**OF, **{**SITE, "layer": effects["layer"]}), CLUSTERS, 0)
     assert len(table) == 5
     row = table.set_index("control").loc["curated minus shuffled"]
     assert row[["layer", "n_prompts"]].tolist() == [1, 14]
@@ -110,7 +110,7 @@ def test_the_difference_to_shuffled_memories_is_taken_prompt_by_prompt() -> None
 def test_a_probability_of_zero_is_one_number_in_every_effect() -> None:
     blocks = pd.DataFrame({"prompt_id": range(8), "block": 1, "target": "answer", "control": "curated"})
     blocks = blocks.assign(logp_clean=-1345.0, rank_clean=9, logp_injected=-3.0, rank_injected=0, **OF, **SITE)
-    (row,) = average_blocks(blocks, CLUSTERS).to_dict("records")
+    (row,) = average_blocks(blocks, CLUSTERS, 0).to_dict("records")
     assert row["change"] == pytest.approx(-3 - LEAST_LOGP)
     assert row["logp_clean"] == pytest.approx(LEAST_LOGP)
     cells = list_cells("shuffled", [0, 0, 3, 4], [1, 1, 3, 4], 0.5)
@@ -126,7 +126,7 @@ def test_blocks_keep_medians_of_ranks_and_means_of_log_probabilities() -> None:
             "rank_clean": [*range(15), 1000], "logp_injected": [-3.0] * 15 + [-19.0], "rank_injected": 1,
         }
     ).assign(**OF, **SITE)  # fmt: skip
-    (row,) = average_blocks(blocks, CLUSTERS).to_dict("records")
+    (row,) = average_blocks(blocks, CLUSTERS, 0).to_dict("records")
     assert (row["rank_clean"], row["rank_injected"]) == (7.5, 1)
     assert (row["logp_clean"], row["logp_injected"], row["change"]) == (-4, -4, 0)
     assert row["change_low"] < 0 < row["change_high"]

@@ -104,7 +104,7 @@ def _correlate(effects: np.ndarray, attribution: np.ndarray, seed: int) -> dict[
     return {"correlation": found[0], "low": low, "high": high}
 
 
-def average_direct_effects(effects: pd.DataFrame, clusters: Mapping[str, pd.Series]) -> pd.DataFrame:
+def average_direct_effects(effects: pd.DataFrame, clusters: Mapping[str, pd.Series], seed: int) -> pd.DataFrame:
     """Average effects and their direct and indirect parts over the prompts, with intervals of the parts.
 
     Columns: model, dataset, encoding, relative, layer, magnitude, control (`curated`, in every layer; at the site that
@@ -113,10 +113,10 @@ def average_direct_effects(effects: pd.DataFrame, clusters: Mapping[str, pd.Seri
     data set's prompts.
     """
     parts, names = effects.assign(indirect=effects["effect"] - effects["direct"]), ["effect", "direct", "indirect"]
-    return _average_groups(_add_difference(parts, [*OF, *SITE], names), [*OF, *SITE, "control"], names, clusters)
+    return _average_groups(_add_difference(parts, [*OF, *SITE], names), [*OF, *SITE, "control"], names, clusters, seed)
 
 
-def average_blocks(blocks: pd.DataFrame, clusters: Mapping[str, pd.Series]) -> pd.DataFrame:
+def average_blocks(blocks: pd.DataFrame, clusters: Mapping[str, pd.Series], seed: int) -> pd.DataFrame:
     """Average over the prompts what blocks say of answer and memory after an injection.
 
     Columns: model, dataset, encoding, relative, layer, magnitude, block (from 0), target, control (`curated`,
@@ -130,7 +130,7 @@ def average_blocks(blocks: pd.DataFrame, clusters: Mapping[str, pd.Series]) -> p
     table = _add_difference(blocks.assign(**clipped, change=change), place, ["change"])
     means = table.groupby(keys, sort=False)[["logp_clean", "logp_injected"]].mean()
     ranks = table.groupby(keys, sort=False)[["rank_clean", "rank_injected"]].median()
-    changes = _average_groups(table, keys, ["change"], clusters)
+    changes = _average_groups(table, keys, ["change"], clusters, seed)
     return changes.merge(means.join(ranks).reset_index(), on=keys)
 
 
@@ -143,9 +143,9 @@ def _add_difference(table: pd.DataFrame, place: Sequence[str], names: Sequence[s
 
 
 def _average_groups(
-    table: pd.DataFrame, keys: Sequence[str], names: Sequence[str], clusters: Mapping[str, pd.Series]
+    table: pd.DataFrame, keys: Sequence[str], names: Sequence[str], clusters: Mapping[str, pd.Series], seed: int
 ) -> pd.DataFrame:
-    """Average columns over the prompts of each group of the `keys`, with cluster-robust intervals.
+    """Average columns over the prompts of each group of the `keys`, with intervals over clusters.
 
     All groups of a control in one encoding have the same prompts, so their intervals come from one calculation.
     """
@@ -155,7 +155,7 @@ def _average_groups(
         values = dict(zip(shared, key, strict=True))
         wide = own.pivot(index="prompt_id", columns=places, values=list(names))
         numbers = pd.factorize(clusters[values["dataset"]].loc[wide.index])[0]
-        bounds = bound_sites(wide.to_numpy("float64"), numbers, seed=0)[:, :2]
+        bounds = bound_sites(wide.to_numpy("float64"), numbers, seed)[:, :2]
         found = pd.DataFrame(bounds, index=wide.columns, columns=["low", "high"])
         parts = [wide.mean()[name].rename(name) for name in names]
         parts += [found.loc[name].add_prefix(f"{name}_") for name in names]

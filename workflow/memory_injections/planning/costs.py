@@ -152,7 +152,7 @@ class Costs:
         """What looking at the injections closely costs over one data set; a site is assumed in each encoding."""
         settings = self.study.mechanisms
         assert settings
-        # The logit lens takes more cells of each prompt, without and with the memory and its controls, and reads the
+        # The logit lens takes more cells of each prompt: without and with the memory and its controls; it reads the
         # later blocks of all.
         n_read = 2 + len(COMPARED)
         sweeps = self._assume_sites(settings, model, settings.count_cells() + n_read)

@@ -46,8 +46,8 @@ def mechanisms(
     return {
         "patching": average_patches(patches, heads),
         "patching_agreement": compare_with_attribution(patches, heads, seed),
-        "direct_effects": average_direct_effects(_read_all(direct_effects), clusters),
-        "logit_lens": average_blocks(_read_all(logit_lens), clusters),
+        "direct_effects": average_direct_effects(_read_all(direct_effects), clusters, seed),
+        "logit_lens": average_blocks(_read_all(logit_lens), clusters, seed),
         "side_effects": average_side_effects(_read_all(side_effects), _read_all(texts)),
     }
 
