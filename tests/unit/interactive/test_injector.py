@@ -184,6 +184,19 @@ def test_a_sweep_is_many_injections(name: str, injectors: dict[str, Injector]) -
     assert grid.best["p_injected"] == grid.table["p_injected"].max()
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("name", HOOKED)
+def test_a_dose_is_the_share_of_the_residual_stream(
+    name: str, encoding: str, models: dict[str, Model], injectors: dict[str, Injector], hooked: dict[str, Injector]
+) -> None:
+    model = models[name]
+    prompt = Prompt.tokenise(model.tokenizer, PROMPT, ANSWER)
+    slow_dose = model.slow_vector(encoding, MEMORY, 1).norm() / model.slow_residual(list(prompt.tokens), 1).norm()
+    for injector in (injectors[name], hooked[name]):
+        found = injector.dose(PROMPT, MEMORY, layer=1, encoding=encoding, answer=ANSWER)
+        assert found == pytest.approx(slow_dose.item(), rel=1e-3)
+
+
 def test_without_an_answer_a_sweep_follows_the_most_probable_token(injectors: dict[str, Injector]) -> None:
     grid = injectors["llama"].sweep(PROMPT, MEMORY, layers=[1], magnitudes=[0, MAGNITUDE])
     assert (grid.table["rank_obscure"] == 0).all()

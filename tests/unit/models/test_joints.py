@@ -1,11 +1,13 @@
 """What is scored does not depend on the invisible characters where two texts meet."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from memory_injections import Injector
@@ -111,3 +113,13 @@ def test_the_readmes_first_example_with_a_blank(default_model: Path) -> None:
     tokens = tokenise_prompt(tokenizer, f"{PROMPT} ")
     clean = model.engine.clean(*pad([tokens], torch.device("cpu")), [])
     assert clean.logits.softmax(dim=1)[0, answer].item() == pytest.approx(4.6e-07, rel=0.02)
+
+
+@pytest.mark.network
+def test_the_doses_that_the_tutorial_names(default_model: Path) -> None:
+    injector = Injector.load(next(default_model.glob("*/checkpoint")), "cpu")
+    text = " ".join((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").split())
+    other = "The novel in which Big Brother watches everyone was written by", "Nineteen Eighty-Four", "George Orwell"
+    for prompt, memory, answer in ((PROMPT, MEMORY, ANSWER), other):
+        dose = 4 * injector.dose(prompt, memory, layer=3, answer=answer)
+        assert re.search(rf"\*{memory}\*[^*]*? {100 * dose:.0f} % as long", text)

@@ -61,6 +61,21 @@ def test_every_model_and_data_set_of_our_configs_is_known(
         assert any(job.gpus for job in jobs) == (machine != "cpu")
 
 
+def test_the_papers_study_says_what_its_grid_of_doses_costs(tmp_path: Path) -> None:
+    text = (ROOT / "config" / "paper.yaml").read_text(encoding="utf-8")
+    config = yaml.safe_load(text)
+    whole, without = (
+        parse_study(config | {"injection": config["injection"][:n_grids]}, root=ROOT) for n_grids in (2, 1)
+    )
+    models = {name: find_model_size(name, model)[0] for name, model in whole.models.items()}
+    data = {name: find_data_size(name, dataset)[0] for name, dataset in whole.datasets.items()}
+    flop = [
+        sum(job.flop for job in plan_study(study, models, data, find_machine("h100")).values())
+        for study in (whole, without)
+    ]
+    assert f"{100 * (flop[0] / flop[1] - 1):.0f} % more arithmetic" in text
+
+
 def test_known_sizes_are_said_to_be_from_a_file_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in (ROOT, ROOT / "tests"):
         monkeypatch.chdir(folder)

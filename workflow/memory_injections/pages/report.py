@@ -85,6 +85,7 @@ NAMES = {
     "n_rescued": "rescued",
     "n_hit": "right before",
     "n_broken": "broken",
+    "p_mcnemar": "p (McNemar)",
     "hits_5_before": "hits@5 before",
     "hits_5": "hits@5 after",
     "hits_10_before": "hits@10 before",
@@ -115,7 +116,7 @@ FORMATS = {
     **dict.fromkeys(
         ("paper", "authors", "ours", "max_difference", "median_difference", "p_obscure", "p_injected"), "{:.3g}"
     ),
-    **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "hits_p"), "{:.2g}"),
+    **dict.fromkeys(("p", "p_holm", "p_above", "p_below", "p_mcnemar", "hits_p"), "{:.2g}"),
     "p_answer": "{:.4f}",
     "surprisal": "{:.2f}",
     "n_tokens": "{:.1f}",
