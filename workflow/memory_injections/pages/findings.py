@@ -197,7 +197,7 @@ def _list_findings(case: pd.Series, tables: Tables) -> dict[str, str]:
         "the same by the median": values["median"],
         "mean effect there": _format_effect_at(headline, of["sites"]),
         "mean effect at sites chosen on other prompts": describe_effect(case),
-        "the site chosen most often": name_chosen(case),
+        "the site chosen most often": f"{case['chosen_encoding']} ({case['layer']}, {case['magnitude']:g})",
         "curated minus shuffled memories there": _format_estimate(shuffled),
         "curated minus random words, at sites swept with both": _format_estimate(contrast),
         "a memory is specific to its own answer": _format_claim(claims, "specific"),
