@@ -31,7 +31,10 @@ class Controls(Section):
         lambda: tuple(CONTROLS), "which controls; an empty list leaves all out"
     )
     encodings: tuple[EncodingName, ...] | None = Field(
-        default=None, min_length=1, description="encodings of curated memories that have controls (all if not given)"
+        default=None,
+        min_length=1,
+        description="encodings that have controls at sites of their own (all if not given); the sites that are "
+        "chosen among all encodings always have them",
     )
     draws: Count = Field(default=2, description="how often what is drawn at random is drawn for each prompt")
     shuffles: Count | Literal["all"] = Field(
