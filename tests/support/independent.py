@@ -48,11 +48,21 @@ def cross_fit(effects: np.ndarray, values: np.ndarray, clusters: np.ndarray) -> 
 
 
 def describe(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float, float]:
-    """Mean and percentile bootstrap interval over clusters."""
-    totals, sizes = np.bincount(clusters, values), np.bincount(clusters)
-    drawn = np.random.default_rng(2).integers(len(sizes), size=(5000, len(sizes)))
-    low, high = np.quantile(totals[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
+    """Mean, and the means around it that flips of the signs of whole clusters do not refuse at 5 %, by bisection."""
+    sizes, ends = np.bincount(clusters), []
+    signs = np.random.default_rng(2).choice([-1, 1], size=(5000, len(sizes)))
+
+    def is_refused(mean: float) -> bool:
+        rest = np.bincount(clusters, values) - mean * sizes
+        return bool(np.mean(np.abs(signs @ rest) >= abs(rest.sum()) - 1e-9) < 0.05)
+
+    for far in (values.min() - 1, values.max() + 1):
+        near = values.mean()
+        for _ in range(40):
+            middle = (near + far) / 2
+            near, far = (near, middle) if is_refused(middle) else (middle, far)
+        ends.append(float(near))
+    return float(values.mean()), ends[0], ends[1]
 
 
 def compute_findings(root: Path, name: str) -> dict[str, tuple[float, ...]]:

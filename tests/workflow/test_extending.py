@@ -91,7 +91,7 @@ def test_everything_that_can_be_added_is_in_the_study(
     assert (sites["upper_quartile"] >= sites["median"]).all()
     assert "upper quartile" in page
     claims = pd.read_csv(tmp_path / "results/tiny/tables/claims.csv").set_index("claim")
-    assert claims.loc["7. Early layers are where the memory helps", "verdict"] in ("supported", "opposite")
+    assert claims.loc["9. Early layers are where the memory helps", "verdict"] in ("supported", "opposite")
     # Half of the memory's vector is the vector at half of the magnitude.
     controls = read_controls(tmp_path)
     assert controls.query("control == 'half'")["effect"].notna().all()

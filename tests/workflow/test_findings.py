@@ -72,5 +72,5 @@ def test_a_script_of_its_own_finds_the_same_numbers(name: str, authors: Path) ->
         is_estimate = len(numbers) == 3
         tolerance = TOLERANCE if is_estimate else 0.0051 if "nats" in column[row] else 0.051
         np.testing.assert_allclose(shown, numbers, atol=tolerance, rtol=0, err_msg=row)
-    assert set(column.index) - set(found) == {"the memory helps"}
+    assert set(column.index) - set(found) == {"the memory helps", "the site chosen most often"}
     assert column["the memory helps"] == "supported"

@@ -65,7 +65,7 @@ def test_tables(finished: Checkout) -> None:
         *MECHANISMS,
     }  # fmt: skip
     assert set(tables["contrasts"]["memories"]) == {"nouns"}
-    assert len(tables["evidence"]) == 2 * 4
+    assert len(tables["evidence"]) == 2 * (4 + 1)  # and the site chosen among all encodings
     hits = tables["sites"].query("dataset == 'mine' and memories == 'curated' and encoding == 'unembed'")
     assert (hits["n_missed"] + hits["n_hit"] == 4).all()
     assert tables["scorecard"]["authors"].isna().all()
