@@ -32,6 +32,8 @@ LEAST_LOGP = -149 * math.log(2)
 ANY_ENCODING = "any"
 # What an encoding ends in, in the path of a sweep whose magnitudes are doses relative to the residual stream.
 RELATIVE = "_relative"
+# What the name of a model's untrained twin ends in.
+TWIN = "-untrained"
 # The memory that belongs to the prompt. Every other kind of memory is a column of the word list.
 CURATED = "curated"
 # Another prompt's memory in its place.

@@ -52,6 +52,21 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
         ({"models": {"m": MODELS["m"], "M": MODELS["m"]}}, "('M', 'd') and ('m', 'd') make one file name; rename one"),
         ({"datasets": {"d": DATA["d"], "D": DATA["d"]}}, "('m', 'D') and ('m', 'd') make one file name; rename one"),
         ({"study": "Shared"}, "choose another name"),
+        (
+            {"controls": {"sites": [{"layer": 0, "magnitude": 0.1, "relative": True}]}},
+            "controls.sites: memories are swept with factors only; give that site `relative: false`",
+        ),
+        (
+            {"controls": {"shuffles": "some"}},
+            "config key controls.shuffles is 'some'; allowed: all, or a number from 1",
+        ),
+        ({"models": {"m": {"source": "untrained", "like": {"source": "local"}}}}, "key models.m.like.path is missing"),
+        ({"margin": 0}, "config key margin"),
+        ({"twin": "yes"}, "config key twin is 'yes'"),
+        (
+            {"models": {"m": {"source": "untrained", "like": {"source": "zip"}}}},
+            "config key models.m.like.source is 'zip'",
+        ),
         ({"models": {"m": {"source": "local", "path": "my{model}"}}}, "m.path: the path 'my{model}' has braces, which"),
         ({"words": {"source": "file", "path": "w}.csv"}}, "config key words.path: the path 'w}.csv' has braces"),
         ({"datasets": {"d": {"source": "file", "path": "a" * 300}}}, "a path of 300 characters cannot be read (File"),

@@ -110,7 +110,8 @@ def test_specificity_is_a_double_difference(tables: dict[str, pd.DataFrame]) -> 
 def test_positions_and_doses_compare_curated_with_shuffled(tables: dict[str, pd.DataFrame]) -> None:
     positions = tables["positions"].set_index(["positions", "control"])["effect"]
     assert positions["last"].to_dict() == pytest.approx({"curated": 0.2, "shuffled": 0.3, DIFFERENCE: -0.1})
-    assert positions["all"].to_dict() == pytest.approx({"curated": 0.5, "shuffled": 0.2, DIFFERENCE: 0.3})
+    # The first draw alone, as at other positions.
+    assert positions["all"].to_dict() == pytest.approx({"curated": 0.5, "shuffled": 0.1, DIFFERENCE: 0.4})
     doses = tables["doses"]
     places = doses[["encoding", "relative", "layer", "dose"]].drop_duplicates()
     assert places.to_numpy().tolist() == [["unembed", True, 1, 0.1]]

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 LEVEL = 0.05
 # The level of the two tests of equivalence together. At 5 %, skewed effects would pass for practically zero too often
-# (`tools/coverage.py`).
+# (`tools/interval_coverage.py`).
 EQUIVALENCE_LEVEL = 0.01
 POWER = 0.8
 N_FOLDS = 10
@@ -102,10 +102,13 @@ def invert_sign_flips(
     flipped prompts, or that of the others, is at most m; above the mean, if it is at least m. So both ends are order
     statistics of those means. They are missing where clusters are so few that no flip is as rare as the level.
     """
-    flipped = _draw_signs(len(sizes), seed, n_flips) < 0
-    flipped = flipped[flipped.any(axis=1)].astype(float)
-    # The signs as they are reach the sum, too.
-    ranks = [int(level * (1 + len(flipped))) for level in levels]
+    signs = _draw_signs(len(sizes), seed, n_flips)
+    n_flipped = (signs < 0).sum(axis=1)
+    # The signs as they are reach the sum, and so do all signs the other way round. They are among all ways.
+    is_trivial = (n_flipped == 0) | (n_flipped == len(sizes))
+    n_drawn, n_more = (len(signs), is_trivial.sum() - 1) if len(signs) < n_flips else (1 + len(signs), is_trivial.sum())
+    flipped = (signs[~is_trivial] < 0).astype(float)
+    ranks = [max(0, int(level * n_drawn) - n_more) for level in levels]
     known = [rank for rank in ranks if rank]
     n_flipped = (flipped @ sizes)[:, None]
     bounds = []
@@ -132,7 +135,7 @@ def find_detectable(totals: Float[np.ndarray, " cluster"], sizes: Sizes, seed: i
     """
     n_clusters = len(sizes)
     deviations = (totals - totals.sum() / sizes.sum() * sizes) * np.sqrt(n_clusters / (n_clusters - 1))
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(N_SIMULATIONS, n_clusters))
+    signs = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], size=(N_SIMULATIONS, n_clusters))
     lows = invert_sign_flips((signs * deviations).T, sizes, seed, n_flips=N_FLIPS_OF_SIMULATIONS)[:, 0]
     return float(np.quantile(-lows, POWER))
 

@@ -45,6 +45,8 @@ def _find_key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str
     """Return the dotted key of a pydantic error location, without pydantic's own parts."""
     parts = [str(part)[:LONGEST_VALUE] for part in location if part != "[key]"]
     match parts:
+        case ["models", name, _, "like", _, *rest] if rest:
+            parts = ["models", name, "like", *rest]
         case ["models" | "datasets", name, _, *rest]:
             parts = [parts[0], name, *rest]
         case ["words" | "published", _, *rest]:
@@ -52,7 +54,7 @@ def _find_key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str
         case ["shards", _, *rest]:
             parts = [parts[0], *rest]
         case ["controls", _, *rest]:
-            parts = ["controls", *rest]
+            parts = ["controls", *(rest[:1] if rest[:1] == ["shuffles"] else rest)]
         case ["injection", index, *rest]:
             rest = rest[:1] if rest[:1] == ["layers"] else rest
             rest = [*rest[:1], *rest[2:]] if rest[:1] == ["magnitudes"] else rest
@@ -64,7 +66,7 @@ def describe_invalid_config(config: Mapping[str, Any], error: ValidationError) -
     """Return one sentence for the first error: which key, what is wrong, what is allowed."""
     first = error.errors(include_url=False)[0]
     key, given, context = _find_key(config, first["loc"]), _show(first.get("input")), first.get("ctx", {})
-    kind = "layers" if key.endswith(".layers") else first["type"]
+    kind = key.rpartition(".")[2] if key.endswith((".layers", ".shuffles")) else first["type"]
     match kind:
         case "extra_forbidden":
             return f"config key {key} is unknown; remove it or correct its spelling (config/README.md lists every key)"
@@ -75,6 +77,8 @@ def describe_invalid_config(config: Mapping[str, Any], error: ValidationError) -
             return f"config key {key} is {given}; allowed: {context['expected']}"
         case "layers":
             return f"config key {key} is not valid; allowed: all, a list of layers (0 or more), or {{step: n}}"
+        case "shuffles":
+            return f"config key {key} is {given}; allowed: all, or a number from 1"
         case "union_tag_invalid":
             return f"config key {key}.source is {_show(context['tag'])}; allowed: {context['expected_tags']}"
         case "value_error":

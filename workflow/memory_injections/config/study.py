@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, StrictBool, Tag, ValidationError, field_validator, model_validator
 
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_invalid_config
@@ -19,6 +19,7 @@ from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import (
     CURATED,
     PAPER_ENCODING,
+    TWIN,
     Count,
     Index,
     Late,
@@ -32,8 +33,6 @@ from memory_injections.terms import (
 
 Dataset = Annotated[DataSource, Late(lambda: unite(list_data_sources()))]
 Model = Annotated[ModelSource, Late(lambda: unite(list_model_sources()))]
-# What the name of a model's untrained twin ends in.
-TWIN = "-untrained"
 # No language model has as many layers.
 MOST_SHARDS = 1000
 JobCount = Annotated[Count, Field(le=MOST_SHARDS)]
@@ -70,7 +69,7 @@ class Study(Section):
     models: dict[Name, Model] = Field(
         default={}, min_length=1, description="a name, used in paths, and a source for each model"
     )
-    twin: bool = Field(
+    twin: StrictBool = Field(
         default=False,
         description="whether each model has a twin with fresh weights, `<name>-untrained`, which knows nothing: its "
         "verdicts stand beside the model's, and must not find any effect",
@@ -161,6 +160,13 @@ class Study(Section):
                         f"{key}.encodings: no curated memories are swept with {encoding}; "
                         f"name some of {', '.join(sorted(swept)) or 'none'}, or add it to injection.encodings"
                     )
+        kinds = {relative for _, relative in self.list_curated(self.controls or None)}
+        for site in (self.controls and self.controls.sites) or ():
+            if site.relative not in kinds:
+                raise ValueError(
+                    f"controls.sites: memories are swept with {'factors' if site.relative else 'relative doses'}"
+                    f" only; give that site `relative: {str(not site.relative).lower()}` and a magnitude of that kind"
+                )
         return self
 
     @model_validator(mode="after")

@@ -206,8 +206,9 @@ def compare_positions(results: ControlResults) -> Iterator[dict[str, Any]]:
     sites = results.list_named_sites()
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
         place = {name: site[name] for name in (*ENCODING, *SITE)}
-        cells = results.cells[(results.cells[list(place)] == pd.Series(place)).all(axis=1)]
-        here = replace(results, cells=cells)
+        # Other positions have one draw only.
+        is_here = (results.cells[list(place)] == pd.Series(place)).all(axis=1) & (results.cells["draw"] == 0)
+        here = replace(results, cells=results.cells[is_here])
         for part in (AT_SITES, AT_POSITIONS):
             for positions, effects in here.measure(part, ["positions", "control"]).groupby("positions", sort=False):
                 yield from ({**place, "positions": positions, **row} for row in _compare_with_shuffled(here, effects))

@@ -198,7 +198,7 @@ def _list_findings(case: pd.Series, tables: Tables) -> dict[str, str]:
         "mean effect there": _format_effect_at(headline, of["sites"]),
         "mean effect at sites chosen on other prompts": describe_effect(case),
         "the site chosen most often": f"{case['chosen_encoding']} ({case['layer']}, {case['magnitude']:g})",
-        "curated minus shuffled memories there": _format_estimate(shuffled),
+        "curated minus shuffled memories, at the same sites": _format_estimate(shuffled),
         "curated minus random words, at sites swept with both": _format_estimate(contrast),
         "a memory is specific to its own answer": _format_claim(claims, "specific"),
         "wrong answers rescued": f"{case['n_rescued']:.0f} of {case['n_missed']:.0f}" if ranks else MISSING,

@@ -26,8 +26,8 @@ from memory_injections.terms import ANY_ENCODING, CURATED, PAPER_ENCODING, RELAT
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 COLUMNS = [
-    "claim", "model", "dataset", "encoding", "relative", "verdict", "effect", "low", "high", "p", "p_holm", "margin",
-    "n_prompts", "n_clusters", "evidence", "figure",
+    "claim", "model", "dataset", "encoding", "relative", "verdict", "effect", "low", "high", "low_99", "high_99",
+    "p", "p_holm", "margin", "n_prompts", "n_clusters", "evidence", "figure",
 ]  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def find_contrast(sweep: SweepId, contrasts: pd.DataFrame) -> pd.Series | None:
 
 def _show(estimates: Sequence[pd.Series], evidence: str, figure: str) -> dict[str, Any]:
     """Return the row of a claim about effects; its verdict follows once the p-values of all claims are known."""
-    shown = estimates[0][["effect", "low", "high", "n_prompts", "n_clusters"]]
+    shown = estimates[0][["effect", "low", "high", "low_99", "high_99", "n_prompts", "n_clusters"]]
     return {"estimates": estimates, "p": combine_p_values(estimates), **shown, "evidence": evidence, "figure": figure}
 
 
@@ -240,7 +240,7 @@ def _judge_failures(row: Mapping[str, Any], p: float) -> str:
 
 
 @claim(
-    "specific", "7. A memory is specific: it does more for its own answer than for others, more than other memories do"
+    "specific", "7. A memory is specific: relative to other answers, it does more for its own than other memories do"
 )
 def weigh_specificity(case: Case) -> dict[str, Any] | None:
     """Whether own memories raise own answers, more than they raise other answers and than other memories do both."""

@@ -16,7 +16,7 @@ from memory_injections.models.checkpoints import check_model_folder, read_manife
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.sources import ModelSource, UntrainedModel
 from memory_injections.planning.machines import locate_known, read_known
-from memory_injections.terms import KIND_COLUMNS
+from memory_injections.terms import KIND_COLUMNS, TWIN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -60,13 +60,13 @@ def find_model_size(name: str, source: ModelSource, shared: Path | None = None) 
     Raises `UnknownModelSizeError` if nothing tells. The hub comes last: where it cannot be reached, it takes half a
     minute to say so.
     """
-    if isinstance(source, UntrainedModel):
-        return find_model_size(name, source.like)
     if source.local_folder is not None:
         check_model_folder(source.local_folder)
         return _measure_folder(source.local_folder)
     if shared is not None and _is_fetched(shared / "models" / name, source):
         return _measure_folder(shared / "models" / name / "checkpoint")
+    if isinstance(source, UntrainedModel):
+        return find_model_size(name.removesuffix(TWIN), source.like, shared)
     if source.origin in read_known()["models"]:
         from transformers import AutoConfig
 

@@ -29,7 +29,7 @@ def claims(
     flags = {sweep: flag for path in coverage for sweep, flag in read_flags(read_table(path)).items()}
     return {
         "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin),
-        "other_choices": judge_other_choices(tables, margin),
+        "other_choices": judge_other_choices(tables, flags, margin),
     }
 
 
