@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from conftest import PAIRS
 from memory_injections.data.prompt_pairs import (
+    ALIASES,
     TEXT_COLUMNS,
     index_pairs,
     iterate_pairs,
+    list_answers,
     name_pairs,
     normalise_pairs,
     read_pairs,
@@ -48,6 +50,14 @@ def test_blanks_at_the_ends_are_left_out_and_counted(caplog: pytest.LogCaptureFi
     assert strip_pairs(pairs.drop(columns="stripped"), "x")["stripped"].tolist() == ["", ""]
 
 
+def test_aliases_are_read_in_both_syntaxes_and_each_answer_stands_once() -> None:
+    cells = ['["c", "C", "D", " é"]', "['c', \"D's\", ' ']", "", "[]", "()"]
+    pairs = normalise_pairs(pd.DataFrame([ROW | {ALIASES: cell} for cell in cells]), "x")
+    answers = [list_answers(pair) for pair in strip_pairs(pairs, "x").to_dict("records")]
+    assert answers == [["C", "c", "D", "é"], ["C", "c", "D's"], *[["C"]] * 3]
+    assert list_answers(ROW) == ["C"]
+
+
 @pytest.mark.parametrize(("n", "name"), [(1, "pair 0"), (2, "pairs 0 and 1"), (7, "pairs 0, 1, 2, 3, 4 and 2 more")])
 def test_pairs_are_named(n: int, name: str) -> None:
     assert name_pairs(range(n)) == f"prompt {name}"
@@ -59,6 +69,8 @@ def test_pairs_are_named(n: int, name: str) -> None:
         (pd.DataFrame([ROW]).drop(columns="answer"), "pairs.csv has no column answer"),
         (pd.DataFrame([ROW, ROW | {"memory": " "}]), r"pairs.csv: column memory is empty in row 1"),
         (pd.DataFrame(columns=TEXT_COLUMNS), "pairs.csv has no rows"),
+        (pd.DataFrame([ROW | {ALIASES: ""}, ROW | {ALIASES: "D; E"}]), "answer_aliases is no list of texts in row 1"),
+        (pd.DataFrame([ROW | {ALIASES: '{"D": 1}'}]), "answer_aliases is no list of texts in row 0"),
         (
             pd.DataFrame([ROW | {"explicit_sentence": "x", "explicit_sent": "y"}]).drop(columns="explicit_prompt"),
             "pairs.csv has two columns for explicit_prompt",

@@ -5,10 +5,13 @@ memory) and the answer that both ask for (paper, section 3.1).
 """
 
 import ast
+import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,6 +32,8 @@ AUTHORS_NAMES = {
 TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
 # The entity that the obscure prompt names to describe the memory: a column that a data set may have, texts it may lack.
 ENTITY = "entity"
+# Other texts of the answer that are as right: a column that a data set may have, a JSON list of texts in each row.
+ALIASES = "answer_aliases"
 # The first fact of a pair in the authors' file of 2WikiMultiHopQA, whose subject is that entity.
 AUTHORS_FACT = "fact1"
 # The column that says which other one names the clusters, where the config does.
@@ -37,6 +42,7 @@ CLUSTERED_BY = "clustered_by"
 STRIPPERS: Mapping[str, Callable[[str], str]] = {
     **dict.fromkeys(("explicit_prompt", "obscure_prompt"), strip_end),
     **dict.fromkeys(("memory", "answer", ENTITY), strip_ends),
+    ALIASES: lambda names: json.dumps([strip_ends(name) for name in json.loads(names)], ensure_ascii=False),
 }
 # The column that names the texts of a pair that were stripped.
 STRIPPED = "stripped"
@@ -50,9 +56,10 @@ def normalise_pairs(
     """Bring a table of prompt pairs into the columns `prompt_id` (row of the source, from 0) and `TEXT_COLUMNS`.
 
     Text is kept as it stands, spaces included: `strip_pairs` takes them off its ends. Reads the authors' column names
-    too. A column `ENTITY` is made from the authors' facts where they are; other columns are kept behind these. With
-    `cluster`, the name of a column, `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an
-    empty cell or an empty table; `source` names the file.
+    too. A column `ENTITY` is made from the authors' facts where they are, and lists of `ALIASES`, in Python's or in
+    JSON's syntax, become JSON; other columns are kept behind these. With `cluster`, the name of a column,
+    `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an empty cell, aliases that are no
+    list of texts, or an empty table; `source` names the file.
     """
     if cluster in ADDED_COLUMNS:
         raise StudyError(f"{source}: {cluster} is a column of the study's own and cannot be the cluster; name another")
@@ -75,6 +82,9 @@ def normalise_pairs(
     logger.info("%s: %d rows became %d prompt pairs", source, len(table), len(pairs))
     pairs.insert(0, "prompt_id", range(len(pairs)))
     _check_texts(pairs, source, [*TEXT_COLUMNS, *([cluster] if cluster else [])])
+    if ALIASES in pairs:
+        aliases = [_read_aliases(cell, source, row) for row, cell in enumerate(pairs[ALIASES])]
+        pairs = pairs.assign(**{ALIASES: [json.dumps(names, ensure_ascii=False) for names in aliases]})
     return pairs.assign(**{CLUSTERED_BY: cluster}) if cluster else pairs
 
 
@@ -110,6 +120,26 @@ def _check_texts(pairs: pd.DataFrame, source: str, columns: Iterable[str]) -> No
         for row, text in enumerate(pairs[name]):
             if not (isinstance(text, str) and has_text(text)):
                 raise StudyError(f"{source}: column {name} is empty in row {row} (counted from 0); fill it in")
+
+
+def _read_aliases(cell: str, source: str, row: int) -> list[str]:
+    """Return the texts of a list in JSON's or Python's syntax, those without content left out; an empty cell has none."""
+    names: Any = None if cell.strip() else []
+    for read in (json.loads, ast.literal_eval) if cell.strip() else ():
+        with suppress(ValueError, SyntaxError):
+            names = read(cell)
+            break
+    if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+        raise StudyError(
+            f"{source}: column {ALIASES} is no list of texts in row {row} (counted from 0): {cell[:80]!r}; write it as "
+            '["United States", "USA"], or leave it empty'
+        )
+    return [name for name in names if has_text(name)]
+
+
+def list_answers(pair: Mapping[Hashable, str]) -> list[str]:
+    """List the texts of a pair's answer, each once: the answer, and its aliases behind it."""
+    return list(dict.fromkeys([pair["answer"], *json.loads(pair.get(ALIASES) or "[]")]))
 
 
 def _read_subject(fact: str) -> str:
