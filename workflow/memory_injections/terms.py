@@ -38,6 +38,12 @@ TWIN = "-untrained"
 CURATED = "curated"
 # Another prompt's memory in its place.
 SHUFFLED = "shuffled"
+# Where a memory is added when the whole answer is scored behind the prompt: at the prompt's positions only, or at the
+# answer's, too.
+AnswerPositions = Literal["prompt", "all"]
+# What an injection is judged by: the probability of the answer's first token, that of all its tokens, or the answer
+# that the model writes.
+FIRST_TOKEN, WHOLE_ANSWER, GENERATION = "first_token", "whole_answer", "generation"
 PROMPT_KINDS = ("explicit", "obscure")
 # What is looked for in the outputs of heads and blocks, by its first token, and what figures call it: the memory with a
 # space in front, as a text has it, and without, as it is injected. In most tokenizers these are two tokens.

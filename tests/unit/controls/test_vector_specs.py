@@ -29,7 +29,7 @@ def model(request: pytest.FixtureRequest, tiny_models: dict[str, Path]) -> Model
 @pytest.fixture(scope="module")
 def planned(model: Model, pairs: pd.DataFrame) -> PlannedPrompts:
     pairs = pairs.iloc[:4].assign(entity=["the sea", "", "Peru", "Atlantis"])
-    return PlannedPrompts.of_pairs(pairs, model.tokenizer)
+    return PlannedPrompts.of_pairs(pairs, model.tokenizer, None)
 
 
 @pytest.fixture(scope="module")

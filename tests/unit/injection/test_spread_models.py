@@ -133,7 +133,7 @@ def test_cells(both: tuple[Parts, Parts], pairs: pd.DataFrame) -> None:
             for control, memory in zip(controls["control"], controls["memory"], strict=True)
         ]
         controls = controls.assign(start=0, stop=3).reset_index(drop=True)
-        texts = list_texts(PlannedPrompts.of_pairs(pairs, parts.model.tokenizer))
+        texts = list_texts(PlannedPrompts.of_pairs(pairs, parts.model.tokenizer, None))
         return {
             "own": pd.concat(CellComputer(parts.model.engine, encoder).compute(own, prompts)),
             "relative": pd.concat(CellComputer(parts.model.engine, relative).compute(own, prompts)),

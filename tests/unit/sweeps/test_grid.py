@@ -8,7 +8,7 @@ from memory_injections.sweeps.grid import (
     RelativeDoses,
     Sweep,
     expand_grids,
-    split_by_dose,
+    split_sweeps,
     take_shard,
 )
 
@@ -37,8 +37,8 @@ def test_relative_doses_make_sweeps_of_their_own() -> None:
         ("layer", True, (0.1, 0.2)),
     ]
     factors = expand_grids([InjectionGrid()], 2)
-    assert split_by_dose([*relative, *factors]) == [factors, relative]
-    assert split_by_dose(factors) == [factors]
+    assert split_sweeps([*relative, *factors]) == [factors, relative]
+    assert split_sweeps(factors) == [factors]
 
 
 def test_jobs_share_out_all_layers() -> None:

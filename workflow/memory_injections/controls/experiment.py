@@ -24,11 +24,11 @@ from memory_injections.controls.vector_specs import ControlEncoder
 from memory_injections.errors import ControlLayerError
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.loaded_model import LoadedModel
-from memory_injections.models.tokenisation import Prompt
 from memory_injections.paper.reported import find_reported_site, identify_as_papers, rename_numbers
 from memory_injections.sweeps.cells import KEY, SCORES_OF_CONTROLS, index_sweeps
 from memory_injections.sweeps.experiment import describe_context, open_store, score_cells
 from memory_injections.sweeps.store import CellStore
+from memory_injections.terms import AnswerPositions
 
 # How many cells are looked up, computed and written together. This bounds the memory of a job.
 CELLS_AT_ONCE = 20_000
@@ -49,7 +49,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ControlExperiment:
-    """Controls of the injections of one model into the prompts of one data set; `words` are those to match."""
+    """Controls of the injections of one model into the prompts of one data set; `words` are those to match.
+
+    `answer_positions` says where vectors are added when whole answers are scored.
+    """
 
     model: LoadedModel
     cache: ActivationCache
@@ -57,10 +60,11 @@ class ControlExperiment:
     controls: Controls
     words: Sequence[str]
     seed: int
+    answer_positions: AnswerPositions = "prompt"
 
     @cached_property
     def _planned(self) -> PlannedPrompts:
-        return PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer)
+        return PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer, self.model.engine.n_ctx)
 
     def choose_sites(self, curated: Iterable[Path], paper: Mapping[str, Any]) -> pd.DataFrame:
         """Choose the sites of sweeps of curated memories: in each encoding that is asked for, and among all.
@@ -99,8 +103,8 @@ class ControlExperiment:
         with replace_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
             for relative, part in cells.groupby("relative"):
                 encoder = ControlEncoder(self.model.build_encoder(bool(relative)))
-                computer = CellComputer(self.model.engine, encoder, answers=answers)
-                with open_store(store, context, encoder, scores=SCORES_OF_CONTROLS) as cell_store:
+                computer = CellComputer(self.model.engine, encoder, answers=answers, whole=self.answer_positions)
+                with open_store(store, context, computer, SCORES_OF_CONTROLS) as cell_store:
                     for scored in run_controls(part, self._planned, computer, cell_store):
                         table = pa.Table.from_pandas(self.name(scored), SCHEMA, preserve_index=False)
                         writer.write_table(table)
@@ -118,17 +122,12 @@ def run_controls(
     cells: pd.DataFrame, planned: PlannedPrompts, computer: CellComputer, store: CellStore
 ) -> Iterator[pd.DataFrame]:
     """Yield all cells of a plan with their scores, some prompts at a time; known ones are not computed again."""
-    names = dict(cells[["prompt", "prompt_id"]].drop_duplicates("prompt").itertuples(index=False))
     n_computed = 0
-
-    def find_prompts(keys: Sequence[str]) -> Mapping[str, Prompt]:
-        return {key: planned.prompts[names[key]] for key in keys}
-
     numbers = cells.groupby("prompt_id", sort=True).ngroup()
     at_once = max(1, CELLS_AT_ONCE * (int(numbers.max()) + 1) // len(cells))
     with tqdm(total=len(cells), desc="controls", unit="cell") as progress:
         for _, part in cells.groupby(numbers // at_once):
-            scores, n_new = score_cells(part, find_prompts, computer, store, progress)
+            scores, n_new = score_cells(part, planned.keyed, computer, store, progress)
             n_computed += n_new
             yield part.merge(scores, on=KEY, how="left", validate="many_to_one")
     logger.info("%d cells of controls, %d computed", len(cells), n_computed)

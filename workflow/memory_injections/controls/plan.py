@@ -13,7 +13,7 @@ from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES
 from memory_injections.controls.sites import CHOSEN, SITE
 from memory_injections.controls.vector_specs import VectorSpec
 from memory_injections.models.tokenisation import Prompt
-from memory_injections.sweeps.cell_plan import hash_prompt
+from memory_injections.sweeps.cell_plan import KeyedPrompts, hash_prompt
 from memory_injections.terms import CURATED
 
 
@@ -23,14 +23,16 @@ class PlannedPrompts:
 
     pairs: pd.DataFrame
     prompts: Mapping[int, Prompt]
+    keyed: KeyedPrompts
     descriptions: Mapping[int, Description | None]
 
     @classmethod
-    def of_pairs(cls, pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase) -> "PlannedPrompts":
-        ids = pairs["prompt_id"].tolist()
-        texts = zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
-        prompts = [Prompt.tokenise(tokenizer, *text) for text in texts]
-        return cls(pairs, dict(zip(ids, prompts, strict=True)), dict(zip(ids, describe_pairs(pairs), strict=True)))
+    def of_pairs(cls, pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, n_ctx: int | None) -> "PlannedPrompts":
+        """Tokenise prompt pairs; see `cell_plan.KeyedPrompts`."""
+        keyed = KeyedPrompts.of_pairs(pairs, tokenizer, n_ctx)
+        ids, texts = pairs["prompt_id"].tolist(), zip(pairs["obscure_prompt"], pairs["answer"], strict=True)
+        prompts = {prompt_id: keyed.prompts[hash_prompt(*text)] for prompt_id, text in zip(ids, texts, strict=True)}
+        return cls(pairs, prompts, keyed, dict(zip(ids, describe_pairs(pairs), strict=True)))
 
 
 def list_specs(planned: PlannedPrompts, controls: Controls, words: Sequence[str], seed: int) -> pd.DataFrame:

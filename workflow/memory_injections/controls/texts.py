@@ -3,24 +3,26 @@
 import logging
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
+from memory_injections.data.prompt_pairs import list_answers
 from memory_injections.errors import StudyError
-from memory_injections.injection.cell_computer import Batches
+from memory_injections.injection.cell_computer import Batches, WholeAnswers
 from memory_injections.injection.engine import InjectionEngine
 from memory_injections.models.limits import CELL_PADDING
 from memory_injections.models.scoring import score_answers
-from memory_injections.models.tokenisation import Prompt, batch_by_length, pad
+from memory_injections.models.tokenisation import Prompt, batch_by_length, check_length, pad
 
 logger = logging.getLogger(__name__)
 
 
 def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
-    """List the texts that injections are compared with: prompt_id, text (its name), prompt and answer.
+    """List the texts that injections are compared with: prompt_id, text (its name), prompt and answers, as right ones.
 
     - obscure, explicit: the prompts themselves
     - every control that is a text: what it writes, in front of the obscure prompt
@@ -34,37 +36,47 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
             if control.write and (written := control.write(pair, description and description.opening)):
                 texts[control.name] = f"{written} {pair['obscure_prompt']}"
         if description is not None:
-            rows.append((name, "first_hop", f"{description.opening} is", pair["memory"].strip()))
-        rows += [(name, text, prompt, pair["answer"]) for text, prompt in texts.items()]
-    return pd.DataFrame(rows, columns=["prompt_id", "text", "prompt", "answer"])
+            rows.append((name, "first_hop", f"{description.opening} is", [pair["memory"].strip()]))
+        rows += [(name, text, prompt, list_answers(pair)) for text, prompt in texts.items()]
+    return pd.DataFrame(rows, columns=["prompt_id", "text", "prompt", "answers"])
 
 
 def score_texts(texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     """Return how probable each text's answer is, and the most probable token there.
 
-    Columns: prompt_id, text, p, logp (nats), rank, top_token_id, top_token. Texts that do not split from their answers
-    into tokens, or are longer than the model's context, are left out.
+    Columns: prompt_id, text, p, logp (nats) and rank of the answer's first token, logp_whole of the whole answer or, if
+    that is more, of an alias, top_token_id, top_token. Texts that do not split from their answers into tokens, or are
+    longer than the model's context, are left out.
     """
     prompts = {}
     for index, text in texts.iterrows():
-        try:
-            prompt = Prompt.tokenise(tokenizer, text["prompt"], text["answer"])
-        except StudyError as error:
-            logger.warning("left out %s of prompt pair %d: %s", text["text"], text["prompt_id"], error)
-            continue
-        if engine.n_ctx is None or len(prompt.tokens) <= engine.n_ctx:
-            prompts[index] = prompt
-        else:
-            logger.warning("left out %s of prompt pair %d: too long", text["text"], text["prompt_id"])
-    scores = score_prompts(list(prompts.values()), engine)
-    scored = texts.loc[list(prompts), ["prompt_id", "text"]].assign(**scores).reset_index(drop=True)
+        for number, answer in enumerate(text["answers"]):
+            try:
+                prompt = Prompt.tokenise(tokenizer, text["prompt"], answer)
+                check_length(prompt.whole, "it", engine.n_ctx)
+            except StudyError as error:
+                if number == 0:
+                    logger.warning("left out %s of prompt pair %d: %s", text["text"], text["prompt_id"], error)
+                    break
+            else:
+                prompts[index, number] = prompt
+    scores = pd.DataFrame(
+        {name: values.numpy() for name, values in score_prompts(list(prompts.values()), engine).items()},
+        index=pd.MultiIndex.from_tuples(list(prompts), names=["text", "answer"]),
+    )
+    first = scores.xs(0, level="answer").assign(logp_whole=scores["logp_whole"].groupby("text").max())
+    scored = texts.loc[first.index, ["prompt_id", "text"]].join(first).reset_index(drop=True)
     return scored.assign(top_token=[str(tokenizer.decode([token])) for token in scored["top_token_id"].tolist()])
 
 
 def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping[str, torch.Tensor]:
-    """Return p, logp (nats) and rank of each prompt's answer, and top_token_id, without an injection, each [prompt]."""
+    """Return the scores of each prompt's answer, without an injection, each [prompt].
+
+    They are p, logp (nats) and rank of its first token, logp_whole of all its tokens, and top_token_id, the most
+    probable token in the place of the first.
+    """
     batches, multiple_of = Batches(engine.device), CELL_PADDING[engine.device.type]
-    lengths = [len(prompt.tokens) for prompt in prompts]
+    lengths = [len(prompt.whole) - 1 for prompt in prompts]
     scores: dict[str, torch.Tensor] = {}
     waiting = list(range(len(prompts)))
     while waiting:
@@ -72,10 +84,15 @@ def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping
         batch = [waiting[index] for index in chosen]
 
         def score(batch: Sequence[int] = tuple(batch)) -> Mapping[str, torch.Tensor]:
-            tokens, sizes = pad([prompts[index].tokens for index in batch], engine.device, multiple_of)
-            answers = torch.tensor([prompts[index].answer for index in batch], device=engine.device)
-            log_probs = engine.clean(tokens, sizes, []).logits.log_softmax(dim=1)
-            return {**score_answers(log_probs, answers), "top_token_id": log_probs.argmax(dim=1)}
+            here = [prompts[index] for index in batch]
+            whole = WholeAnswers(here, engine.device)
+            tokens, sizes = pad([prompt.whole[:-1] for prompt in here], engine.device, multiple_of)
+            answers = torch.tensor([prompt.answer for prompt in here], device=engine.device)
+            log_probs = engine.clean(tokens, sizes, [], whole.n_read).logits.log_softmax(dim=1)
+            first, logp_whole = whole.score(log_probs, np.arange(len(here)))
+            log_probs = log_probs[first]
+            scored = score_answers(log_probs, answers)
+            return {**scored, "logp_whole": logp_whole, "top_token_id": log_probs.argmax(dim=1)}
 
         found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
         if found is not None:

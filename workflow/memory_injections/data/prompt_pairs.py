@@ -123,7 +123,7 @@ def _check_texts(pairs: pd.DataFrame, source: str, columns: Iterable[str]) -> No
 
 
 def _read_aliases(cell: str, source: str, row: int) -> list[str]:
-    """Return the texts of a list in JSON's or Python's syntax, those without content left out; an empty cell has none."""
+    """Return the texts of a list in JSON's or Python's syntax, without empty ones; an empty cell has none."""
     names: Any = None if cell.strip() else []
     for read in (json.loads, ast.literal_eval) if cell.strip() else ():
         with suppress(ValueError, SyntaxError):

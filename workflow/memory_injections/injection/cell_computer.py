@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from memory_injections.errors import OverflowingInjectionError, StudyError
@@ -24,8 +24,9 @@ from memory_injections.injection.engine import InjectionEngine, select_last
 from memory_injections.injection.memory_vectors import Encoder
 from memory_injections.models.limits import CELL_PADDING, CELL_TOKENS
 from memory_injections.models.processed_weights import ProcessedWeights
-from memory_injections.models.scoring import kl_divergence, score_answers, score_others
+from memory_injections.models.scoring import kl_divergence, score_answers, score_others, sum_log_probs
 from memory_injections.models.tokenisation import Prompt, batch_by_length, pad, upload
+from memory_injections.terms import AnswerPositions
 
 # Batches whose scores may still be on the device: enough to keep a GPU busy, few enough to lose little when a job ends.
 IN_FLIGHT = 2
@@ -69,12 +70,21 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 class CellComputer:
-    """Computes cells of one model; `answers` are the tokens of all answers of a data set, to compare with."""
+    """Computes cells of one model; `answers` are the tokens of all answers of a data set, to compare with.
+
+    With `whole`, whole answers are scored, too: it says whether vectors are added at the `prompt`'s positions only, or
+    at `all`, the answer's own among them.
+    """
 
     def __init__(
-        self, engine: InjectionEngine, encoder: Encoder, yield_seconds: float = 5.0, answers: Sequence[int] = ()
+        self,
+        engine: InjectionEngine,
+        encoder: Encoder,
+        yield_seconds: float = 5.0,
+        answers: Sequence[int] = (),
+        whole: AnswerPositions | None = None,
     ) -> None:
-        self.engine, self.encoder = engine, encoder
+        self.engine, self.encoder, self.whole = engine, encoder, whole
         self.answers = torch.tensor(sorted(set(answers)), dtype=torch.long, device=engine.device)
         self.yield_seconds = yield_seconds
         self.batches = Batches(engine.device)
@@ -88,8 +98,9 @@ class CellComputer:
         start and stop, a cell adds its vector at the positions from start (0 is BOS) up to, but without, stop;
         otherwise at all. The scores are p, logp (nats) and rank of the answer, before the injection (`_obscure`) and
         after (`_injected`); kl, which is KL(clean || injected) of the next token in nats; top_token_id, the most
-        probable token after the injection; and logp_others, the mean logp of other answers after it, if the computer
-        has answers and the prompt's is not the only one. Ranks count from 0. Raises `OverflowingInjectionError` for an
+        probable token after the injection; logp_others, the mean logp of other answers after it, if the computer
+        has answers and the prompt's is not the only one; and, if it scores whole answers, logp_whole, the logp of all
+        tokens of the answer, before and after. Ranks count from 0. Raises `OverflowingInjectionError` for an
         injection that overflows the model's arithmetic, and `StudyError` if a single prompt does not fit into memory.
         """
         finished = _FinishedCells(cells)
@@ -100,6 +111,10 @@ class CellComputer:
         if finished.rows:
             yield finished.take()
 
+    def list_tokens(self, prompt: Prompt) -> Sequence[int]:
+        """List the tokens that the model reads: the prompt's and, for whole answers, the answer's but the last."""
+        return prompt.whole[:-1] if self.whole else prompt.tokens
+
     def _compute_batches(self, cells: pd.DataFrame, prompts: Mapping[Any, Prompt]) -> Iterator["_ScoredBatch"]:
         """Compute all cells: prompts of similar length together, injections in the order of their layers."""
         layers = sorted(cells["layer"].unique().tolist())
@@ -109,11 +124,11 @@ class CellComputer:
             row=range(len(cells)), vector=vectors.find_rows(memory, cells["layer"].to_numpy())
         )
         by_prompt = dict(iter(cells.groupby("prompt", sort=False)))
-        waiting = sorted(by_prompt, key=lambda name: len(prompts[name].tokens))
+        waiting = sorted(by_prompt, key=lambda name: len(self.list_tokens(prompts[name])))
         multiple_of = CELL_PADDING[self.engine.device.type]
         per_layer = math.ceil(len(cells) / len(waiting) / len(layers))
         while waiting:
-            lengths = [len(prompts[name].tokens) for name in waiting]
+            lengths = [len(self.list_tokens(prompts[name])) for name in waiting]
             names = waiting[: len(batch_by_length(lengths, self.batches.max_tokens // per_layer, multiple_of)[0])]
             grouped = pd.concat([by_prompt[name] for name in names])
             prepare = partial(_PromptGroup, self, grouped, prompts, vectors.vectors)
@@ -195,17 +210,21 @@ class _PromptGroup:
         vectors: Float[Tensor, "vector d_model"],
     ) -> None:
         self.engine, self.vectors, self.all_answers = computer.engine, vectors, computer.answers
+        self.is_prompt_only = computer.whole == "prompt"
         engine, encoder = computer.engine, computer.encoder
         cells = cells.sort_values("layer", kind="stable")
         self.rows, self.layers = cells["row"].to_numpy(), cells["layer"].tolist()
-        codes, names = pd.factorize(cells["prompt"])
-        tokens, lengths = pad([prompts[name].tokens for name in names], engine.device, CELL_PADDING[engine.device.type])
+        self.codes, names = pd.factorize(cells["prompt"])
+        here = [prompts[name] for name in names]
+        rows = [computer.list_tokens(prompt) for prompt in here]
+        tokens, lengths = pad(rows, engine.device, CELL_PADDING[engine.device.type])
         self.positions = tokens.shape[1]
-        self.clean = engine.clean(tokens, lengths, sorted(set(self.layers)))
-        self.answers = self._upload_array(np.array([prompts[name].answer for name in names]))
-        self.log_probs = self.clean.logits.log_softmax(dim=1)
-        self.obscure = score_answers(self.log_probs, self.answers)
-        self.prompt = self._upload_array(codes)
+        self.lengths = self._upload_array(np.array([len(prompt.tokens) for prompt in here]))
+        self.whole = WholeAnswers(here, engine.device) if computer.whole else None
+        self.clean = engine.clean(tokens, lengths, sorted(set(self.layers)), self.whole and self.whole.n_read)
+        self.answers = self._upload_array(np.array([prompt.answer for prompt in here]))
+        self.prompt = self._upload_array(self.codes)
+        self.log_probs, self.obscure = self._score(self.clean.logits, np.arange(len(here)))
         self.vector = self._upload_array(cells["vector"].to_numpy())
         self.magnitude = self._upload_array(cells["magnitude"].to_numpy()).float()
         if encoder.is_relative:
@@ -218,7 +237,7 @@ class _PromptGroup:
     def _measure_residual(self, processed: ProcessedWeights) -> Float[Tensor, " cell"]:
         """Return the length of the residual stream before each cell's layer, at its prompt's last position."""
         lengths = {
-            layer: processed.measure_lengths(select_last(resid, self.clean.lengths)).to(self.prompt.device)
+            layer: processed.measure_lengths(select_last(resid, self.lengths)).to(self.prompt.device)
             for layer, resid in self.clean.resid_pre.items()
         }
         by_layer = torch.stack([lengths[layer] for layer in sorted(lengths)])
@@ -226,26 +245,71 @@ class _PromptGroup:
 
     def _select_positions(self, cells: slice) -> Bool[Tensor, "cell pos"] | None:
         """Return at which positions cells add their vectors; None for all."""
+        positions, lengths = torch.arange(self.positions, device=self.prompt.device), self.lengths[self.prompt[cells]]
         if self.span is None:
-            return None
-        positions = torch.arange(self.positions, device=self.span.device)
-        return (positions >= self.span[cells, :1]) & (positions < self.span[cells, 1:])
+            return positions < lengths[:, None] if self.whole and self.is_prompt_only else None
+        start, stop = self.span[cells].T[..., None]
+        if self.whole and not self.is_prompt_only:  # what reaches the prompt's end goes on over the answer
+            stop = torch.where(stop < lengths[:, None], stop, self.positions)
+        return (positions >= start) & (positions < stop)
+
+    def _score(
+        self, logits: Float[Tensor, "read vocab"], codes: np.ndarray
+    ) -> tuple[Float[Tensor, "row vocab"], dict[str, Tensor]]:
+        """Return the log-probabilities where the first token of each row's answer is scored, and the answer's scores.
+
+        `codes` are the numbers of the rows' prompts in the group.
+        """
+        log_probs, scores = logits.log_softmax(dim=1), {}
+        if self.whole:
+            first, scores["logp_whole"] = self.whole.score(log_probs, codes)
+            log_probs = log_probs[first]
+        return log_probs, {**score_answers(log_probs, self.answers[self._upload_array(codes)]), **scores}
 
     def score(self, cells: slice) -> "_ScoredBatch":
         """Inject and score some of the group's cells; on a GPU the work may still be under way when this returns."""
         prompt = self.prompt[cells]
         deltas = self.magnitude[cells, None] * self.vectors[self.vector[cells]]
         where = self._select_positions(cells)
-        log_probs = self.engine.injected(self.clean, self.layers[cells], prompt, deltas, where).log_softmax(dim=1)
+        logits = self.engine.injected(self.clean, self.layers[cells], prompt, deltas, where)
+        log_probs, injected = self._score(logits, self.codes[cells])
         scores = {
             **{f"{name}_obscure": values[prompt] for name, values in self.obscure.items()},
-            **{f"{name}_injected": values for name, values in score_answers(log_probs, self.answers[prompt]).items()},
+            **{f"{name}_injected": values for name, values in injected.items()},
             "kl": kl_divergence(self.log_probs[prompt], log_probs),
             "top_token_id": log_probs.argmax(dim=1),
         }
         if len(self.all_answers):
             scores["logp_others"] = score_others(log_probs, self.answers[prompt], self.all_answers)
         return _ScoredBatch(self.rows[cells], scores)
+
+
+class WholeAnswers:
+    """The answers of some prompts as tokens, and where they are scored."""
+
+    def __init__(self, prompts: Sequence[Prompt], device: torch.device) -> None:
+        self.device = device
+        self.n_read = [prompt.n_scored for prompt in prompts]
+        self.n_bare = np.array([prompt.n_bare for prompt in prompts])
+        self.tokens = [prompt.whole[-prompt.n_scored :] for prompt in prompts]
+
+    def score(
+        self, log_probs: Float[Tensor, "read vocab"], codes: np.ndarray
+    ) -> tuple[Int[Tensor, " row"], Float[Tensor, " row"]]:
+        """Return where each row's first token that carries text is scored, and the logp (nats) of the whole answer.
+
+        `codes` are the numbers of the rows' prompts.
+        """
+        n_read = np.array(self.n_read)[codes]
+        tokens, rows, first = (
+            upload(torch.tensor(values), self.device)
+            for values in (
+                np.concatenate([self.tokens[code] for code in codes]),
+                np.repeat(np.arange(len(codes)), n_read),
+                np.cumsum(n_read) - n_read + self.n_bare[codes],
+            )
+        )
+        return first, sum_log_probs(log_probs, tokens, rows, len(codes))
 
 
 class _ScoredBatch:

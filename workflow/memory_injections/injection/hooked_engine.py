@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from memory_injections.injection.engine import CleanPass, place_vectors, select_last
+from memory_injections.injection.engine import CleanPass, Reads, place_vectors
 from memory_injections.injection.validation import Positions, check_head, check_layer, select_positions
 
 if TYPE_CHECKING:
@@ -87,9 +87,16 @@ class HookedEngine:
 
     @torch.no_grad()
     def clean(
-        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], layers: Sequence[int] | None = None
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        lengths: Int[Tensor, " batch"],
+        layers: Sequence[int] | None = None,
+        n_read: Sequence[int] | None = None,
     ) -> CleanPass:
-        """Run prompts without injection, and record what `layers` (by default all) read, and their attention adds."""
+        """Run prompts without injection, and record what `layers` (by default all) read, and their attention adds.
+
+        With `n_read`, so many of each prompt's last positions are read (see `engine.InjectionEngine`).
+        """
         kept: dict[str, dict[int, Tensor]] = {"hook_resid_pre": {}, "hook_attn_out": {}}
 
         def keep(hook: str, layer: int) -> Callable[..., None]:
@@ -101,8 +108,8 @@ class HookedEngine:
         recorded = range(self.n_layers) if layers is None else layers
         hooks = [(f"blocks.{layer}.{hook}", keep(hook, layer)) for layer in recorded for hook in kept]
         with self.bridge.hooks(fwd_hooks=hooks):
-            logits = self._run_bridge(tokens, lengths)
-        return CleanPass(tokens, lengths, kept["hook_resid_pre"], kept["hook_attn_out"], logits)
+            logits = self._run_bridge(tokens, Reads.of_last(lengths, n_read))
+        return CleanPass(tokens, lengths, kept["hook_resid_pre"], kept["hook_attn_out"], logits, n_read)
 
     @torch.no_grad()
     def injected(
@@ -112,8 +119,8 @@ class HookedEngine:
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
         where: Bool[Tensor, "cell pos"] | None = None,
-    ) -> Float[Tensor, "cell vocab"]:
-        """Return each cell's logits at its prompt's last position, in float32, from one pass for all cells.
+    ) -> Float[Tensor, "read vocab"]:
+        """Return each cell's logits where they are read (see `engine.InjectionEngine`), from one pass for all cells.
 
         The engine's own `positions` hold for every cell; `where` restricts them further.
         """
@@ -123,15 +130,14 @@ class HookedEngine:
             for layer in sorted(set(layers)):
                 in_layer = torch.where(cell_layers == layer, added, 0)
                 stack.enter_context(injecting(self.bridge, in_layer, layer, self.positions, self.head))
-            return self._run_bridge(clean.tokens[prompts], clean.lengths[prompts])
+            n_read = clean.n_read and [clean.n_read[prompt] for prompt in prompts.tolist()]
+            return self._run_bridge(clean.tokens[prompts], Reads.of_last(clean.lengths[prompts], n_read))
 
-    def _run_bridge(
-        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
-    ) -> Float[Tensor, "batch vocab"]:
-        """Return the model's logits at each row's last position, in float32."""
+    def _run_bridge(self, tokens: Int[Tensor, "batch pos"], reads: Reads) -> Float[Tensor, "read vocab"]:
+        """Return the model's logits at the positions that are read, in float32."""
 
-        def select(hidden: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "batch 1 d_model"]:
-            return select_last(hidden, lengths)[:, None]
+        def select(hidden: Float[Tensor, "batch pos d_model"], hook: Any) -> Float[Tensor, "read 1 d_model"]:
+            return reads.select(hidden)[:, None]
 
         # The logits of every position would take more memory than everything else.
         with self.bridge.hooks(fwd_hooks=[("unembed.hook_in", select)]):

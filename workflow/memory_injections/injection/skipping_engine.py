@@ -3,7 +3,7 @@
 The plain Hugging Face model runs, whatever its architecture. What an injection cannot change comes from the clean
 pass instead of being computed: every block below the injected layer, and the attention of that layer. Injections into
 different layers share a batch: each joins it at its own layer. The last block's output matrices and the unembedding
-see each prompt's last position only.
+see the positions that are read only.
 """
 
 import math
@@ -23,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import Cache, PreTrainedModel
 
 from memory_injections.errors import UnsupportedArchitectureError
-from memory_injections.injection.engine import CleanPass, place_vectors, repeat_rows, select_last
+from memory_injections.injection.engine import CleanPass, Reads, place_vectors, repeat_rows
 from memory_injections.models.limits import MIN_ROWS
 from memory_injections.models.loading import Components, ModelParts
 from memory_injections.models.sizes import measure_context
@@ -56,13 +56,13 @@ class SkippingEngine:
         tokens: Int[Tensor, "batch pos"],
         lengths: Int[Tensor, " batch"],
         layers: Sequence[int] | None = None,
-        reads_all: bool = False,
+        n_read: Sequence[int] | None = None,
         past: Cache | None = None,
     ) -> CleanPass:
         """Run prompts without injection, and record what injections into `layers` (by default all) start from.
 
-        With `reads_all`, the logits of this pass, and of the injections that start from it, are those of every
-        position, [batch, pos, vocab]. `past` has the keys and values of positions before those of `tokens`.
+        With `n_read`, so many of each prompt's last positions are read (see `engine.InjectionEngine`). `past` has the
+        keys and values of positions before those of `tokens`.
         """
         parts, n_prompts = self.components, len(tokens)
         rows = repeat_rows(n_prompts, self._count_rows(tokens), tokens.device)
@@ -74,10 +74,11 @@ class SkippingEngine:
                     keep_output = _keep_output(attn_out, layer, parts.attn_scale)
                     stack.callback(block.register_forward_pre_hook(_keep_input(resid_pre, layer)).remove)
                     stack.callback(out.register_forward_hook(keep_output).remove)
-            logits = self._compute_logits(tokens[rows], lengths[rows], reads_all, follow_rows(past, rows))[:n_prompts]
+            reads = Reads.of_last(lengths[rows], n_read and [n_read[row] for row in rows.tolist()])
+            logits = self._compute_logits(tokens[rows], reads, follow_rows(past, rows))[: reads.count(n_prompts)]
         for kept in (resid_pre, attn_out):
             kept.update({layer: values[:n_prompts] for layer, values in kept.items()})
-        return CleanPass(tokens, lengths, resid_pre, attn_out, logits, reads_all, past)
+        return CleanPass(tokens, lengths, resid_pre, attn_out, logits, n_read, past)
 
     @torch.inference_mode()
     def clean_last(self, tokens: Int[Tensor, "batch pos"]) -> CleanPass:
@@ -100,7 +101,7 @@ class SkippingEngine:
         prompts: Int[Tensor, " cell"],
         vectors: Float[Tensor, "cell d_model"],
         where: Bool[Tensor, "cell pos"] | None = None,
-    ) -> Float[Tensor, "cell vocab"]:
+    ) -> Float[Tensor, "read vocab"]:
         """Return each cell's logits (see `engine.InjectionEngine`); cells join the batch at their layers."""
         added = place_vectors(vectors, where)
         if self._is_one_row_enough:
@@ -115,7 +116,7 @@ class SkippingEngine:
         layers: Sequence[int],
         prompts: Int[Tensor, " cell"],
         added: Float[Tensor, "cell #pos d_model"],
-    ) -> Float[Tensor, "cell vocab"]:
+    ) -> Float[Tensor, "read vocab"]:
         """Return the logits of cells of any layers or, where one row of tokens is not enough, of one layer."""
         n_filling = max(0, self._count_rows(clean.tokens) - layers.count(layers[0]))
         rows = torch.arange(-n_filling, len(prompts), device=prompts.device).clamp(min=0)
@@ -133,8 +134,9 @@ class SkippingEngine:
                 start = stop
             tokens = clean.tokens[:1] if self._is_one_row_enough else clean.tokens[prompts]
             past = follow_rows(clean.past, prompts)
-            lengths = _take_rows(clean.lengths, prompts)
-            return self._compute_logits(tokens, lengths, clean.reads_all, past)[n_filling:]
+            n_read = clean.n_read and [clean.n_read[prompt] for prompt in prompts.tolist()]
+            reads = Reads.of_last(_take_rows(clean.lengths, prompts), n_read)
+            return self._compute_logits(tokens, reads, past)[reads.count(n_filling) :]
 
     def _count_rows(self, tokens: Int[Tensor, "batch pos"]) -> int:
         """Return how many prompts as long as these make matrix products of enough rows within blocks."""
@@ -143,7 +145,7 @@ class SkippingEngine:
     def compute_logits_of_rows(self, n_rows: int) -> Float[Tensor, "row vocab"]:
         """Return the logits, in float32, of as many single positions, whose content replaced forwards have to bring."""
         tokens = torch.zeros(1 if self._is_one_row_enough else n_rows, 1, dtype=torch.long, device=self.device)
-        return self._compute_logits(tokens, tokens.new_ones(n_rows), False, None)
+        return self._compute_logits(tokens, Reads.of_last(tokens.new_ones(n_rows)), None)
 
     def _let_join(self, stack: ExitStack, joining: "_JoiningCells", layer: int) -> None:
         """Let cells join the batch before a block, and pass by that block's attention."""
@@ -160,12 +162,11 @@ class SkippingEngine:
             stack.enter_context(replace_forward(module, self.build_skip(module, attn_out)))
 
     def _compute_logits(
-        self, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"], reads_all: bool, past: Cache | None
-    ) -> Float[Tensor, "batch vocab"] | Float[Tensor, "batch pos vocab"]:
-        """Run the model, and return its logits in float32: at each row's last position, or at all with `reads_all`.
+        self, tokens: Int[Tensor, "batch pos"], reads: Reads, past: Cache | None
+    ) -> Float[Tensor, "read vocab"]:
+        """Run the model, and return its logits in float32 at the positions that are read.
 
-        In the first case, the last block's attention and MLP write at the last position only. What they write is
-        broadcast over the other positions, which nothing reads; the unembedding sees the last position only.
+        The last block's attention and MLP see and write these positions only, and so does the unembedding.
         """
         n_rows: dict[nn.Module, int] = {}
 
@@ -173,28 +174,29 @@ class SkippingEngine:
             if args[0].ndim != 3:  # the block has joined rows and positions
                 return args
             n_rows[module] = n = len(args[0])
-            last = select_last(args[0], lengths[:n])[:, None]
-            # What a second argument adds has the rows that there are.
-            return (last[repeat_rows(n, self.min_rows, last.device)],) if len(args) == 1 else (last, *args[1:])
+            rows = repeat_rows(reads.count(n), self.min_rows, args[0].device)
+            # An MLP may take what its output is added to as a second argument.
+            return tuple(reads.select(values)[rows, None] if _is_like(values, args[0]) else values for values in args)
 
-        def spread(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            first = get_first(output)[: n_rows.get(module)]
-            if args[0].ndim == 3 and first.ndim == 2:  # the MLP has joined them
-                first = first[:, None].expand(-1, tokens.shape[1], -1)
-            return set_first(output, first)
+        def place(module: nn.Module, _: tuple[Any, ...], output: Any) -> Any:
+            written, n = get_first(output), n_rows.get(module)
+            if n is None or written.shape[:2] == (n, tokens.shape[1]):  # a forward that was replaced
+                return output
+            read = written.flatten(0, -2)[: reads.count(n)]
+            return set_first(output, reads.place(read, n, tokens.shape[1]))
 
-        unembed = self.components.unembed
-        writers = [] if reads_all else self.components.last_writers
+        unembed, writers = self.components.unembed, self.components.last_writers
         with sdpa_kernel(ATTENTION, set_priority=True), ExitStack() as stack:
-            for module in () if reads_all else (*writers, unembed):
+            for module in (*writers, unembed):
                 stack.callback(module.register_forward_pre_hook(select).remove)
             for module in writers:
-                stack.callback(module.register_forward_hook(spread).remove)
+                # Other hooks see what is written at its positions.
+                stack.callback(module.register_forward_hook(place, prepend=True).remove)
             if unembed.weight.dtype != torch.float32:
                 stack.enter_context(replace_forward(unembed, lambda hidden: _unembed_in_float32(unembed, hidden)))
             cache = {} if past is None else {"past_key_values": past}
             logits = self.model(input_ids=tokens, use_cache=past is not None, **cache).logits.float()
-            return logits if reads_all else logits[: len(lengths), 0]
+            return logits[: len(reads.rows), 0]
 
     @torch.inference_mode()
     def _probe_model(self) -> bool:
@@ -253,10 +255,7 @@ class _JoiningCells:
     def inject(self) -> Float[Tensor, "cell pos d_model"]:
         """Return the output of the clean pass with the cells' vectors added, before the block scales it."""
         attn_out = _take_rows(self.clean.attn_out[self.layer], self.prompts)
-        added = self.added
-        if attn_out.shape[1] == 1:  # the last block's, at the last position only
-            added = select_last(added, _take_rows(self.clean.lengths, self.prompts))[:, None]
-        attn_out = attn_out + added.to(attn_out)
+        attn_out = attn_out + self.added.to(attn_out)
         return attn_out if self.scale == 1 else attn_out / self.scale
 
     def extend_block_input(self, _: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -314,6 +313,10 @@ def _keep_output(kept: dict[int, Tensor], layer: int, scale: float) -> Callable[
         kept[layer] = get_first(output) if scale == 1 else get_first(output) * scale
 
     return hook
+
+
+def _is_like(values: Any, other: Tensor) -> bool:
+    return isinstance(values, Tensor) and values.shape[:-1] == other.shape[:-1]
 
 
 def get_first(output: Any) -> Tensor:

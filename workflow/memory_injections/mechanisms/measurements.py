@@ -104,7 +104,7 @@ class Injections:
     @cached_property
     def specs(self) -> pd.DataFrame:
         """What is injected into each prompt: prompt_id, control (`curated` first) and memory, the key of a spec."""
-        planned = PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer)
+        planned = PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer, self.model.engine.n_ctx)
         specs = list_specs(planned, Controls(kinds=COMPARED, draws=1, shuffles=1), [], self.seed)
         memories = specs["prompt_id"].map(self.pairs.set_index("prompt_id")["memory"])
         parts = zip(specs["control"], memories, specs["source"], specs["answer"], specs["seed"], strict=True)

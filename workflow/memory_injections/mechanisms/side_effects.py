@@ -93,14 +93,15 @@ def measure_surprisal(
     BOS in front, that the model sees by themselves.
     """
     tokens, lengths = pad(windows, engine.device)
-    clean = engine.clean(tokens, lengths, [layer], reads_all=True)
-    is_text = torch.arange(1, tokens.shape[1], device=engine.device) < lengths[:, None]
+    n_pos = tokens.shape[1]
+    clean = engine.clean(tokens, torch.full_like(lengths, n_pos), [layer], n_read=[n_pos] * len(windows))
+    is_text = torch.arange(1, n_pos, device=engine.device) < lengths[:, None]
     total = torch.zeros(len(vectors), device=engine.device)
-    size = max(1, CELL_TOKENS[engine.device.type] // tokens.shape[1])
+    size = max(1, CELL_TOKENS[engine.device.type] // n_pos)
     for cells in torch.arange(len(vectors) * len(windows), device=engine.device).split(size):
         vector, window = cells // len(windows), cells % len(windows)
         added = vectors[vector.to(vectors.device)].to(engine.device)
-        logits = engine.injected(clean, [layer] * len(cells), window, added)[:, :-1]
+        logits = engine.injected(clean, [layer] * len(cells), window, added).unflatten(0, (-1, n_pos))[:, :-1]
         own = logits.gather(2, tokens[window, 1:, None])[..., 0]
         surprisal = (logits.logsumexp(dim=2) - own) * is_text[window]
         total.index_add_(0, vector, surprisal.sum(dim=1))

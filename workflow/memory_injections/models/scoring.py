@@ -34,6 +34,14 @@ def score_others(
     return torch.where(is_other, values, 0).sum(dim=1) / is_other.sum(dim=1)
 
 
+def sum_log_probs(
+    log_probs: Float[Tensor, "read d_vocab"], tokens: Int[Tensor, " read"], rows: Int[Tensor, " read"], n_rows: int
+) -> Float[Tensor, " row"]:
+    """Return the sum of each row's log-probabilities (nats) of one token at each position that is read of it."""
+    found = log_probs.gather(1, tokens[:, None])[:, 0].double()
+    return found.new_zeros(n_rows).index_add(0, rows, found).float()
+
+
 def compute_log_prob(logits: Float[Tensor, "batch d_vocab"], token: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Return the log-probability of one token in each row, in nats, without those of all others in memory."""
     return logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=1)

@@ -86,6 +86,8 @@ def _check_pair(tokenizer: PreTrainedTokenizerBase, pair: Mapping[Hashable, Any]
     tokens["memory"] = tokenise_prompt(tokenizer, memory)
     for column, ids in tokens.items():
         check_length(ids, column, n_ctx)
+    for column, prompt in prompts.items():
+        check_length(prompt.whole, f"{column} with the answer", n_ctx)
     if _find_loss(tokenizer, answer) == 0:
         raise StudyError(f"the answer {answer!r} starts with what the tokenizer leaves out; give it another text")
     obscure, whole = prompts["obscure_prompt"], f"{pair['obscure_prompt']} {answer}"

@@ -24,10 +24,26 @@ KNOWN_MEMORIES = 8192
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a model reads before an answer, as token ids, and the token of the answer that is scored behind it."""
+    """What a model reads before an answer, as token ids, and the token of the answer that is scored behind it.
+
+    `rest` are the answer's tokens behind that one. The last `n_bare` of `tokens` belong to the answer, too: bare space
+    tokens.
+    """
 
     tokens: Sequence[int]
     answer: int
+    rest: Sequence[int] = ()
+    n_bare: int = 0
+
+    @property
+    def whole(self) -> list[int]:
+        """The tokens of the prompt and of the whole answer."""
+        return [*self.tokens, self.answer, *self.rest]
+
+    @property
+    def n_scored(self) -> int:
+        """How many tokens the whole answer has."""
+        return self.n_bare + 1 + len(self.rest)
 
     @classmethod
     def tokenise(cls, tokenizer: PreTrainedTokenizerBase, text: str, answer: str, bos: bool = True) -> "Prompt":
@@ -48,7 +64,7 @@ class Prompt:
             start = len(alone) + _find_text(tokenizer, joint[len(alone) :], answer)
         except StudyError as error:
             raise StudyError(f"the answer {error}") from None
-        return cls(joint[:start], joint[start])
+        return cls(joint[:start], joint[start], joint[start + 1 :], start - len(alone))
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

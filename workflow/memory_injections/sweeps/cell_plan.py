@@ -1,12 +1,20 @@
 """Planning cells: every prompt at every site of a sweep, with the memory that is injected there."""
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
+from transformers import PreTrainedTokenizerBase
 
+from memory_injections.data.prompt_pairs import list_answers
+from memory_injections.errors import StudyError
+from memory_injections.models.tokenisation import Prompt, check_length
 from memory_injections.sweeps.grid import Sweep
 from memory_injections.terms import CURATED
+
+logger = logging.getLogger(__name__)
 
 
 def draw_word(words: Sequence[str], seed: int, column: str, prompt_id: int, layer: int, magnitude: float) -> str:
@@ -18,6 +26,42 @@ def draw_word(words: Sequence[str], seed: int, column: str, prompt_id: int, laye
 def hash_prompt(obscure_prompt: str, answer: str) -> str:
     """Return the hash that stands for a prompt and its answer in the key of a cell."""
     return hashlib.blake2b(f"{obscure_prompt}\0{answer}".encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class KeyedPrompts:
+    """The obscure prompts of some prompt pairs with their answers and aliases, tokenised, by the keys of their cells.
+
+    `answers` has a row for each answer: the key of the prompt with the pair's answer (prompt), and with this one (key).
+    """
+
+    prompts: Mapping[str, Prompt]
+    answers: pd.DataFrame
+
+    @classmethod
+    def of_pairs(cls, pairs: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, n_ctx: int | None) -> "KeyedPrompts":
+        """Tokenise prompt pairs. Aliases that cannot be scored, or are too long for the context, are left out.
+
+        Raises `StudyError` for an answer that cannot be scored.
+        """
+        prompts: dict[str, Prompt] = {}
+        rows, n_left_out = [], 0
+        for pair in pairs.to_dict("records"):
+            text, own = pair["obscure_prompt"], hash_prompt(pair["obscure_prompt"], pair["answer"])
+            for answer in list_answers(pair):
+                key = hash_prompt(text, answer)
+                try:
+                    prompts[key] = Prompt.tokenise(tokenizer, text, answer)
+                    check_length(prompts[key].whole, f"prompt pair {pair['prompt_id']}", n_ctx)
+                except StudyError:
+                    if key == own:
+                        raise
+                    n_left_out += 1
+                else:
+                    rows.append((own, key))
+        if n_left_out:
+            logger.warning("%d aliases of answers cannot be scored and were left out", n_left_out)
+        return cls(prompts, pd.DataFrame(rows, columns=["prompt", "key"]).drop_duplicates())
 
 
 def plan_cells(

@@ -30,13 +30,15 @@ SCORES = {
     "kl": pa.float32(),
     "top_token_id": pa.int32(),
 }
+# The log-probability of the whole answer, of cells that are scored so; that of the best one, if the answer has aliases.
+WHOLE_SCORES = {"logp_whole_obscure": pa.float32(), "logp_whole_injected": pa.float32()}
 # How many prompts are in memory at a time.
 PROMPTS_AT_ONCE = 1000
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _SITE = [("layer", pa.int16()), ("magnitude", pa.float64()), ("memory", _TEXT)]
 STORE_SCHEMA = pa.schema([("prompt", _TEXT), ("encoding", _TEXT), *_SITE, *SCORES.items()])
-# Cells of controls tell what happens to other answers, too.
-SCORES_OF_CONTROLS = {**SCORES, "logp_others": pa.float32()}
+# Cells of controls tell what happens to the whole answer, and to other answers, too.
+SCORES_OF_CONTROLS = {**SCORES, **WHOLE_SCORES, "logp_others": pa.float32()}
 SCHEMA = pa.schema(
     [
         *((name, pa.bool_() if name == "relative" else _TEXT) for name in ID_COLUMNS),
@@ -44,6 +46,7 @@ SCHEMA = pa.schema(
         *_SITE,
         ("p_explicit", pa.float32()),
         *SCORES.items(),
+        *WHOLE_SCORES.items(),
         ("top_token", _TEXT),
     ]
 )

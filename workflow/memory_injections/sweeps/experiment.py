@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.loaded_model import LoadedModel
-from memory_injections.injection.memory_vectors import Encoder
-from memory_injections.models.tokenisation import Prompt, list_vocabulary
-from memory_injections.sweeps.cell_plan import plan_cells
-from memory_injections.sweeps.cells import KEY, SCHEMA
-from memory_injections.sweeps.grid import Sweep, split_by_dose
+from memory_injections.models.tokenisation import list_vocabulary
+from memory_injections.sweeps.cell_plan import KeyedPrompts, plan_cells
+from memory_injections.sweeps.cells import KEY, SCHEMA, SCORES, WHOLE_SCORES
+from memory_injections.sweeps.grid import Sweep, split_sweeps
 from memory_injections.sweeps.store import CellStore
+from memory_injections.terms import AnswerPositions
 
 # How many cells are planned, looked up and written together. This bounds the memory of a job.
 CELLS_AT_ONCE = 100_000
@@ -44,46 +44,58 @@ def describe_context(model: LoadedModel, code: str) -> dict[str, Any]:
     }
 
 
-def open_store(folder: Path, context: Mapping[str, Any], encoder: Encoder, **options: Any) -> CellStore:
-    """Open the store of cells in a context: cells with relative doses have one of their own."""
-    doses = {"is_relative": True} if encoder.is_relative else {}
-    return CellStore(folder, {**context, **doses}, **options)
+def open_store(
+    folder: Path, context: Mapping[str, Any], computer: CellComputer, scores: Mapping[str, pa.DataType] = SCORES
+) -> CellStore:
+    """Open the store of cells in a context: those with relative doses, or of whole answers, have one of their own."""
+    own = {"is_relative": True} if computer.encoder.is_relative else {}
+    if computer.whole:
+        own, scores = {**own, "whole": computer.whole}, {**scores, **WHOLE_SCORES}
+    return CellStore(folder, {**context, **own}, scores=scores)
 
 
 def score_cells(
-    cells: pd.DataFrame,
-    tokenise: Callable[[Sequence[str]], Mapping[str, Prompt]],
-    computer: CellComputer,
-    store: CellStore,
-    progress: tqdm,
+    cells: pd.DataFrame, prompts: KeyedPrompts, computer: CellComputer, store: CellStore, progress: tqdm
 ) -> tuple[pd.DataFrame, int]:
     """Return the scores of each distinct cell by `KEY`, from the store or computed and stored, and how many are new.
 
-    `tokenise` gives the prompts with some keys. If cells have positions (columns start and stop), their `KEY` must tell
-    them apart.
+    If cells have positions (columns start and stop), their `KEY` must tell them apart. A whole answer's score is that
+    of the best of the answer and its aliases; those are cells of their own.
     """
-    wanted = cells[[*KEY, *cells.columns.intersection(["start", "stop"])]].drop_duplicates(KEY)
+    distinct = cells[[*KEY, *cells.columns.intersection(["start", "stop"])]].drop_duplicates(KEY)
+    every = distinct.merge(prompts.answers, on="prompt") if computer.whole else distinct.assign(key=distinct["prompt"])
+    wanted = every.drop(columns="prompt").rename(columns={"key": "prompt"}).drop_duplicates(KEY)
     known = wanted[KEY].merge(store.known(set(wanted["prompt"])), on=KEY)
     found = wanted[KEY].merge(known[KEY], on=KEY, how="left", indicator=True)["_merge"] == "both"
     missing = wanted[~found.to_numpy()]
-    progress.update(len(cells) - len(missing))
+    own = set(distinct["prompt"])
+    progress.update(len(cells) - int(missing["prompt"].isin(own).sum()))
     computed = []
-    for scored in computer.compute(missing, tokenise(missing["prompt"].unique())) if len(missing) else []:
+    for scored in computer.compute(missing, prompts.prompts) if len(missing) else []:
         store.add(scored)
         computed.append(scored)
-        progress.update(len(scored))
-    return pd.concat([known, *computed])[[*KEY, *store.scores]], len(missing)
+        progress.update(int(scored["prompt"].isin(own).sum()))
+    scores = pd.concat([known, *computed])[[*KEY, *store.scores]]
+    if len(every) > len(distinct):
+        best = every.merge(scores.rename(columns={"prompt": "key"}), on=["key", *KEY[1:]]).groupby(KEY)
+        scores = distinct[KEY].merge(scores.drop(columns=list(WHOLE_SCORES)), on=KEY)
+        scores = scores.merge(best[list(WHOLE_SCORES)].max().reset_index(), on=KEY)
+    return scores, len(missing)
 
 
 @dataclass
 class Experiment:
-    """Injections of one model over one data set; `words` are the candidates of each kind of random memory."""
+    """Injections of one model over one data set; `words` are the candidates of each kind of random memory.
+
+    `answer_positions` says where memories are added in sweeps that score whole answers.
+    """
 
     model: LoadedModel
     cache: ActivationCache
     pairs: Path
     words: Mapping[str, Sequence[str]]
     seed: int
+    answer_positions: AnswerPositions = "prompt"
     n_known: int = 0
     n_computed: int = 0
 
@@ -99,11 +111,13 @@ class Experiment:
         context = describe_context(self.model, code)
         schema = SCHEMA.with_metadata({"memory_injections": json.dumps(context)})
         with replace_file(output) as path, pq.ParquetWriter(path, schema) as writer:
-            for own in split_by_dose(sweeps):
-                encoder = self.model.build_encoder(own[0].relative)
-                computer = CellComputer(self.model.engine, encoder)
-                with open_store(store, context, encoder) as cell_store:
-                    for cells in self.run(own, computer, cell_store):
+            for alike in split_sweeps(sweeps):
+                encoder = self.model.build_encoder(alike[0].relative)
+                whole = self.answer_positions if alike[0].scores_whole else None
+                computer = CellComputer(self.model.engine, encoder, whole=whole)
+                with open_store(store, context, computer) as cell_store:
+                    for cells in self.run(alike, computer, cell_store):
+                        cells = cells.reindex(columns=SCHEMA.names)
                         for _, sweep in cells.groupby(["memories", "encoding"], sort=False):
                             writer.write_table(pa.Table.from_pandas(sweep, schema, preserve_index=False))
         logger.info("%d cells: %d known, %d computed", self.n_known + self.n_computed, self.n_known, self.n_computed)
@@ -118,9 +132,8 @@ class Experiment:
                 p_explicit = self.cache.rows("explicit.p_answer", start, start + len(pairs)).numpy()
                 start += len(pairs)
                 cells = plan_cells(pairs, sweeps, self.words, self.seed)
-                scores, n_computed = score_cells(
-                    cells, partial(self._tokenise_prompts, cells, pairs), computer, store, progress
-                )
+                prompts = KeyedPrompts.of_pairs(pairs, self.model.tokenizer, self.model.engine.n_ctx)
+                scores, n_computed = score_cells(cells, prompts, computer, store, progress)
                 self.n_computed += n_computed
                 self.n_known += len(scores) - n_computed
                 cells = cells.merge(scores, on=KEY, how="left", validate="many_to_one")
@@ -128,10 +141,3 @@ class Experiment:
                 cells = cells.assign(model=self.cache.model, dataset=self.cache.dataset)
                 cells["top_token"] = [self._vocabulary[token] for token in cells["top_token_id"]]
                 yield cells
-
-    def _tokenise_prompts(self, cells: pd.DataFrame, pairs: pd.DataFrame, keys: Sequence[str]) -> dict[str, Prompt]:
-        """Tokenise the obscure prompts with some keys, with their answers; return them by their keys."""
-        ids = cells.drop_duplicates("prompt").set_index("prompt")["prompt_id"].loc[keys]
-        rows = pairs.set_index("prompt_id").loc[ids.to_numpy()]
-        texts = zip(ids.index, rows["obscure_prompt"], rows["answer"], strict=True)
-        return {key: Prompt.tokenise(self.model.tokenizer, text, answer) for key, text, answer in texts}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
@@ -71,6 +72,11 @@ class InjectionGrid(Section):
         "`unembed_relative`, for instance",
     )
 
+    score: Literal["first_token", "whole"] = Field(
+        default="first_token",
+        description="what of the answer is scored in every cell: its first token, or that and the `whole` answer",
+    )
+
     _check = field_validator("memories", "encodings", "layers", "magnitudes")(check_list)
 
     def list_kinds(self) -> list[tuple[str, str, bool]]:
@@ -96,13 +102,14 @@ class InjectionGrid(Section):
 @dataclass(frozen=True)
 class Sweep:
     """One kind of memory in one encoding, over layers and magnitudes, be they factors or doses `relative` to the
-    residual stream."""
+    residual stream. It may score whole answers beside their first tokens."""
 
     memories: str
     encoding: str
     layers: Sequence[int]
     magnitudes: Sequence[float]
     relative: bool = False
+    scores_whole: bool = False
 
     @property
     def cells_per_prompt(self) -> int:
@@ -113,7 +120,7 @@ class Sweep:
 def expand_grids(grids: Iterable[InjectionGrid], n_layers: int) -> list[Sweep]:
     """Expand grids into sweeps for a model with `n_layers`; raise `LayerError` for a layer that it does not have."""
     return [
-        Sweep(memories, encoding, grid.list_layers(n_layers), grid.list_magnitudes(), relative)
+        Sweep(memories, encoding, grid.list_layers(n_layers), grid.list_magnitudes(), relative, grid.score == "whole")
         for grid in grids
         for memories, encoding, relative in grid.list_kinds()
     ]
@@ -133,7 +140,10 @@ def take_shard(sweeps: Sequence[Sweep], shard: int, shards: int) -> list[Sweep]:
     return [part for part in parts if part.layers]
 
 
-def split_by_dose(sweeps: Sequence[Sweep]) -> list[list[Sweep]]:
-    """Split sweeps into those whose magnitudes are factors and those with relative doses; leave out what is empty."""
-    parts = ([sweep for sweep in sweeps if sweep.relative == relative] for relative in (False, True))
-    return [part for part in parts if part]
+def split_sweeps(sweeps: Iterable[Sweep]) -> list[list[Sweep]]:
+    """Split sweeps into those that are computed together: of one kind of magnitudes, and with the same scores."""
+
+    def describe(sweep: Sweep) -> tuple[bool, bool]:
+        return sweep.relative, sweep.scores_whole
+
+    return [list(part) for _, part in groupby(sorted(sweeps, key=describe), key=describe)]
