@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import (
     AfterValidator,
@@ -43,7 +43,10 @@ SHUFFLED = "shuffled"
 AnswerPositions = Literal["prompt", "all"]
 # What an injection is judged by: the probability of the answer's first token, that of all its tokens, or the answer
 # that the model writes.
-FIRST_TOKEN, WHOLE_ANSWER, GENERATION = "first_token", "whole_answer", "generation"
+FIRST_TOKEN: Final = "first_token"
+WHOLE_ANSWER: Final = "whole_answer"
+GENERATION: Final = "generation"
+Outcome = Literal["first_token", "whole_answer", "generation"]
 PROMPT_KINDS = ("explicit", "obscure")
 # What is looked for in the outputs of heads and blocks, by its first token, and what figures call it: the memory with a
 # space in front, as a text has it, and without, as it is injected. In most tokenizers these are two tokens.

@@ -125,7 +125,7 @@ HEADS = {
 }
 CONTROLLED = {
     part: f"{RESULTS}/controls/{{model}}/{{dataset}}/{part}.parquet"
-    for part in ("cells", "sites", "texts")
+    for part in ("cells", "sites", "texts", "written")
 }
 
 

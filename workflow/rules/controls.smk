@@ -33,10 +33,13 @@ rule control_cells:
         model="{model}",
         dataset="{dataset}",
         controls=STUDY.controls.model_dump(),
+        answers=STUDY.answers.model_dump(),
+        outcome=STUDY.outcome,
         word_kinds=STUDY.list_random_memories(),
         paper={name: PAPER[name] for name in ("models", "datasets", "sites")},
         seed=STUDY.seed,
         precision=STUDY.precision,
         store=lambda wildcards: f"results/shared/cells/{wildcards.model}/{wildcards.dataset}",
+        unfinished=lambda wildcards: f"{SHARED}/unfinished/{wildcards.model}/{wildcards.dataset}",
     script:
         "../scripts/control_cells.py"

@@ -37,6 +37,7 @@ rule inject:
         model="{model}",
         dataset="{dataset}",
         grids=[grid.model_dump() for grid in STUDY.injection],
+        answer_positions=STUDY.find_answer_positions(),
         seed=STUDY.seed if STUDY.list_random_memories() else None,
         precision=STUDY.precision,
         shard=lambda wildcards: [int(wildcards.shard), int(wildcards.shards)],

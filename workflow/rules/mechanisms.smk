@@ -32,6 +32,7 @@ rule mechanism_measurements:
         dataset="{dataset}",
         mechanisms=STUDY.mechanisms.model_dump(),
         seed=STUDY.seed,
+        outcome=STUDY.outcome,
         precision=STUDY.precision,
         unfinished=lambda wildcards: f"{SHARED}/unfinished/{wildcards.model}/{wildcards.dataset}",
     script:

@@ -66,6 +66,7 @@ READ = {
 TAKEN = {
     "seed": STUDY.seed,
     "margin": STUDY.margin,
+    "outcome": STUDY.outcome,
     "source": SOURCE,
     "kinds": STUDY.controls.kinds if "controls" in PARTS else [],
     "known_ranks": STUDY.controls.known_ranks if "controls" in PARTS else [],

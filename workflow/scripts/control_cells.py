@@ -7,10 +7,11 @@ from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.atomic_files import replace_file
 from memory_injections.controls.experiment import ControlExperiment
-from memory_injections.controls.settings import Controls
+from memory_injections.controls.settings import Answers, Controls
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.data.text_tables import read_column
 from memory_injections.jobs.gpus import load_on_reserved_devices
+from memory_injections.jobs.unfinished import UnfinishedParts
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
@@ -20,10 +21,20 @@ if __name__ == "__main__":
         cache, pairs = ActivationCache(inputs.activations), read_pairs(Path(inputs.pairs))
         with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             controls = Controls.model_validate(params.controls)
-            experiment = ControlExperiment(model, cache, pairs, controls, words, params.seed)
-            sites = experiment.choose_sites(map(Path, inputs.curated), params.paper)
+            answers = Answers.model_validate(params.answers)
+            experiment = ControlExperiment(model, cache, pairs, controls, words, params.seed, answers)
+            sites = experiment.choose_sites(map(Path, inputs.curated), params.paper, params.outcome)
             experiment.write_cells(sites, Path(params.store), params.engine, Path(output.cells))
-            tables = {output.sites: sites, output.texts: experiment.score_texts()}
+            files = {name: Path(inputs[name]) for name in ("manifest", "processed", "pairs", "activations")}
+            files |= {Path(path).name: Path(path) for path in inputs.curated}
+            settings = {**dict(params.items()), "device": model.engine.device.type}
+            unfinished = UnfinishedParts(Path(params.unfinished), files, settings)
+            tables = {
+                output.sites: sites,
+                output.texts: experiment.score_texts(unfinished.keep),
+                output.written: experiment.write_answers(sites, unfinished.keep),
+            }
         for file, table in tables.items():
             with replace_file(Path(file)) as path:
                 experiment.name(table).to_parquet(path, index=False)
+        unfinished.discard()

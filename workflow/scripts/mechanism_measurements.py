@@ -27,7 +27,8 @@ if __name__ == "__main__":
             unfinished = UnfinishedParts(
                 Path(params.unfinished), files, {**dict(params.items()), "device": model.engine.device.type}
             )
-            injections = Injections(model, cache, pairs, Mechanisms.model_validate(params.mechanisms), params.seed)
+            settings = Mechanisms.model_validate(params.mechanisms)
+            injections = Injections(model, cache, pairs, settings, params.seed, params.outcome)
             for name, table in injections.measure(curated, text, unfinished.keep):
                 parts.setdefault(name, []).append(table)
         for name, tables in parts.items():

@@ -31,9 +31,18 @@ def measure_change(cells: pd.DataFrame) -> pd.Series:
     return 100 * (cells["p_injected"] / before.where(before > 0) - 1)
 
 
-def measure_effect(cells: pd.DataFrame) -> pd.Series:
-    """Return log p_injected - log p_obscure of every cell, in nats; zero counts as float32's least probability."""
-    before, after = (cells[name].astype("float64").clip(lower=LEAST_LOGP) for name in ("logp_obscure", "logp_injected"))
+def find_least(score: str) -> float:
+    """Return what the log-probability of a token with probability zero counts as; a whole answer's can be any lower."""
+    return LEAST_LOGP if score == "logp" else -np.inf
+
+
+def measure_effect(cells: pd.DataFrame, score: str = "logp") -> pd.Series:
+    """Return log p_injected - log p_obscure of every cell, in nats; zero counts as float32's least probability.
+
+    With the score `logp_whole`, it is the effect on the whole answer.
+    """
+    columns = (cells[f"{score}_{when}"].astype("float64") for when in ("obscure", "injected"))
+    before, after = (values.clip(lower=find_least(score)) for values in columns)
     return after - before
 
 

@@ -68,13 +68,16 @@ def describe_effect(estimate: Mapping[str, Any] | pd.Series) -> str:
     return f"{estimate['effect']:+z.2f} nats [{estimate['low']:+z.2f}, {estimate['high']:+z.2f}]"
 
 
-def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, seed: int) -> Estimate:
+def estimate_mean(
+    effects: Float[np.ndarray, " prompt"], clusters: Clusters, seed: int, with_power: bool = True
+) -> Estimate:
     """Estimate the mean effect over prompts, with the interval and the p-value of one test.
 
     `clusters` numbers the cluster of each prompt from 0. The test flips the signs of whole clusters, which holds for
     few and unequal clusters, too, if effects are as likely above their mean as below. The interval has the means that
     it does not refuse at 5 % (`invert_sign_flips`). `detectable`: see `find_detectable`. Both are missing with fewer
-    than `FEWEST_CLUSTERS` clusters, and where all effects are the same; with a single cluster, p is missing, too.
+    than `FEWEST_CLUSTERS` clusters, and where all effects are the same; with a single cluster, p is missing, too. The
+    simulation of `detectable` takes most of the time, and is left out unless `with_power`.
     """
     n_clusters = int(clusters.max(initial=-1)) + 1
     mean = float(effects.mean()) if len(effects) else np.nan
@@ -87,7 +90,8 @@ def estimate_mean(effects: Float[np.ndarray, " prompt"], clusters: Clusters, see
         return Estimate(mean, np.nan, np.nan, np.nan, np.nan, p, np.nan, *counts)
     ends = invert_sign_flips(totals[:, None], sizes, seed, (LEVEL, EQUIVALENCE_LEVEL))
     low, high, low_99, high_99 = map(float, ends[0])
-    return Estimate(mean, low, high, low_99, high_99, p, find_detectable(totals, sizes, seed), *counts)
+    detectable = find_detectable(totals, sizes, seed) if with_power else np.nan
+    return Estimate(mean, low, high, low_99, high_99, p, detectable, *counts)
 
 
 def invert_sign_flips(

@@ -29,8 +29,9 @@ from memory_injections.analysis.effects import (
 )
 from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site, measure_gain_of_hits
 from memory_injections.data.entities import identify_entity
+from memory_injections.sweeps.cells import read_cells
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import ANY_ENCODING, CURATED, LEAST_LOGP, PROMPT_KINDS
+from memory_injections.terms import ANY_ENCODING, CURATED, FIRST_TOKEN, LEAST_LOGP, PROMPT_KINDS, Outcome
 
 logger = logging.getLogger(__name__)
 COLUMNS = [
@@ -264,11 +265,13 @@ def assess_sweeps(
     pairs: Mapping[str, pd.DataFrame],
     reported: Mapping[SweepId, tuple[int, float] | None],
     seed: int,
+    outcome: Outcome = FIRST_TOKEN,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of evidence of a study: `sites`, and those of `TABLES`.
 
     `sweeps` gives the table of cells of each sweep, `pairs` the prompt pairs of each data set, `reported` the site that
-    the paper reports for a sweep. Where curated memories are swept in several encodings, evidence and contrasts have
+    the paper reports for a sweep. Effects are on the answer's first token or, by the outcome `whole_answer`, on all of
+    it. Where curated memories are swept in several encodings, evidence and contrasts have
     rows with the encoding `any`, too: there, the site is chosen among those of all encodings.
     """
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in ("sites", *TABLES)}
@@ -277,7 +280,7 @@ def assess_sweeps(
     explicit: dict[tuple[str, str], dict[str, float]] = {}
     ordered = sorted(sweeps, key=lambda sweep: (sweep.model, sweep.dataset, sweep.coding, sweep.memories != CURATED))
     for sweep in ordered:
-        cells = pd.read_parquet(sweeps[sweep], columns=COLUMNS)
+        cells = read_cells(sweeps[sweep], COLUMNS, outcome)
         here = effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)
         hops: Sequence[dict[str, Any]] = []
         if sweep.memories == CURATED and groups[sweep.dataset].name == LAST_HOP:
@@ -288,7 +291,7 @@ def assess_sweeps(
         for name, table in found.items():
             rows[name].append(pd.DataFrame(table).assign(**sweep.columns))
     for sweep, parts in group_encodings(ordered).items():
-        cells = read_any(parts, sweeps)
+        cells = read_any(parts, sweeps, outcome)
         effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed, SITE_OF_ANY)
         if sweep.memories == CURATED:
             rows["evidence"].append(pd.DataFrame([assess_sweep(cells, effects[sweep])]).assign(**sweep.columns))
@@ -314,9 +317,9 @@ def group_encodings(sweeps: Iterable[SweepId]) -> dict[SweepId, list[SweepId]]:
     return {key: parts for key, parts in groups.items() if len(groups[replace(key, memories=CURATED)]) > 1}
 
 
-def read_any(parts: Iterable[SweepId], sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
+def read_any(parts: Iterable[SweepId], sweeps: Mapping[SweepId, Path], outcome: Outcome = FIRST_TOKEN) -> pd.DataFrame:
     """Read the cells of sweeps in several encodings as those of one."""
-    return pd.concat([pd.read_parquet(sweeps[part], columns=COLUMNS).assign(encoding=part.encoding) for part in parts])
+    return pd.concat([read_cells(sweeps[part], COLUMNS, outcome).assign(encoding=part.encoding) for part in parts])
 
 
 def _join_tables(name: str, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, StrictBool, Tag, ValidationError, fie
 
 from memory_injections.config.files import read_config
 from memory_injections.config.messages import describe_invalid_config
-from memory_injections.controls.settings import Controls
+from memory_injections.controls.settings import Answers, Controls
 from memory_injections.data.sources import DataSource, Words, list_data_sources
 from memory_injections.errors import StudyError
 from memory_injections.mechanisms.settings import Mechanisms
@@ -18,13 +18,17 @@ from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import (
     CURATED,
+    GENERATION,
     PAPER_ENCODING,
     TWIN,
+    WHOLE_ANSWER,
+    AnswerPositions,
     Count,
     Index,
     Late,
     Name,
     Number,
+    Outcome,
     Precision,
     Section,
     make_default,
@@ -85,6 +89,12 @@ class Study(Section):
         description="arithmetic of the injections: `float32` is exact; `tf32` and `bfloat16` are faster on a GPU",
     )
     attribution: Attribution = Field(default=Attribution(), description="how attention heads are read")
+    answers: Answers = Field(default=Answers(), description="how whole answers are scored, and which are written")
+    outcome: Outcome = Field(
+        default="first_token",
+        description="what the verdicts rest on: the probability of the answer's first token, that of the whole answer "
+        "(with `injection.score: whole`), or the answers that the model writes",
+    )
     controls: ControlsOrNone = make_default(
         Controls, "what is injected in place of the memories; `false` leaves that out"
     )
@@ -170,6 +180,14 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _outcome_is_measured(self) -> "Study":
+        if self.outcome == WHOLE_ANSWER and any(grid.score != "whole" for grid in self.injection):
+            raise ValueError("outcome: whole answers are not scored in every grid; give each `score: whole`")
+        if self.outcome == GENERATION and not (self.has_controls and self.answers.write):
+            raise ValueError("outcome: no answers are written; give controls, and `answers: {write: true}`")
+        return self
+
+    @model_validator(mode="after")
     def _shards_are_of_models(self) -> "Study":
         for name in self.shards if isinstance(self.shards, dict) else ():
             if name not in self.models:
@@ -200,6 +218,10 @@ class Study(Section):
         """List the kinds of injection of curated memories in the paper's encoding: first with factors, as there."""
         kinds = [kind for kind in self.list_kinds() if kind[:2] == (CURATED, PAPER_ENCODING)]
         return sorted(kinds, key=lambda kind: kind[2])
+
+    def find_answer_positions(self) -> AnswerPositions | None:
+        """Return where memories are added in sweeps that score whole answers; None if no sweep does."""
+        return self.answers.positions if any(grid.score == "whole" for grid in self.injection) else None
 
     def list_kinds(self) -> list[tuple[str, str, bool]]:
         """List every (memories, encoding, whether doses are relative) that is swept, in the order of the config."""

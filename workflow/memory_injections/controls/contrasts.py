@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from memory_injections.analysis.averages import measure_effect
+from memory_injections.analysis.averages import find_least, measure_effect
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import ESTIMATE, estimate_mean
 from memory_injections.analysis.hits import rank_hops, tabulate_ranks
@@ -44,7 +45,10 @@ DIFFERENCE = "curated minus shuffled"
 
 @dataclass(frozen=True)
 class ControlResults:
-    """What the controls of a model on a data set gave: their cells, their sites, the texts' scores, and the pairs."""
+    """What the controls of a model on a data set gave: their cells, their sites, the texts' scores, and the pairs.
+
+    `score` is what effects are measured by: `logp`, of the answer's first token, or `logp_whole`.
+    """
 
     cells: pd.DataFrame
     sites: pd.DataFrame
@@ -52,6 +56,7 @@ class ControlResults:
     pairs: pd.DataFrame
     kinds: Sequence[str]
     seed: int
+    score: str = "logp"
 
     @property
     def name(self) -> dict[str, str]:
@@ -61,18 +66,22 @@ class ControlResults:
     def measure(self, part: str, by: Sequence[str]) -> pd.Series:
         """Return the effect of each control on each prompt, in nats, averaged over its draws: by columns and prompt."""
         cells = self.cells[self.cells["part"] == part]
-        return measure_effect(cells).groupby([cells[name] for name in (*by, "prompt_id")]).mean()
+        return measure_effect(cells, self.score).groupby([cells[name] for name in (*by, "prompt_id")]).mean()
 
     def measure_texts(self) -> pd.DataFrame:
         """Return how much more probable the answer is after each text than after the obscure prompt, in nats."""
-        logp = self.texts.pivot(index="prompt_id", columns="text", values="logp").astype("float64")
-        logp = logp.drop(columns="first_hop", errors="ignore").clip(lower=LEAST_LOGP)
+        logp = self.texts.pivot(index="prompt_id", columns="text", values=self.score).astype("float64")
+        logp = logp.drop(columns="first_hop", errors="ignore").clip(lower=find_least(self.score))
         return logp.sub(logp["obscure"], axis=0)
 
-    def estimate(self, effects: pd.Series) -> dict[str, float]:
+    def estimate(self, effects: pd.Series, with_power: bool = True) -> dict[str, float]:
         """Estimate the mean of effects, which are by prompt_id."""
-        groups = align_clusters(cluster_prompts(self.pairs), effects.index)
-        return estimate_mean(effects.to_numpy(), pd.factorize(groups)[0], self.seed).columns
+        groups = align_clusters(self._clusters, effects.index)
+        return estimate_mean(effects.to_numpy(), pd.factorize(groups)[0], self.seed, with_power).columns
+
+    @cached_property
+    def _clusters(self) -> pd.Series:
+        return cluster_prompts(self.pairs)
 
     def list_named_sites(self) -> pd.DataFrame:
         """List the sites with a name: encoding, relative, layer, magnitude, name."""
@@ -141,7 +150,7 @@ def weigh_chosen(results: ControlResults) -> Iterator[tuple[dict[str, Any], pd.S
             )
 
 
-def _take_means(values: pd.Series, weights: pd.Series) -> dict[str, pd.Series]:
+def take_means(values: pd.Series, weights: pd.Series) -> dict[str, pd.Series]:
     """Return the mean of values at each prompt's chosen sites, by control; they are by control, site and prompt."""
     return {
         str(control): (part.droplevel("control") * weights).dropna().groupby("prompt_id").sum()
@@ -157,7 +166,7 @@ def contrast_at_chosen_sites(results: ControlResults) -> Iterator[dict[str, Any]
     effects, texts = results.measure(AT_SITES, ["control", *ENCODING, *SITE]), results.measure_texts()
     known = {text: texts[text].dropna() for text in list_text_controls() if text in texts}
     for place, weights in weigh_chosen(results):
-        means = _take_means(effects, weights) | known
+        means = take_means(effects, weights) | known
         rows = []
         for control in (kind for kind in CONTROLS if kind in results.kinds and kind in means):
             both = pd.concat({"curated": means[CURATED], "control": means[control]}, axis=1, join="inner")
@@ -186,7 +195,7 @@ def measure_specificity(results: ControlResults) -> Iterator[dict[str, Any]]:
     for place, weights in weigh_chosen(results):
         parts = {}
         for name, values in logp.items():
-            means = _take_means(values, weights)
+            means = take_means(values, weights)
             parts[name] = (means[CURATED] - means[SHUFFLED]).dropna()
         differences = (parts["own_answer"] - parts["other_answers"]).dropna()
         yield {**place, **results.estimate(differences), **{name: part.mean() for name, part in parts.items()}}

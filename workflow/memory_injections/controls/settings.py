@@ -2,11 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, StrictBool, field_validator
 
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED
 from memory_injections.sweeps.grid import EncodingName, check_list
-from memory_injections.terms import Count, Index, Late, Number, Section, make_default
+from memory_injections.terms import AnswerPositions, Count, Index, Late, Number, Section, make_default
 
 ControlName = Annotated[str, Late(lambda: Literal[tuple(CONTROLS)])]
 Position = Literal["all", "without_bos", "last", "description"]
@@ -14,6 +14,22 @@ Position = Literal["all", "without_bos", "last", "description"]
 EVERYWHERE = "all"
 # The parts of a plan.
 AT_SITES, AT_POSITIONS, AT_DOSES = "sites", "positions", "doses"
+
+
+class Answers(Section):
+    """How whole answers are scored, and which are written."""
+
+    positions: AnswerPositions = Field(
+        default="prompt",
+        description="where memories are added when a whole answer is scored or written: at the `prompt`'s positions "
+        "only, or at `all`, the answer's among them",
+    )
+    write: StrictBool = Field(
+        default=True, description="whether the model writes answers, greedily, at the sites that the evidence chooses"
+    )
+    controls: tuple[ControlName, ...] = Field(
+        default=(SHUFFLED,), description="controls that it writes answers under, beside the curated memories"
+    )
 
 
 class ControlSite(Section):

@@ -221,7 +221,7 @@ class _PromptGroup:
         self.positions = tokens.shape[1]
         self.lengths = self._upload_array(np.array([len(prompt.tokens) for prompt in here]))
         self.whole = WholeAnswers(here, engine.device) if computer.whole else None
-        self.clean = engine.clean(tokens, lengths, sorted(set(self.layers)), self.whole and self.whole.n_read)
+        self.clean = engine.clean(tokens, lengths, sorted(set(self.layers)), self.whole.n_read if self.whole else None)
         self.answers = self._upload_array(np.array([prompt.answer for prompt in here]))
         self.prompt = self._upload_array(self.codes)
         self.log_probs, self.obscure = self._score(self.clean.logits, np.arange(len(here)))

@@ -37,8 +37,8 @@ from memory_injections.mechanisms.side_effects import (
     scale_magnitude,
 )
 from memory_injections.models.tokenisation import Prompt, tokenise_pairs
-from memory_injections.sweeps.cells import index_sweeps
-from memory_injections.terms import CURATED, TARGETS
+from memory_injections.sweeps.cells import index_sweeps, read_cells
+from memory_injections.terms import CURATED, FIRST_TOKEN, TARGETS, Outcome
 
 
 def choose_site(sweep: SweepEffects, encoding: str, relative: bool = False) -> InjectionSite:
@@ -77,13 +77,17 @@ def draw_others(pairs: pd.DataFrame, n_drawn: int, seed: int) -> list[Int[np.nda
 
 @dataclass(frozen=True)
 class Injections:
-    """The injections of a model on a data set: the model, and the prompt pairs with their activation cache."""
+    """The injections of a model on a data set: the model, and the prompt pairs with their activation cache.
+
+    Sites are those that the effects on the `outcome` choose.
+    """
 
     model: LoadedModel
     cache: ActivationCache
     pairs: pd.DataFrame
     settings: Mechanisms
     seed: int
+    outcome: Outcome = FIRST_TOKEN
 
     @cached_property
     def prompts(self) -> list[Prompt]:
@@ -134,7 +138,7 @@ class Injections:
             yield "patching", self._name_gap(tabulate_patches(torch.empty(0, 1, 1), 0), np.nan)
         groups = cluster_prompts(self.pairs)
         for sweep, path in index_sweeps(curated).items():
-            effects = SweepEffects.of_cells(pd.read_parquet(path, columns=COLUMNS), groups, self.seed)
+            effects = SweepEffects.of_cells(read_cells(path, COLUMNS, self.outcome), groups, self.seed)
             site = choose_site(effects, sweep.encoding, sweep.relative)
             measures = {
                 "direct_effects": partial(self.split_effects, site, list_effects(effects, site)),

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from memory_injections.atomic_files import replace_file
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
+from memory_injections.terms import FIRST_TOKEN, WHOLE_ANSWER, Outcome
 
 # What a cell's numbers depend on, besides the model and the code: `prompt` stands for obscure prompt and answer.
 KEY = ["prompt", "encoding", "memory", "layer", "magnitude"]
@@ -88,6 +89,15 @@ def gather_sweep(parts: Sequence[Path], sweep: SweepId, output: Path) -> None:
             writer.write_table(table)
         if writer is not None:
             writer.close()
+
+
+def read_cells(cells: Path, columns: Sequence[str], outcome: Outcome = FIRST_TOKEN) -> pd.DataFrame:
+    """Read some columns of a table of cells; by the outcome `whole_answer`, logp_* are those of the whole answer."""
+    if outcome != WHOLE_ANSWER:
+        return pd.read_parquet(cells, columns=list(columns))
+    whole = {name.replace("whole_", ""): name for name in WHOLE_SCORES}
+    table = pd.read_parquet(cells, columns=[whole.get(name, name) for name in columns])
+    return table.rename(columns={name: ours for ours, name in whole.items()})
 
 
 def find_sweep_id(cells: pd.DataFrame) -> SweepId:

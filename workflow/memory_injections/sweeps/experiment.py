@@ -48,7 +48,7 @@ def open_store(
     folder: Path, context: Mapping[str, Any], computer: CellComputer, scores: Mapping[str, pa.DataType] = SCORES
 ) -> CellStore:
     """Open the store of cells in a context: those with relative doses, or of whole answers, have one of their own."""
-    own = {"is_relative": True} if computer.encoder.is_relative else {}
+    own: dict[str, Any] = {"is_relative": True} if computer.encoder.is_relative else {}
     if computer.whole:
         own, scores = {**own, "whole": computer.whole}, {**scores, **WHOLE_SCORES}
     return CellStore(folder, {**context, **own}, scores=scores)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from memory_injections.controls.contrasts import ControlResults, tabulate_controls
+from memory_injections.controls.outcomes import SCORES, tabulate_outcomes
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.tables.registry import register_table
+from memory_injections.terms import Outcome
 
 
 @register_table(
@@ -18,9 +20,11 @@ from memory_injections.tables.registry import register_table
         "both_hops": "failures with both hops known",
         "positions": "positions",
         "doses": "doses",
+        "outcomes": "effects by outcome",
+        "by_outcome": "verdicts by outcome",
     },
-    reads=("control_cells", "control_sites", "control_texts", "pairs"),
-    takes=("kinds", "known_ranks", "seed", "margin"),
+    reads=("control_cells", "control_sites", "control_texts", "control_written", "pairs"),
+    takes=("kinds", "known_ranks", "seed", "margin", "outcome"),
     part="controls",
     is_quick=False,
 )
@@ -28,18 +32,25 @@ def controls(
     control_cells: Sequence[Path],
     control_sites: Sequence[Path],
     control_texts: Sequence[Path],
+    control_written: Sequence[Path],
     pairs: Sequence[Path],
     kinds: Sequence[str],
     known_ranks: Sequence[int],
     seed: int,
     margin: float,
+    outcome: Outcome,
 ) -> Mapping[str, pd.DataFrame]:
     """What controls do beside the memories, by site, position and dose, and where both hops are known."""
     pairs_of, every = index_pairs(pairs), []
     for paths in zip(control_cells, control_sites, control_texts, strict=True):
         cells, sites, texts = map(pd.read_parquet, paths)
-        every.append(ControlResults(cells, sites, texts, pairs_of[sites["dataset"].iloc[0]], kinds, seed))
-    tables = tabulate_controls(every, known_ranks)
+        every.append(
+            ControlResults(
+                cells, sites, texts, pairs_of[sites["dataset"].iloc[0]], kinds, seed, SCORES.get(outcome, "logp")
+            )
+        )
+    written = [pd.read_parquet(path) for path in control_written]
+    tables = tabulate_controls(every, known_ranks) | tabulate_outcomes(every, written, margin)
     # The figure shows it.
     tables["control_contrasts"]["margin"] = margin
     return tables

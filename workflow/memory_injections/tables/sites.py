@@ -11,6 +11,7 @@ from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.paper.reported import find_reported_site, read_numbers
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.tables.registry import register_table
+from memory_injections.terms import Outcome
 
 
 @register_table({"table3": "3: best sites"}, reads=("cells",))
@@ -29,14 +30,14 @@ def table3(cells: Sequence[Path]) -> pd.DataFrame:
         "explicit_prompts": None,
     },
     reads=("cells", "pairs", "paper"),
-    takes=("seed",),
+    takes=("seed", "outcome"),
     is_quick=False,
     priority=1,
 )
 def evidence(
-    cells: Sequence[Path], pairs: Sequence[Path], paper: Sequence[Path], seed: int
+    cells: Sequence[Path], pairs: Sequence[Path], paper: Sequence[Path], seed: int, outcome: Outcome
 ) -> Mapping[str, pd.DataFrame]:
     """Effects at sites chosen on other prompts, with intervals and tests, and contrasts with random words."""
     sweeps, numbers = index_sweeps(cells), read_numbers(paper[0])
     reported = {sweep: find_reported_site(sweep, numbers) for sweep in sweeps}
-    return assess_sweeps(sweeps, index_pairs(pairs), reported, seed)
+    return assess_sweeps(sweeps, index_pairs(pairs), reported, seed, outcome)

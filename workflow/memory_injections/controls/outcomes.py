@@ -1,0 +1,149 @@
+"""What injections do by each outcome: the answer's first token, the whole answer, and the answer that is written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from memory_injections.analysis.verdicts import INCONCLUSIVE, combine_p_values, name_verdict
+from memory_injections.controls.contrasts import ENCODING, ID, ControlResults, take_means, weigh_chosen
+from memory_injections.controls.kinds import CONTROLS, SHUFFLED, list_text_controls
+from memory_injections.controls.settings import AT_DOSES, AT_SITES
+from memory_injections.controls.sites import SITE
+from memory_injections.terms import CURATED, FIRST_TOKEN, GENERATION, WHOLE_ANSWER
+
+# The scores that outcomes are measured by, in nats.
+SCORES = {FIRST_TOKEN: "logp", WHOLE_ANSWER: "logp_whole"}
+# What an answer is compared with that the prompt alone is followed by.
+UNTOUCHED = "obscure"
+ON_OTHERS, AT_DOSE = "chosen on other prompts", "dose curve"
+CONTRAST = [f"contrast{part}" for part in ("", "_low", "_high", "_low_99", "_high_99", "_p")]
+OF_ESTIMATE = ["effect", "low", "high", "low_99", "high_99", "p"]
+TABLES = {
+    "outcomes": [
+        *ID, *SITE, "site", "control", "outcome", "effect", "low", "high", "p", "n", "n_clusters", *CONTRAST,
+    ],
+    "by_outcome": [
+        *ID, *SITE, "outcome", "before", "effect", "low", "high", "contrast", "contrast_low", "contrast_high",
+        "verdict", "n_rescued", "n_wrong", "n_broken", "n_right", "n_prompts", "n_clusters",
+    ],
+}  # fmt: skip
+
+
+def measure_outcomes(results: ControlResults, written: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield a row for each place, control and outcome: the control's mean effect, and curated minus control.
+
+    Effects are in nats, differences of log-probabilities from the obscure prompt's; of written answers, the share
+    that is right. Places are the sites with a name, those that other prompts choose, and the doses of the dose curve;
+    written answers (`writing.Writer.write_under_injections`) are at the site that other prompts choose most often.
+    """
+    for outcome, score in SCORES.items():
+        measured = replace(results, score=score)
+        texts = measured.measure_texts()
+        known = {text: texts[text].dropna() for text in texts if text in ("explicit", *list_text_controls())}
+        for place, effects in _list_places(measured):
+            yield from _estimate_all(results, {**place, "outcome": outcome}, effects | known)
+    if written.empty:
+        return
+    right = results.texts.pivot(index="prompt_id", columns="text", values="is_right").astype("float64")
+    known = {text: right[text].dropna() for text in right if text in (UNTOUCHED, "explicit", *list_text_controls())}
+    for (encoding, relative), part in written.groupby(ENCODING):
+        shares = {
+            str(control): of.set_index("prompt_id")["is_right"].astype("float64")
+            for control, of in part.groupby("control")
+        }
+        site = dict(zip(SITE, part.value_counts(list(SITE)).index[0], strict=True))
+        place = {"encoding": encoding, "relative": relative, **site, "site": ON_OTHERS, "outcome": GENERATION}
+        yield from _estimate_all(results, place, shares | known)
+
+
+def _list_places(results: ControlResults) -> Iterator[tuple[dict[str, Any], dict[str, pd.Series]]]:
+    """Yield the effects of each control at each place, by prompt."""
+    at_sites = results.measure(AT_SITES, ["control", *ENCODING, *SITE])
+    for place, weights in weigh_chosen(results):
+        site = {name: place[name] for name in (*ENCODING, *SITE)}
+        yield {**site, "site": ON_OTHERS}, take_means(at_sites, weights)
+    for site in results.list_named_sites().to_dict("records"):
+        here = at_sites.xs(tuple(site[name] for name in (*ENCODING, *SITE)), level=[*ENCODING, *SITE])
+        name = site.pop("name")
+        yield {**site, "site": name}, _by_control(here)
+    doses = results.measure(AT_DOSES, [*ENCODING, *SITE, "control"])
+    for values, effects in doses.groupby([*ENCODING, *SITE]):
+        here = effects.droplevel([*ENCODING, *SITE])
+        yield {**dict(zip((*ENCODING, *SITE), values, strict=True)), "site": AT_DOSE}, _by_control(here)
+
+
+def _by_control(effects: pd.Series) -> dict[str, pd.Series]:
+    return {str(control): part.droplevel("control") for control, part in effects.groupby("control")}
+
+
+def _estimate_all(
+    results: ControlResults, place: Mapping[str, Any], effects: Mapping[str, pd.Series]
+) -> Iterator[dict[str, Any]]:
+    curated = effects[CURATED]
+    for control in (name for name in (CURATED, UNTOUCHED, "explicit", *CONTROLS) if name in effects):
+        found = results.estimate(effects[control], with_power=False)
+        row = {**place, "control": control, **found, "n": found["n_prompts"]}
+        if control != CURATED:
+            contrast = results.estimate((curated - effects[control]).dropna(), with_power=False)
+            row |= dict(zip(CONTRAST, (contrast[name] for name in OF_ESTIMATE), strict=True))
+        yield row
+
+
+def compare_outcomes(
+    results: ControlResults, rows: Sequence[Mapping[str, Any]], written: pd.DataFrame, margin: float
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each encoding and outcome, at sites chosen on other prompts, with what the verdict is by it.
+
+    before: the mean log-probability of the answer behind the obscure prompt, or the share of right ones written there.
+    effect is the change by the prompt's own memory, contrast how much more that is than with shuffled memories.
+    Verdicts are those on the memory's help (`verdicts.name_verdict`), not adjusted for their number. Of written
+    answers, n_rescued of the n_wrong ones become right, and n_broken of the n_right ones wrong.
+    """
+    chosen = [row for row in rows if row["site"] == ON_OTHERS]
+    for row in (row for row in chosen if row["control"] == CURATED):
+        place = {name: row[name] for name in (*ENCODING, *SITE, "outcome")}
+        others = {
+            other["control"]: pd.Series({name: other[key] for name, key in zip(OF_ESTIMATE, CONTRAST, strict=True)})
+            for other in chosen
+            if other["control"] != CURATED and all(other[name] == value for name, value in place.items())
+        }
+        is_written = row["outcome"] == GENERATION
+        effect = others.get(UNTOUCHED) if is_written else pd.Series({name: row[name] for name in OF_ESTIMATE})
+        assert effect is not None
+        contrast, verdict = others.get(SHUFFLED), INCONCLUSIVE
+        if contrast is not None:
+            verdict = name_verdict([effect, contrast], combine_p_values([effect, contrast]), margin)
+        found = {} if contrast is None else dict(zip(CONTRAST, contrast[OF_ESTIMATE], strict=True))
+        before = results.texts[results.texts["text"] == UNTOUCHED]
+        counts = _count_written(before, written, place) if is_written else {}
+        mean = before["is_right" if is_written else SCORES[row["outcome"]]].mean()
+        yield {**row, **effect, **found, "before": mean, "verdict": verdict, **counts}
+
+
+def _count_written(before: pd.DataFrame, written: pd.DataFrame, place: Mapping[str, Any]) -> dict[str, int]:
+    """Count the answers that are right before and after the injection of the prompt's own memory."""
+    here = (written[ENCODING] == pd.Series({name: place[name] for name in ENCODING})).all(axis=1)
+    after = written[here & (written["control"] == CURATED)].set_index("prompt_id")["is_right"]
+    was_right = before.set_index("prompt_id")["is_right"].reindex(after.index).fillna(False).astype(bool)
+    after = after.astype(bool)
+    return {
+        "n_rescued": int((after & ~was_right).sum()),
+        "n_wrong": int((~was_right).sum()),
+        "n_broken": int((was_right & ~after).sum()),
+        "n_right": int(was_right.sum()),
+    }
+
+
+def tabulate_outcomes(
+    every: Sequence[ControlResults], written: Sequence[pd.DataFrame], margin: float
+) -> dict[str, pd.DataFrame]:
+    """Return the tables `outcomes` and `by_outcome` of a study."""
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
+    for results, texts in zip(every, written, strict=True):
+        rows = list(measure_outcomes(results, texts))
+        tables["outcomes"] += [{**results.name, **row} for row in rows]
+        compared = compare_outcomes(results, rows, texts, margin)
+        tables["by_outcome"] += [{**results.name, **row} for row in compared]
+    return {name: pd.DataFrame(rows).reindex(columns=TABLES[name]) for name, rows in tables.items()}

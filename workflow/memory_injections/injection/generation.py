@@ -1,0 +1,128 @@
+"""Answers that the model writes: greedy continuations of prompts under an injection, and whether they are right."""
+
+import re
+import string
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from memory_injections.injection.cell_computer import Batches
+from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
+from memory_injections.terms import AnswerPositions
+
+# How many tokens more than the longest right answer has are written: "the", quotation marks and the like.
+MORE_TOKENS = 4
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalise_answer(text: str) -> str:
+    """Return a text in lower case without punctuation, articles and spare blanks, as SQuAD's evaluation compares it.
+
+    What nothing would be left of stays as it is, in lower case.
+    """
+    lower = text.lower()
+    return " ".join(ARTICLES.sub(" ", lower.translate(PUNCTUATION)).split()) or lower.strip()
+
+
+def is_right(written: str, answers: Iterable[str]) -> bool:
+    """Return whether a continuation begins with the words of one of the answers, all normalised."""
+    words = normalise_answer(written).split()
+    return any(words[: len(right)] == right for right in (normalise_answer(answer).split() for answer in answers))
+
+
+def count_new_tokens(tokenizer: PreTrainedTokenizerBase, answers: Iterable[str]) -> int:
+    """Return how many tokens to write: those of the longest answer, and `MORE_TOKENS`."""
+    return MORE_TOKENS + max(len(tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]) for answer in answers)
+
+
+def write_answers(
+    engine: SkippingEngine,
+    prompts: Sequence[Sequence[int]],
+    n_new: Sequence[int],
+    layers: Sequence[int] | None = None,
+    vectors: Float[Tensor, "prompt d_model"] | None = None,
+    positions: AnswerPositions = "prompt",
+) -> list[list[int]]:
+    """Continue each prompt (its token ids) greedily, by at least `n_new` tokens, fewer if the model ends the text.
+
+    With `layers`, each prompt's vector is added to the attention output of its layer, at the prompt's positions or at
+    `all`, those of what is written, too. Prompts of one length go through the model together.
+    """
+    batches = Batches(engine.device)
+    written: list[list[int]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), n_new[row]))
+    for n_tokens, group in groupby(order, key=lambda row: len(prompts[row])):
+        waiting = list(group)
+        while waiting:
+            n_positions = n_tokens + n_new[waiting[0]]
+            rows = waiting[: max(1, batches.max_tokens // n_positions)]
+
+            def write(rows: Sequence[int] = tuple(rows)) -> Tensor:
+                with ExitStack() as stack:
+                    if layers is not None and vectors is not None:
+                        here = [layers[row] for row in rows]
+                        stack.enter_context(_adding(engine, here, vectors[list(rows)], positions))
+                    return _continue(engine.model, [prompts[row] for row in rows], max(n_new[row] for row in rows))
+
+            found = batches.attempt(len(rows), n_positions, write)
+            if found is not None:
+                waiting = waiting[len(rows) :]
+                for row, tokens in zip(rows, found.tolist(), strict=True):
+                    written[row] = tokens
+    return written
+
+
+def _continue(model: Any, prompts: Sequence[Sequence[int]], n_new: int) -> Tensor:
+    """Return the tokens that the model writes behind prompts of one length; a text that has ended is filled up."""
+    tokens = torch.tensor(prompts, device=model.device)
+    ends = model.generation_config.eos_token_id
+    pad = ends[0] if isinstance(ends, list) else ends
+    # What else a model brings along for writing, such as a penalty of repetitions, is no greedy decoding.
+    before, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        with torch.inference_mode():
+            whole = model.generate(
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                do_sample=False,
+                max_new_tokens=n_new,
+                eos_token_id=ends,
+                pad_token_id=0 if pad is None else pad,
+            )
+    finally:
+        model.generation_config = before
+    return whole[:, tokens.shape[1] :]
+
+
+@contextmanager
+def _adding(
+    engine: SkippingEngine, layers: Sequence[int], vectors: Float[Tensor, "row d_model"], positions: AnswerPositions
+) -> Iterator[None]:
+    """Within the block, add each row's vector to the attention output of its layer."""
+    parts = engine.components
+    with ExitStack() as stack:
+        for layer in sorted(set(layers)):
+            is_here = torch.tensor([other == layer for other in layers], device=vectors.device)[:, None]
+            added = torch.where(is_here, vectors, 0)[:, None] / parts.attn_scale
+
+            def add(_: nn.Module, __: Any, output: Any, added: Tensor = added) -> Any:
+                first = output if isinstance(output, Tensor) else output[0]
+                # Behind the prompt, the model reads one token at a time.
+                return add_to_first(output, added) if positions == "all" or first.shape[1] > 1 else output
+
+            stack.callback(parts.attn_out[layer].register_forward_hook(add).remove)
+        yield
+
+
+def decode_written(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], written: Sequence[int]) -> str:
+    """Return what was written behind a prompt as text, up to the end of its first line."""
+    before = str(tokenizer.decode(list(prompt), skip_special_tokens=True))
+    text = str(tokenizer.decode([*prompt, *written], skip_special_tokens=True))[len(before) :]
+    return text.lstrip().split("\n")[0].rstrip()
