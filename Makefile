@@ -61,8 +61,8 @@ bench: .venv/study-installed ## measure the engine's speed against a plain loop 
 bench-study: .venv/study-installed ## run a study from nothing in a temporary folder and show where its wall time goes: make bench-study CONFIG=…
 	$(BIN)/python tools/bench_study.py --config $(CONFIG)
 
-plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study: make plan CONFIG=config/paper.yaml GPU=a100-40
-	$(BIN)/memory-injections plan "$(CONFIG)" --gpu $(GPU) --shared results/shared
+plan: .venv/study-installed ## estimate cells, arithmetic, memory and time of a study, and what it can find: make plan CONFIG=config/paper.yaml GPU=a100-40
+	$(BIN)/memory-injections plan "$(CONFIG)" --gpu $(GPU) --shared results/shared $(if $(DIFFERENCE),--difference $(DIFFERENCE))
 
 coverage: .venv/dev-installed ## simulate how often intervals hold the true mean, and write the table of docs/method.md (half a minute)
 	$(BIN)/python tools/interval_coverage.py

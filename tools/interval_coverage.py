@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from memory_injections.analysis.effects import EQUIVALENCE_LEVEL, LEVEL, invert_sign_flips
+from memory_injections.analysis.effects import EQUIVALENCE_LEVEL, LEVEL, Sizes, invert_sign_flips
 from memory_injections.atomic_files import write_text
+from memory_injections.data.sources import FileDataset
 from memory_injections.pages.findings import format_markdown
+from memory_injections.planning.power import OF_CLUSTER, find_cluster_sizes, list_known_sizes
 
+OWN_PAIRS = Path(__file__).parents[1] / "resources" / "prompt_pairs.csv"
 # How many prompts the clusters of each data set have.
 SIZES = {
-    "own pairs": [1] * 72,
-    "hand": [4, 3, 2, 2, *[1] * 95],
-    "2wmh": [313, 174, 159, 94, 50, 47, 34, 30, 30, 21, 13, 12, 8, 7, 3, 2, 1, 1, 1],
+    "own pairs": find_cluster_sizes(FileDataset(source="file", path=str(OWN_PAIRS)), 0)[0],
+    "hand": list_known_sizes("handwritten_obscure_explicit_data.csv"),
+    "2wmh": list_known_sizes("multi_hop_1000.csv"),
 }
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 # All with mean 0 and variance 1.
@@ -33,8 +36,6 @@ DISTRIBUTIONS: dict[str, Draw] = {
         (rng.lognormal(size=shape) - np.exp(0.5)) / np.sqrt((np.e - 1) * np.e)
     ),
 }
-# The share of the variance that is common to the prompts of a cluster.
-OF_CLUSTER = 0.3
 N_STUDIES = 2000
 # The least coverage that is asked for, and the most verdicts of equivalence at the margin.
 COVERAGE = {"normal": 0.93, "heavy tails (t, 3 degrees)": 0.93} | dict.fromkeys(list(DISTRIBUTIONS)[2:], 0.9)
@@ -44,7 +45,7 @@ SHORTFALLS = {("2wmh", "skewed, heavy tail (lognormal)"): (0.86, 0.06)}
 BEGIN, END = "<!-- coverage -->\n", "<!-- end of coverage -->"
 
 
-def draw_totals(sizes: list[int], draw: Draw, rng: np.random.Generator) -> Float[np.ndarray, "cluster study"]:
+def draw_totals(sizes: Sizes, draw: Draw, rng: np.random.Generator) -> Float[np.ndarray, "cluster study"]:
     """Return the sums of the effects of each cluster in each simulated study; the true mean is 0."""
     common = [size * draw(rng, (N_STUDIES,)) for size in sizes]
     each = [draw(rng, (size, N_STUDIES)).sum(axis=0) for size in sizes]
@@ -59,7 +60,7 @@ def simulate(data: str, distribution: str, seed: int = 0) -> dict[str, object]:
     """
     sizes = SIZES[data]
     totals = draw_totals(sizes, DISTRIBUTIONS[distribution], np.random.default_rng(seed))
-    low, high, low_99, high_99 = invert_sign_flips(totals, np.array(sizes), seed, (LEVEL, EQUIVALENCE_LEVEL)).T
+    low, high, low_99, high_99 = invert_sign_flips(totals, sizes, seed, (LEVEL, EQUIVALENCE_LEVEL)).T
     least, most = SHORTFALLS.get((data, distribution), (COVERAGE[distribution], EQUIVALENCE))
     coverage, wrong = np.mean((low <= 0) & (high >= 0)), max(np.mean(high_99 < 0), np.mean(low_99 > 0))
     return {

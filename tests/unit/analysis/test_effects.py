@@ -1,5 +1,6 @@
 """Estimates, tests of a grid and the choice of sites, against definitions written out and simulations."""
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -72,6 +73,37 @@ def test_p_values_flip_the_signs_of_clusters() -> None:
     many = np.random.default_rng(0).normal(0.3, 1, 50)
     by_t = 2 * t.sf(many.mean() / (many.std(ddof=1) / np.sqrt(50)), 49)
     assert estimate_mean(many, np.arange(50), seed=0).p == pytest.approx(by_t, rel=0.35)
+
+
+@pytest.mark.parametrize("n_clusters", [12, 40])
+def test_parts_of_the_flips_give_what_all_at_once_give(n_clusters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(0.1, 1, size=(60, 3))
+    clusters = np.arange(60) % n_clusters
+
+    def compute() -> list[np.ndarray]:
+        effects._draw_flips.cache_clear()
+        estimate = np.array(list(estimate_mean(values[:, 0], clusters, seed=1).columns.values()))
+        return [estimate, bound_sites(values, clusters, seed=1), adjust_over_grid(values, clusters, seed=1)]
+
+    whole = compute()
+    monkeypatch.setattr(effects, "NUMBERS_AT_ONCE", 10_000)
+    for part, at_once in zip(compute(), whole, strict=True):
+        np.testing.assert_allclose(part, at_once, rtol=1e-12)
+
+
+def test_many_clusters_take_little_memory() -> None:
+    values, clusters = np.random.default_rng(0).normal(size=(2000, 1)), np.arange(2000)
+    effects._draw_flips.cache_clear()
+    tracemalloc.start()
+    try:
+        bound_sites(values, clusters, seed=0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        effects._draw_flips.cache_clear()
+    assert peak < 4 * effects.N_FLIPS * len(
+        clusters
+    )  # as floating-point numbers, the flips alone would take twice that
 
 
 def test_estimates_of_hardly_any_prompts() -> None:

@@ -25,7 +25,7 @@ def test_the_clusters_have_the_sizes_of_the_data(name: str) -> None:
     if not FILES[name].is_file():
         pytest.skip(f"no {FILES[name]}")
     clusters = cluster_prompts(normalise_pairs(read_csv(FILES[name]), name))
-    assert clusters.value_counts().tolist() == SIZES[name]
+    assert clusters.value_counts().tolist() == SIZES[name].tolist()
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)

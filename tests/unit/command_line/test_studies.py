@@ -93,6 +93,8 @@ def test_plan(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     assert str(tiny_models["llama"]) in done.stdout
     assert str(PAIRS) in done.stdout
     assert "float32 at 44.4 TFLOP/s on h100" in done.stdout
+    assert "clusters for 0.1 " in done.stdout
+    assert "clusters for 0.5 " in run("plan", config, "--difference", "0.5").stdout
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Messages, links and paths in the documentation exist."""
 
 import io
+import math
 import re
 from pathlib import Path
 
@@ -9,12 +10,28 @@ import pytest
 import snakemake
 import yaml
 from conftest import ROOT
-from memory_injections.analysis.paper_tables import INFORMATIVE
+from interval_coverage import COVERAGE, EQUIVALENCE
+from memory_injections.analysis.averages import N_DEVIATIONS
+from memory_injections.analysis.clusters import PROMPTS_PER_HOP
+from memory_injections.analysis.effects import (
+    EQUIVALENCE_LEVEL,
+    FEWEST_CLUSTERS,
+    LEVEL,
+    N_FLIPS,
+    N_FOLDS,
+    N_REPEATS,
+    N_SIMULATIONS,
+    POWER,
+)
+from memory_injections.analysis.hits import HITS_AT
+from memory_injections.analysis.paper_tables import INFORMATIVE, N_EXAMPLES
 from memory_injections.config.study import Study, parse_study
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.figures.style import COLUMN, MARK
 from memory_injections.injection.encodings import ENCODINGS
+from memory_injections.mechanisms.side_effects import WINDOW
+from memory_injections.paper.coverage import N_TOP
 from PIL import Image
 
 PAGES = [
@@ -115,6 +132,43 @@ def test_the_glossary_has_every_control_encoding_and_margin() -> None:
     assert all(encoding.label in rows[name] for name, encoding in ENCODINGS.items())
     assert f"within {Study.model_fields['margin'].default:g} nats of zero" in text
     assert f"has a rank below {INFORMATIVE}" in text
+
+
+WORDS = {4: "four", 6: "six", 8: "eight", 9: "nine"}
+# What docs/method.md says of the numbers that the code decides with.
+OF_METHOD = (
+    f"*tells* of the answer or the memory if its rank there is below {INFORMATIVE}",
+    f"Table 2 has example pairs, {WORDS[N_EXAMPLES]} of each target",
+    f"more than {N_DEVIATIONS} standard deviations from their mean dropped, once",
+    f"the answer's rank is below k ({HITS_AT[0]}, {HITS_AT[1]} or {HITS_AT[2]})",
+    f"read in windows of {WINDOW} tokens behind BOS",
+    f"a last hop has {PROMPTS_PER_HOP} prompts or more on average",
+    f"divided at random into {N_FOLDS} folds",
+    f"the highest mean effect in the other {WORDS[N_FOLDS - 1]}",
+    f"This is done {N_REPEATS} times, and a prompt's effect is its mean over the {N_REPEATS} sites",
+    f"means over the {N_REPEATS}, too",
+    # All ways are half of 2 to the power of the clusters: of two that differ in every sign, one is enough.
+    f"in all ways if there are at most {N_FLIPS.bit_length()}, else {N_FLIPS:,} times at random",
+    f"the ends of the {1 - LEVEL:.0%} interval",
+    f"does not refuse at {LEVEL:.0%}",
+    f"none with fewer than {WORDS[FEWEST_CLUSTERS]} clusters, whose p-value cannot be below {LEVEL:.0%}",
+    f"are the same at {EQUIVALENCE_LEVEL:.0%}, for equivalence",
+    f"they need {WORDS[math.ceil(math.log2(2 / EQUIVALENCE_LEVEL))]} clusters",
+    f"if both {1 - EQUIVALENCE_LEVEL:.0%} intervals lie within the margin of zero",
+    f"with a power of {POWER:.0%}: {N_SIMULATIONS} simulated studies",
+    f"a coverage of {COVERAGE['normal']:.0%} for symmetric and {min(COVERAGE.values()):.0%} for skewed effects",
+    f"at most {EQUIVALENCE:.0%} wrong equivalence",
+    f"the p-value is below {LEVEL:.0%}",
+    f"the config's `margin`, {Study.model_fields['margin'].default:g} nats by default",
+    f"above 1/{N_TOP} must be among the {N_TOP} most probable ones",
+    f"fails if more than {LEVEL:.0%} of those without any effect",
+)
+
+
+@pytest.mark.parametrize("sentence", OF_METHOD)
+def test_the_method_has_the_numbers_of_the_code(sentence: str) -> None:
+    text = " ".join((ROOT / "docs" / "method.md").read_text(encoding="utf-8").split())
+    assert re.sub(r"(?<=\d)%", " %", sentence) in text
 
 
 def test_catalogue_and_citation() -> None:

@@ -13,6 +13,7 @@ from memory_injections.data.hub_tables import read_hub_csv
 from memory_injections.download.hub import PAUSE, download_config
 from memory_injections.errors import StudyError
 from memory_injections.models.checkpoints import check_model_folder
+from memory_injections.models.sources import HuggingFaceModel, UntrainedModel
 
 Fetch = Callable[[str], Path]
 
@@ -25,6 +26,20 @@ def test_model_whose_weights_lie_on_another_host(
     digest = hashlib.sha256((repos[MODEL] / "model.safetensors").read_bytes()).hexdigest()
     assert f"GET cdn/{digest}" in hub.requests
     assert not [request for request in hub.requests if "onnx" in request or "pytorch" in request]
+
+
+def test_a_twin_is_drawn_without_the_weights_and_names_the_commit(
+    hub: Hub, repos: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "twin"
+    folder.mkdir()
+    like = HuggingFaceModel(source="huggingface", repo="someone/tiny")
+    manifest = UntrainedModel(source="untrained", like=like).fetch(folder)
+    config = hashlib.sha256((repos[MODEL] / "config.json").read_bytes()).hexdigest()
+    assert manifest["like"] == {"revision": COMMIT, "config.json": config}
+    assert manifest["revision"] is None
+    check_model_folder(folder)
+    assert not [request for request in hub.requests if "safetensors" in request or request.startswith("GET cdn")]
 
 
 def test_pickled_weights_are_not_even_downloaded(hub: Hub, repos: dict[str, Path], fetch: Fetch) -> None:

@@ -1,5 +1,6 @@
 """The untrained twin of a model: its architecture and tokenizer, and weights that depend on the seed alone."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,10 @@ def fetch(like: Path, folder: Path, seed: int = 0) -> dict[str, torch.Tensor]:
     manifest = source.fetch(folder)
     assert manifest["source"]["like"]["path"] == str(like)
     assert manifest["revision"] is None  # so it is never taken for the paper's model
+    assert manifest["like"] == {
+        "revision": None,
+        "config.json": sha256((like / "config.json").read_bytes()).hexdigest(),
+    }
     return load_file(folder / "model.safetensors")
 
 

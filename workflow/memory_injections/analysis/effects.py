@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 LEVEL = 0.05
 # The level of the two tests of equivalence together. At 5 %, skewed effects would pass for practically zero too often
@@ -23,14 +23,15 @@ N_REPEATS = 20
 # takes fewer, because it simulates a study many times.
 N_FLIPS, N_FLIPS_OF_SIMULATIONS = 19_999, 1_999
 N_SIMULATIONS = 400
-# How many means are bounded at a time, and how many flips are made, which limits memory.
-MEANS_AT_ONCE, FLIPS_AT_ONCE = 32, 2**14
+# How many means are bounded at a time, and how many numbers are made of flips at a time, which limits memory.
+MEANS_AT_ONCE, NUMBERS_AT_ONCE = 32, 2**22
 # With fewer clusters, no test of their signs can have a p-value below 5 %.
 FEWEST_CLUSTERS = 6
 Effects = Float[np.ndarray, "prompt site"]
 Clusters = Int[np.ndarray, " prompt"]
 ClusterSums = Float[np.ndarray, "cluster mean"]
 Sizes = Int[np.ndarray, " cluster"]
+Flips = Bool[np.ndarray, "flip cluster"]
 
 
 @dataclass(frozen=True)
@@ -106,19 +107,19 @@ def invert_sign_flips(
     flipped prompts, or that of the others, is at most m; above the mean, if it is at least m. So both ends are order
     statistics of those means. They are missing where clusters are so few that no flip is as rare as the level.
     """
-    signs = _draw_signs(len(sizes), seed, n_flips)
-    n_flipped = (signs < 0).sum(axis=1)
+    flips = _draw_flips(len(sizes), seed, n_flips)
+    n_flipped = flips.sum(axis=1)
     # The signs as they are reach the sum, and so do all signs the other way round. They are among all ways.
     is_trivial = (n_flipped == 0) | (n_flipped == len(sizes))
-    n_drawn, n_more = (len(signs), is_trivial.sum() - 1) if len(signs) < n_flips else (1 + len(signs), is_trivial.sum())
-    flipped = (signs[~is_trivial] < 0).astype(float)
+    n_drawn, n_more = (len(flips), is_trivial.sum() - 1) if len(flips) < n_flips else (1 + len(flips), is_trivial.sum())
+    flips = flips[~is_trivial]
     ranks = [max(0, int(level * n_drawn) - n_more) for level in levels]
     known = [rank for rank in ranks if rank]
-    n_flipped = (flipped @ sizes)[:, None]
+    n_flipped = _sum_flipped(flips, sizes[:, None])
     bounds = []
     for start in range(0, totals.shape[1], MEANS_AT_ONCE):
         part = totals[:, start : start + MEANS_AT_ONCE]
-        sums = flipped @ part
+        sums = _sum_flipped(flips, part)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = sums / n_flipped, (part.sum(axis=0) - sums) / (sizes.sum() - n_flipped)
         lows, highs = np.fmin(*means), np.fmax(*means)
@@ -174,27 +175,40 @@ def _flip_signs(totals: ClusterSums, seed: int, together: bool = True) -> Float[
 
     `together`, it is reached by the largest sum of all columns, otherwise by the column's own.
     """
-    signs, least = _draw_signs(len(totals), seed, N_FLIPS), totals.sum(axis=0) - 1e-9
-    is_exact = len(signs) < N_FLIPS
+    flips, least = _draw_flips(len(totals), seed, N_FLIPS), totals.sum(axis=0) - 1e-9
+    is_exact = len(flips) < N_FLIPS
     n_reaching = np.zeros(totals.shape[1])
-    for part in np.array_split(signs, -(-len(signs) // FLIPS_AT_ONCE)):
-        sums = part @ totals
+    for part in _divide(flips, totals.shape[1]):
+        sums = np.where(part, -1.0, 1.0) @ totals
         # All ways are these and those with all signs the other way round.
         for flipped in (sums, -sums) if is_exact else (sums,):
             n_reaching += ((flipped.max(axis=1, keepdims=True) if together else flipped) >= least).sum(axis=0)
-    return n_reaching / (2 * len(signs)) if is_exact else (1 + n_reaching) / (1 + len(signs))
+    return n_reaching / (2 * len(flips)) if is_exact else (1 + n_reaching) / (1 + len(flips))
 
 
-@lru_cache(maxsize=4)
-def _draw_signs(n_clusters: int, seed: int, n_flips: int) -> Float[np.ndarray, "flip cluster"]:
-    """Return signs of clusters: random ones or, if clusters are few, all.
+def _sum_flipped(flips: Flips, totals: ClusterSums) -> Float[np.ndarray, "flip mean"]:
+    """Return the sums of the rows of `totals` whose signs each way flips."""
+    return np.concatenate([part.astype(float) @ totals for part in _divide(flips, totals.shape[1])])
+
+
+def _divide(flips: Flips, n_means: int) -> list[Flips]:
+    """Divide flips into parts that can be computed with at once; each is a view."""
+    return np.array_split(flips, -(-len(flips) * max(flips.shape[1], n_means) // NUMBERS_AT_ONCE))
+
+
+@lru_cache(maxsize=2)
+def _draw_flips(n_clusters: int, seed: int, n_flips: int) -> Flips:
+    """Return the clusters whose signs are flipped: random ones or, if clusters are few, in all ways.
 
     Of two ways that differ in every sign, only the one that keeps the last cluster's sign is among all.
     """
     if 2 ** (n_clusters - 1) <= n_flips:
-        flips = np.arange(2 ** (n_clusters - 1))
-        return np.where(flips[:, None] >> np.arange(n_clusters) & 1, -1.0, 1.0)
-    return np.random.default_rng(seed).choice([-1.0, 1.0], size=(n_flips, n_clusters))
+        ways = np.arange(2 ** (n_clusters - 1))
+        return (ways[:, None] >> np.arange(n_clusters) & 1).astype(bool)
+    rng, flips = np.random.default_rng(seed), np.empty((n_flips, n_clusters), dtype=bool)
+    for part in _divide(flips, 0):
+        part[:] = rng.integers(2, size=part.shape) == 0
+    return flips
 
 
 def choose_sites(effects: Effects, clusters: Clusters, seed: int) -> Int[np.ndarray, "prompt division"]:

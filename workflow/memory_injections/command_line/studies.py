@@ -34,6 +34,9 @@ def plan(
     prompts: Annotated[
         int | None, typer.Option(min=1, help="Prompt pairs of a data set whose size nothing tells.", show_default=False)
     ] = None,
+    difference: Annotated[
+        float | None, typer.Option(min=0.001, help="The effect to be found, in nats. [default: the config's margin]")
+    ] = None,
 ) -> None:
     """Say what a study costs before anything runs: a row for every job that holds a model, in the workflow's order.
 
@@ -43,7 +46,8 @@ def plan(
 
     - host GiB: memory of its process; hours: on one machine of the kind, the job by itself
 
-    Before them come the sizes of models and data sets, and where these are from.
+    Before them come the sizes of models and data sets, and where these are from. Behind them comes what the study can
+    find: the least effect on each data set, and how many clusters of prompts another one would need.
     """
     import huggingface_hub
     import transformers
@@ -59,7 +63,7 @@ def plan(
     for library in (transformers.utils.logging, huggingface_hub.utils.logging):
         library.set_verbosity_error()
     try:
-        typer.echo(write_plan(read_models_study(config), find_machine(gpu), shared, prompts))
+        typer.echo(write_plan(read_models_study(config), find_machine(gpu), shared, prompts, difference))
     except UnknownModelSizeError as error:
         alone = "once it is, say with --shared in which folder studies share what they fetch"
         remedy = f"fetch it with {fetch('models', error.name, 'manifest.json')}" if shared else alone

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memory_injections.analysis.averages import find_least, measure_effect
+from memory_injections.analysis.averages import SITE, find_least, measure_effect
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import ESTIMATE, estimate_mean
 from memory_injections.analysis.hits import rank_hops, tabulate_ranks
 from memory_injections.analysis.verdicts import adjust_p_values
 from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, SHUFFLED, list_text_controls
 from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES
-from memory_injections.controls.sites import CHOSEN, SITE
+from memory_injections.controls.sites import CHOSEN
 from memory_injections.terms import ANY_ENCODING, CURATED, LEAST_LOGP
 
 ENCODING = ["encoding", "relative"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from memory_injections.analysis.averages import SITE
 from memory_injections.analysis.verdicts import INCONCLUSIVE, combine_p_values, name_verdict
 from memory_injections.controls.contrasts import ENCODING, ID, ControlResults, take_means, weigh_chosen
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED, list_text_controls
 from memory_injections.controls.settings import AT_DOSES, AT_SITES
-from memory_injections.controls.sites import SITE
 from memory_injections.terms import CURATED, FIRST_TOKEN, GENERATION, WHOLE_ANSWER
 
 # The scores that outcomes are measured by, in nats.

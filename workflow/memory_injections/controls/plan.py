@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from memory_injections.analysis.averages import SITE
 from memory_injections.controls.descriptions import Description, describe_pairs, find_span
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED, Draw
 from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES, EVERYWHERE, Controls, Position
-from memory_injections.controls.sites import CHOSEN, SITE
+from memory_injections.controls.sites import CHOSEN
 from memory_injections.controls.vector_specs import VectorSpec
 from memory_injections.models.tokenisation import Prompt
 from memory_injections.sweeps.cell_plan import KeyedPrompts, hash_prompt

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from memory_injections.analysis.averages import PAPER_AVERAGE, average_sites, find_best_site
+from memory_injections.analysis.averages import PAPER_AVERAGE, SITE, average_sites, find_best_site
 from memory_injections.analysis.evidence import SITE_OF_ANY, SweepEffects
 from memory_injections.controls.settings import ControlSite
 
@@ -17,7 +17,6 @@ CHOSEN, BEST, REPORTED, CONFIGURED = (
     "the config's",
 )
 CHOSEN_OF_ANY = f"{CHOSEN} of all encodings"
-SITE = ["layer", "magnitude"]
 
 
 def choose_control_sites(

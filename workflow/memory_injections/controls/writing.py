@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from memory_injections.analysis.averages import SITE
 from memory_injections.controls.plan import PlannedPrompts
-from memory_injections.controls.sites import SITE
 from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.data.prompt_pairs import list_answers
 from memory_injections.injection.generation import count_new_tokens, decode_written, is_right, write_answers

@@ -7,7 +7,7 @@ memory) and the answer that both ask for (paper, section 3.1).
 import ast
 import json
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -137,7 +137,7 @@ def _read_aliases(cell: str, source: str, row: int) -> list[str]:
     return [name for name in names if has_text(name)]
 
 
-def list_answers(pair: Mapping[Hashable, str]) -> list[str]:
+def list_answers(pair: Mapping[Any, str]) -> list[str]:
     """List the texts of a pair's answer, each once: the answer, and its aliases behind it."""
     return list(dict.fromkeys([pair["answer"], *json.loads(pair.get(ALIASES) or "[]")]))
 

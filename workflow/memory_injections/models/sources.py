@@ -5,14 +5,18 @@ key table and workflow find it.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
+from memory_injections.checksums import hash_twice
 from memory_injections.models.checkpoints import (
     FETCHED,
+    INDEX,
+    WEIGHTS,
     build_manifest,
     check_model_folder,
     convert_gguf,
@@ -40,6 +44,10 @@ class ModelSource(Section, ABC):
 
         Raises `StudyError` for whatever the user can correct.
         """
+
+    def fill_form(self, folder: Path) -> str | None:
+        """Fill an empty folder with the model's config and tokenizer at least; return its revision, if it has one."""
+        return self.fill(folder)
 
     def fetch(self, folder: Path) -> dict[str, Any]:
         """Fill an empty folder with the model, and return its manifest, which says where the model is from.
@@ -119,9 +127,15 @@ class HuggingFaceModel(ModelSource):
         return is_commit(self.revision)
 
     def fill(self, folder: Path) -> str:
+        return self._download(folder, FETCHED)
+
+    def fill_form(self, folder: Path) -> str:
+        return self._download(folder, [pattern for pattern in FETCHED if pattern not in (WEIGHTS, INDEX)])
+
+    def _download(self, folder: Path, patterns: Sequence[str]) -> str:
         from memory_injections.download.hub import download_model
 
-        return download_model(self.repo, self.revision, folder, FETCHED)
+        return download_model(self.repo, self.revision, folder, patterns)
 
 
 class LocalModel(ModelSource):
@@ -175,9 +189,23 @@ class UntrainedModel(ModelSource):
         return self.like.local_files()
 
     def fill(self, folder: Path) -> None:
+        self._draw(folder)
+
+    def fetch(self, folder: Path) -> dict[str, Any]:
+        """Fill an empty folder with the twin, and return its manifest.
+
+        It has no revision of its own, so that it is never taken for the other model, but that model's (`like`), and the
+        SHA-256 of the config that the twin was drawn from.
+        """
+        like = self._draw(folder)
+        about = build_manifest(folder, self.origin)
+        return {"source": self.model_dump(), "revision": None, "like": like, **about}
+
+    def _draw(self, folder: Path) -> dict[str, str | None]:
         with TemporaryDirectory() as scratch:
-            self.like.fill(Path(scratch))
+            revision = self.like.fill_form(Path(scratch))
             draw_weights(Path(scratch), folder, self.seed)
+            return {"revision": revision, "config.json": hash_twice(Path(scratch) / "config.json")[0]}
 
 
 def list_model_sources() -> list[type[ModelSource]]:
