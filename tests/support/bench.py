@@ -17,9 +17,8 @@ from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.loading import load_bridge, load_causal_lm
 from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import load_tokenizer
-from memory_injections.sweeps.experiment import Experiment
+from memory_injections.sweeps.experiment import Experiment, open_store
 from memory_injections.sweeps.grid import Sweep
-from memory_injections.sweeps.store import CellStore
 from transformer_lens.model_bridge import TransformerBridge
 
 CPU = [torch.device("cpu")]
@@ -73,9 +72,8 @@ class Bench:
         """Return the whole table, and how many cells were already known and how many were computed."""
         activations = ActivationCache(self.folder / "cache")
         experiment = Experiment(self.model, activations, self.pairs, WORDS, seed)
-        encoder = self.model.build_encoder(sweeps[0].relative)
-        computer = CellComputer(self.model.engine, encoder, yield_seconds=0)
-        context = (about or {"precision": "float32"}) | {"is_relative": sweeps[0].relative}
-        with CellStore(self.folder / store, context, flush_seconds=0) as cells:
+        encoder, whole = self.model.build_encoder(sweeps[0].relative), "prompt" if sweeps[0].scores_whole else None
+        computer = CellComputer(self.model.engine, encoder, yield_seconds=0, whole=whole)
+        with open_store(self.folder / store, about or {"precision": "float32"}, computer, flush_seconds=0) as cells:
             table = pd.concat(experiment.run(sweeps, computer, cells), ignore_index=True)
         return table, experiment.n_known, experiment.n_computed

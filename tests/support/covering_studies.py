@@ -32,7 +32,9 @@ def build_whole() -> dict[str, Any]:
         "words": {"source": "file", "path": "words.csv"},
         "published": {"source": "folder", "path": "theirs"},
         "injection": [
-            {"memories": ["curated", "nouns"], "layers": "all", "magnitudes": [0, 1, 1.000000001]},
+            {
+                "memories": ["curated", "nouns"], "layers": "all", "magnitudes": [0, 1, 1.000000001], "score": "whole",
+            },
             {"encodings": list(ENCODINGS)[1:], "layers": {"step": 2}, "magnitudes": [-1, 2]},
             {"encodings": ["unembed", "layer"], "layers": [0, 1], "magnitudes": {"relative": [0, 0.1, 0.5]}},
         ],
@@ -55,6 +57,8 @@ def build_whole() -> dict[str, Any]:
         },
         "walkthrough": True,
         "shards": {"gpt2": 2},
+        "answers": {"positions": "all", "write": True},
+        "outcome": "generation",
     }  # fmt: skip
 
 
@@ -115,7 +119,9 @@ def build_made(at: Places) -> dict[str, Any]:
             "there": {"source": "2wikimultihop", "size": 3, **url},
         },
         "published": {"source": "git", "repo": at["git"], "commit": at["git_commit"]},
-        "injection": {"layers": [2], "magnitudes": {"relative": [0.3]}},
+        "injection": {"layers": [2], "magnitudes": {"relative": [0.3]}, "score": "whole"},
+        "answers": {"positions": "prompt", "write": False},
+        "outcome": "whole_answer",
         "precision": "bfloat16",
         "controls": {"kinds": ["shuffled"], "shuffles": "all", "positions": ["last"], "doses": [0.1]},
         "mechanisms": False,

@@ -22,7 +22,7 @@ if __name__ == "__main__":
         with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             controls = Controls.model_validate(params.controls)
             answers = Answers.model_validate(params.answers)
-            experiment = ControlExperiment(model, cache, pairs, controls, words, params.seed, answers)
+            experiment = ControlExperiment(model, cache, pairs, controls, answers, words, params.seed)
             sites = experiment.choose_sites(map(Path, inputs.curated), params.paper, params.outcome)
             experiment.write_cells(sites, Path(params.store), params.engine, Path(output.cells))
             files = {name: Path(inputs[name]) for name in ("manifest", "processed", "pairs", "activations")}

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 def test_the_top_token_is_the_models_own(tiny_models: dict[str, Path], tokenizer: PreTrainedTokenizerFast) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_models["gpt2"]).eval()
     prompts = ["The capital of France is", "George Washington fought in the", "The"]
-    texts = pd.DataFrame({"prompt_id": range(3), "text": "obscure", "prompt": prompts, "answer": "war"})
+    texts = pd.DataFrame({"prompt_id": range(3), "text": "obscure", "prompt": prompts, "answers": [["war"]] * 3})
     scores = score_texts(texts, SkippingEngine(model), tokenizer)
     for row, prompt in zip(scores.itertuples(), prompts, strict=True):
         logits = model(torch.tensor([tokenise_prompt(tokenizer, prompt)])).logits[0, -1]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from bench import MAGNITUDES, Bench, assert_same, read_own_pairs, sweep
-from memory_injections.sweeps.cells import SCHEMA
+from memory_injections.sweeps.cells import SCHEMA, WHOLE_SCORES
 from memory_injections.sweeps.experiment import describe_context
 from memory_injections.sweeps.grid import Sweep
 
@@ -20,7 +20,7 @@ def bench(tiny_models: dict[str, Path], tmp_path: Path) -> Bench:
 def test_a_table_has_every_cell_in_order(bench: Bench) -> None:
     table, known, computed = bench.run(sweep(), sweep("nouns", "embed", [2.0]))
     assert (known, computed) == (0, 12 * 3 * 10 + 12 * 3)
-    assert set(SCHEMA.names) <= set(table)
+    assert set(SCHEMA.names) <= {*table, *WHOLE_SCORES}
     assert not table.isna().any(axis=None)
     for _, of_sweep in table.groupby("memories"):
         assert of_sweep.index.equals(of_sweep.sort_values(["prompt_id", "layer", "magnitude"]).index)

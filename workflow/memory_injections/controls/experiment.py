@@ -17,6 +17,7 @@ from memory_injections.activations.cache_file import ActivationCache, measure_re
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, group_encodings, read_any
 from memory_injections.atomic_files import replace_file
+from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.plan import PlannedPrompts, list_specs, plan_controls
 from memory_injections.controls.settings import Answers, Controls
 from memory_injections.controls.sites import choose_control_sites, choose_sites_of_any, join_sites
@@ -63,9 +64,9 @@ class ControlExperiment:
     cache: ActivationCache
     pairs: pd.DataFrame
     controls: Controls
+    answers: Answers
     words: Sequence[str]
     seed: int
-    answers: Answers = Answers()
 
     @cached_property
     def _planned(self) -> PlannedPrompts:
@@ -115,12 +116,12 @@ class ControlExperiment:
                         writer.write_table(table)
 
     def write_answers(self, sites: pd.DataFrame, keep: Keep) -> pd.DataFrame:
-        """Write answers under curated memories and controls; see `writing.Writer.write_under_injections`.
+        """Write answers under curated and shuffled memories; see `writing.Writer.write_under_injections`.
 
         `keep` returns the table that a function makes, or one that it has kept under its name.
         """
         places = choose_writing_sites(sites if self.answers.write else sites.iloc[:0])
-        kinds = Controls(kinds=self.answers.controls, draws=1, shuffles=1)
+        kinds = Controls(kinds=(SHUFFLED,), shuffles=1)
         specs = list_specs(self._planned, kinds, self.words, self.seed)
         return self._keep_parts("written", places, keep, lambda part: self._writer.write_under_injections(part, specs))
 
@@ -176,7 +177,7 @@ def run_controls(
     at_once = max(1, CELLS_AT_ONCE * (int(numbers.max()) + 1) // len(cells))
     with tqdm(total=len(cells), desc="controls", unit="cell") as progress:
         for _, part in cells.groupby(numbers // at_once):
-            scores, n_new = score_cells(part, planned.keyed, computer, store, progress)
+            scores, _, n_new = score_cells(part, planned.keyed, computer, store, progress)
             n_computed += n_new
             yield part.merge(scores, on=KEY, how="left", validate="many_to_one")
     logger.info("%d cells of controls, %d computed", len(cells), n_computed)

@@ -38,16 +38,17 @@ def measure_outcomes(results: ControlResults, written: pd.DataFrame) -> Iterator
     that is right. Places are the sites with a name, those that other prompts choose, and the doses of the dose curve;
     written answers (`writing.Writer.write_under_injections`) are at the site that other prompts choose most often.
     """
+    compared = {"explicit", *(text for text in list_text_controls() if text in results.kinds)}
     for outcome, score in SCORES.items():
         measured = replace(results, score=score)
         texts = measured.measure_texts()
-        known = {text: texts[text].dropna() for text in texts if text in ("explicit", *list_text_controls())}
+        known = {text: texts[text].dropna() for text in texts if text in compared}
         for place, effects in _list_places(measured):
             yield from _estimate_all(results, {**place, "outcome": outcome}, effects | known)
     if written.empty:
         return
     right = results.texts.pivot(index="prompt_id", columns="text", values="is_right").astype("float64")
-    known = {text: right[text].dropna() for text in right if text in (UNTOUCHED, "explicit", *list_text_controls())}
+    known = {text: right[text].dropna() for text in right if text in (UNTOUCHED, *compared)}
     for (encoding, relative), part in written.groupby(ENCODING):
         shares = {
             str(control): of.set_index("prompt_id")["is_right"].astype("float64")

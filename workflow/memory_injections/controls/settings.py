@@ -25,10 +25,9 @@ class Answers(Section):
         "only, or at `all`, the answer's among them",
     )
     write: StrictBool = Field(
-        default=True, description="whether the model writes answers, greedily, at the sites that the evidence chooses"
-    )
-    controls: tuple[ControlName, ...] = Field(
-        default=(SHUFFLED,), description="controls that it writes answers under, beside the curated memories"
+        default=True,
+        description="whether the model writes answers, greedily: after the prompts alone and, at the sites that the "
+        "evidence chooses, under curated and shuffled memories",
     )
 
 

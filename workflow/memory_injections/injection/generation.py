@@ -50,7 +50,7 @@ def write_answers(
     vectors: Float[Tensor, "prompt d_model"] | None = None,
     positions: AnswerPositions = "prompt",
 ) -> list[list[int]]:
-    """Continue each prompt (its token ids) greedily, by at least `n_new` tokens, fewer if the model ends the text.
+    """Continue each prompt (its token ids) greedily, by at least `n_new` tokens, fewer if the text or the context ends.
 
     With `layers`, each prompt's vector is added to the attention output of its layer, at the prompt's positions or at
     `all`, those of what is written, too. Prompts of one length go through the model together.
@@ -59,17 +59,19 @@ def write_answers(
     written: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), n_new[row]))
     for n_tokens, group in groupby(order, key=lambda row: len(prompts[row])):
-        waiting = list(group)
+        most = max(n_new) if engine.n_ctx is None else engine.n_ctx - n_tokens
+        waiting = list(group) if most > 0 else []
         while waiting:
             n_positions = n_tokens + n_new[waiting[0]]
             rows = waiting[: max(1, batches.max_tokens // n_positions)]
 
-            def write(rows: Sequence[int] = tuple(rows)) -> Tensor:
+            def write(rows: Sequence[int] = tuple(rows), most: int = most) -> Tensor:
                 with ExitStack() as stack:
                     if layers is not None and vectors is not None:
                         here = [layers[row] for row in rows]
                         stack.enter_context(_adding(engine, here, vectors[list(rows)], positions))
-                    return _continue(engine.model, [prompts[row] for row in rows], max(n_new[row] for row in rows))
+                    longest = min(most, max(n_new[row] for row in rows))
+                    return _continue(engine.model, [prompts[row] for row in rows], longest)
 
             found = batches.attempt(len(rows), n_positions, write)
             if found is not None:

@@ -45,19 +45,23 @@ def describe_context(model: LoadedModel, code: str) -> dict[str, Any]:
 
 
 def open_store(
-    folder: Path, context: Mapping[str, Any], computer: CellComputer, scores: Mapping[str, pa.DataType] = SCORES
+    folder: Path,
+    context: Mapping[str, Any],
+    computer: CellComputer,
+    scores: Mapping[str, pa.DataType] = SCORES,
+    flush_seconds: float = 30.0,
 ) -> CellStore:
     """Open the store of cells in a context: those with relative doses, or of whole answers, have one of their own."""
     own: dict[str, Any] = {"is_relative": True} if computer.encoder.is_relative else {}
     if computer.whole:
         own, scores = {**own, "whole": computer.whole}, {**scores, **WHOLE_SCORES}
-    return CellStore(folder, {**context, **own}, scores=scores)
+    return CellStore(folder, {**context, **own}, flush_seconds, scores)
 
 
 def score_cells(
     cells: pd.DataFrame, prompts: KeyedPrompts, computer: CellComputer, store: CellStore, progress: tqdm
-) -> tuple[pd.DataFrame, int]:
-    """Return the scores of each distinct cell by `KEY`, from the store or computed and stored, and how many are new.
+) -> tuple[pd.DataFrame, int, int]:
+    """Return the scores of each distinct cell by `KEY`, and how many were known in the store and how many computed.
 
     If cells have positions (columns start and stop), their `KEY` must tell them apart. A whole answer's score is that
     of the best of the answer and its aliases; those are cells of their own.
@@ -80,7 +84,7 @@ def score_cells(
         best = every.merge(scores.rename(columns={"prompt": "key"}), on=["key", *KEY[1:]]).groupby(KEY)
         scores = distinct[KEY].merge(scores.drop(columns=list(WHOLE_SCORES)), on=KEY)
         scores = scores.merge(best[list(WHOLE_SCORES)].max().reset_index(), on=KEY)
-    return scores, len(missing)
+    return scores, len(known), len(missing)
 
 
 @dataclass
@@ -133,9 +137,9 @@ class Experiment:
                 start += len(pairs)
                 cells = plan_cells(pairs, sweeps, self.words, self.seed)
                 prompts = KeyedPrompts.of_pairs(pairs, self.model.tokenizer, self.model.engine.n_ctx)
-                scores, n_computed = score_cells(cells, prompts, computer, store, progress)
+                scores, n_known, n_computed = score_cells(cells, prompts, computer, store, progress)
                 self.n_computed += n_computed
-                self.n_known += len(scores) - n_computed
+                self.n_known += n_known
                 cells = cells.merge(scores, on=KEY, how="left", validate="many_to_one")
                 cells["p_explicit"] = cells["prompt_id"].map(pd.Series(p_explicit, index=pairs["prompt_id"]))
                 cells = cells.assign(model=self.cache.model, dataset=self.cache.dataset)
