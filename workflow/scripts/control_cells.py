@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.analysis.population import read_population
 from memory_injections.atomic_files import replace_file
 from memory_injections.controls.experiment import ControlExperiment
 from memory_injections.controls.settings import Controls
@@ -21,7 +22,8 @@ if __name__ == "__main__":
         with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             controls = Controls.model_validate(params.controls)
             experiment = ControlExperiment(model, cache, pairs, controls, words, params.seed)
-            sites = experiment.choose_sites(map(Path, inputs.curated), params.paper)
+            counted = read_population(map(Path, inputs.population)).get((params.model, params.dataset))
+            sites = experiment.choose_sites(map(Path, inputs.curated), params.paper, counted)
             experiment.write_cells(sites, Path(params.store), params.engine, Path(output.cells))
             tables = {output.sites: sites, output.texts: experiment.score_texts()}
         for file, table in tables.items():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from memory_injections.controls.contrasts import ControlResults, tabulate_controls
+from memory_injections.controls.contrasts import read_controls, tabulate_controls
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.tables.registry import register_table
 
@@ -16,6 +16,7 @@ from memory_injections.tables.registry import register_table
         "control_contrasts": "controls, at sites chosen on other prompts",
         "specificity": "own answers against other answers",
         "both_hops": "failures with both hops known",
+        "shortcuts": "prompts with a shortcut to the answer",
         "positions": "positions",
         "doses": "doses",
     },
@@ -35,11 +36,8 @@ def controls(
     margin: float,
 ) -> Mapping[str, pd.DataFrame]:
     """What controls do beside the memories, by site, position and dose, and where both hops are known."""
-    pairs_of, every = index_pairs(pairs), []
-    for paths in zip(control_cells, control_sites, control_texts, strict=True):
-        cells, sites, texts = map(pd.read_parquet, paths)
-        every.append(ControlResults(cells, sites, texts, pairs_of[sites["dataset"].iloc[0]], kinds, seed))
-    tables = tabulate_controls(every, known_ranks)
+    every = read_controls(control_cells, control_sites, control_texts, index_pairs(pairs), kinds, seed)
+    tables = tabulate_controls(list(every), known_ranks)
     # The figure shows it.
     tables["control_contrasts"]["margin"] = margin
     return tables
