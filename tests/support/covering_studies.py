@@ -25,6 +25,8 @@ def build_whole() -> dict[str, Any]:
         "study": "whole",
         "seed": 1,
         "margin": 0.05,
+        "population": "all",
+        "by": ["topic", "relation"],
         "models": {"gpt2": {"source": "local", "path": "gpt2"}},
         "datasets": {
             "2wmh": {"source": "file", "path": "pairs.csv", "rows": 5, "blanks": "keep", "cluster": "relation"}
@@ -63,6 +65,9 @@ def build_hub(at: Places) -> dict[str, Any]:
     return {
         "study": "hub",
         "twin": False,
+        "population": "both_hops_known",
+        "leave_out": ["without_entity"],
+        "by": [],
         "models": {
             "tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
             "fresh": {
@@ -101,6 +106,8 @@ def build_made(at: Places) -> dict[str, Any]:
     return {
         "study": "made",
         "twin": True,
+        "population": "composition_missed",
+        "leave_out": ["words", "without_relation"],
         "models": {
             "gguf": {
                 "source": "pypi", "package": "tiny-model==1.0", "file": "tiny_model/tiny.gguf",

@@ -26,5 +26,5 @@ def test_forms_are_told_apart() -> None:
     } <= forms  # fmt: skip
     assert list_forms({"injection": {"layers": "all"}, "mechanisms": False}) == {
         "injection<object>", "injection.layers<all>", "injection.layers=all", "mechanisms<False>", "mechanisms=False",
-        "precision=float32",
+        "population=all", "precision=float32",
     }  # fmt: skip

@@ -8,9 +8,9 @@ from typing import Any
 SHORTEST = 3
 FUNCTION_WORDS = {
     "about", "after", "all", "also", "and", "any", "are", "but", "can", "did", "does", "for", "from", "had", "has",
-    "have", "her", "him", "his", "how", "into", "its", "not", "now", "off", "one", "our", "out", "over", "she", "than", "that",
-    "the", "their", "them", "then", "there", "these", "they", "this", "those", "under", "upon", "was", "were", "what",
-    "when", "where", "which", "while", "who", "whom", "whose", "will", "with", "you", "your",
+    "have", "her", "him", "his", "how", "into", "its", "not", "now", "off", "one", "our", "out", "over", "she", "than",
+    "that", "the", "their", "them", "then", "there", "these", "they", "this", "those", "under", "upon", "was", "were",
+    "what", "when", "where", "which", "while", "who", "whom", "whose", "will", "with", "you", "your",
 }  # fmt: skip
 
 
