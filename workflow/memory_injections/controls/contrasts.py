@@ -273,7 +273,7 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
     injection, and n_broken of the n_hit others lose it; both are means over the control's draws. The site is the one
     that is chosen most often.
     """
-    ranks = tabulate_ranks(results.texts)
+    ranks, said = tabulate_ranks(results.texts), {rank: judge_texts(results.texts, rank) for rank in known_ranks}
     sites, cells = results.list_named_sites(), results.cells[results.cells["part"] == AT_SITES]
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
         place = {name: site[name] for name in (*ENCODING, *SITE)}
@@ -286,7 +286,7 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
                 counts = {
                     "n_prompts": len(prompts),
                     "n_described": int(ranks.loc[prompts, "first_hop"].notna().sum()),
-                    **_count_hops(judge_texts(results.texts, known_rank).loc[prompts], after[control] < known_rank),
+                    **_count_hops(said[known_rank].loc[prompts], after[control] < known_rank),
                 }
                 yield {**place, "site": site["name"], "control": control, "known_rank": known_rank, **counts}
 
