@@ -1,6 +1,6 @@
 """Tables of parts of the prompts: which of them count, and effects by group."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -22,9 +22,11 @@ from memory_injections.terms import CURATED, Population
 @register_table(
     {"population": "which prompts count"}, reads=("population", "pairs"), takes=("part_of_prompts",), part="population"
 )
-def population_table(population: Sequence[Path], pairs: Sequence[Path], part_of_prompts: Population) -> pd.DataFrame:
+def population_table(
+    population: Sequence[Path], pairs: Sequence[Path], part_of_prompts: Population
+) -> Mapping[str, pd.DataFrame]:
     """How many prompts of each model and data set count, and what decides that."""
-    return count_population(population, index_pairs(pairs), part_of_prompts)
+    return {"population": count_population(population, index_pairs(pairs), part_of_prompts)}
 
 
 @register_table(
