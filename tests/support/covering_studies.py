@@ -65,8 +65,8 @@ def build_hub(at: Places) -> dict[str, Any]:
     return {
         "study": "hub",
         "twin": False,
-        "population": "both_hops_known",
-        "leave_out": ["without_entity"],
+        "population": "composition_missed",
+        "leave_out": ["without_entity", "without_relation"],
         "by": [],
         "models": {
             "tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
@@ -106,8 +106,8 @@ def build_made(at: Places) -> dict[str, Any]:
     return {
         "study": "made",
         "twin": True,
-        "population": "composition_missed",
-        "leave_out": ["words", "without_relation"],
+        "population": "both_hops_known",
+        "leave_out": ["words"],
         "models": {
             "gguf": {
                 "source": "pypi", "package": "tiny-model==1.0", "file": "tiny_model/tiny.gguf",
@@ -124,7 +124,10 @@ def build_made(at: Places) -> dict[str, Any]:
         "published": {"source": "git", "repo": at["git"], "commit": at["git_commit"]},
         "injection": {"layers": [2], "magnitudes": {"relative": [0.3]}},
         "precision": "bfloat16",
-        "controls": {"kinds": ["shuffled"], "shuffles": "all", "positions": ["last"], "doses": [0.1]},
+        # These models know nothing: every rank counts as known.
+        "controls": {
+            "kinds": ["shuffled"], "shuffles": "all", "positions": ["last"], "doses": [0.1], "known_ranks": [10**6],
+        },
         "mechanisms": False,
         "walkthrough": False,
     }  # fmt: skip

@@ -103,8 +103,25 @@ def test_a_study_runs_to_its_pages(name: str, place: tuple[Path, dict[str, dict[
     for key, table in OF_PROMPTS.items():
         assert (results / "tables" / table).exists() == bool(study.get(key, SCHEMA["properties"][key]["default"]))
     assert (results / "walkthrough.html").exists() == (name == "whole")
+    if name == "made":
+        check_part(results)
     if name == "whole":
         check_whole(results, report.read_text(encoding="utf-8"), explorer.read_text(encoding="utf-8"))
+
+
+def check_part(results: Path) -> None:
+    """Evidence and controls are over the same prompts at the same sites, those that count."""
+    tables = {
+        name: pd.read_csv(results / f"tables/{name}.csv") for name in ("evidence", "control_contrasts", "population")
+    }
+    of = ["model", "dataset", "encoding"]
+    both = tables["evidence"].merge(tables["control_contrasts"], on=of, suffixes=("", "_contrast"))
+    both = both.merge(tables["population"][["model", "dataset", "n_counted"]], on=["model", "dataset"])
+    assert len(both) == len(tables["evidence"])
+    assert (both["n_prompts"] == both["n_counted"]).all()
+    assert (both["n_prompts_contrast"] == both["n_counted"]).all()
+    assert (both["n_counted"] > 0).all()
+    assert both["curated_effect"].tolist() == pytest.approx(both["effect"].tolist(), abs=1e-4)
 
 
 def check_registered(results: Path, report: str) -> None:

@@ -21,7 +21,7 @@ def test_how_many_prompts_count_stands_beside_the_verdict() -> None:
         "contrasts": pd.DataFrame(columns=[*OF, "memories"]),
         "headline": pd.DataFrame(),
         "sites": pd.DataFrame(columns=[*OF]),
-        "population": pd.DataFrame([population | {"n_counted": 0, "n_clusters": 0}]),
+        "population": pd.DataFrame([population | {"n_composition_missed": 0, "n_counted": 0, "n_clusters": 0}]),
     }
     said = summarise_study(tables)
     assert said[0] == (
@@ -29,6 +29,8 @@ def test_how_many_prompts_count_stands_beside_the_verdict() -> None:
         "clusters for m on d, too few for a verdict, which takes 6 clusters."
     )
     assert "inconclusive for m on d (no prompts)" in said[1]
+    tables["population"]["n_composition_missed"] = 3
+    assert "it knows both facts, less those with a shortcut that is left out: 0 of 72" in summarise_study(tables)[0]
     tables["headline"] = pd.DataFrame(columns=["model", "dataset"])
     found = tabulate_findings(tables)["m on d"]
     assert found["mean effect at sites chosen on other prompts"] == "no prompts"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE, select_site
 from memory_injections.analysis.effects import describe_effect
-from memory_injections.analysis.population import describe_population
+from memory_injections.analysis.population import EVERY, describe_population
 from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
@@ -115,7 +115,10 @@ def _say_which_prompts_count(tables: Tables) -> list[str]:
         return []
     rows = tables["population"]
     parts = _join([describe_population(row) for _, row in rows.iterrows()])
-    return [f"Verdicts are about {POPULATIONS[rows['population'].iloc[0]]}: {parts}."]
+    population = rows["population"].iloc[0]
+    has_left_out = population != EVERY and (rows["n_counted"] < rows[f"n_{population}"]).any()
+    less = ", less those with a shortcut that is left out" if has_left_out else ""
+    return [f"Verdicts are about {POPULATIONS[population]}{less}: {parts}."]
 
 
 def _say_what_other_choices_give(cases: Sequence[pd.Series], tables: Tables) -> Iterator[str]:
