@@ -37,6 +37,7 @@ ARITHMETIC = (
     "processed_weights",
     "activations",
     "attribution",
+    "population",
     "inject",
     "control_cells",
     "mechanism_measurements",

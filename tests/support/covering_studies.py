@@ -25,6 +25,8 @@ def build_whole() -> dict[str, Any]:
         "study": "whole",
         "seed": 1,
         "margin": 0.05,
+        "population": "all",
+        "by": ["topic", "relation"],
         "models": {"gpt2": {"source": "local", "path": "gpt2"}},
         "datasets": {
             "2wmh": {"source": "file", "path": "pairs.csv", "rows": 5, "blanks": "keep", "cluster": "relation"}
@@ -67,6 +69,9 @@ def build_hub(at: Places) -> dict[str, Any]:
     return {
         "study": "hub",
         "twin": False,
+        "population": "composition_missed",
+        "leave_out": ["without_entity", "without_relation"],
+        "by": [],
         "models": {
             "tiny": {"source": "huggingface", "repo": "someone/tiny", "revision": at["hub_commit"]},
             "fresh": {
@@ -105,6 +110,8 @@ def build_made(at: Places) -> dict[str, Any]:
     return {
         "study": "made",
         "twin": True,
+        "population": "both_hops_known",
+        "leave_out": ["words"],
         "models": {
             "gguf": {
                 "source": "pypi", "package": "tiny-model==1.0", "file": "tiny_model/tiny.gguf",
@@ -123,7 +130,10 @@ def build_made(at: Places) -> dict[str, Any]:
         "answers": {"positions": "prompt", "write": False},
         "outcome": "whole_answer",
         "precision": "bfloat16",
-        "controls": {"kinds": ["shuffled"], "shuffles": "all", "positions": ["last"], "doses": [0.1]},
+        # These models know nothing: every rank counts as known.
+        "controls": {
+            "kinds": ["shuffled"], "shuffles": "all", "positions": ["last"], "doses": [0.1], "known_ranks": [10**6],
+        },
         "mechanisms": False,
         "walkthrough": False,
     }  # fmt: skip

@@ -29,6 +29,7 @@ from tiny_gguf import write_wheel
 from two_wiki_files import write_records
 
 PARTS = {"controls": "control_contrasts.csv", "mechanisms": "side_effects.csv"}
+OF_PROMPTS = {"by": "breakdown.csv", "leave_out": "population.csv"}
 
 
 def hash_bytes(content: bytes) -> str:
@@ -99,16 +100,36 @@ def test_a_study_runs_to_its_pages(name: str, place: tuple[Path, dict[str, dict[
     for part, table in PARTS.items():
         asked = study.get(part, SCHEMA["properties"][part]["default"]) if name != "again" else False
         assert (results / "tables" / table).exists() == bool(asked)
+    for key, table in OF_PROMPTS.items():
+        assert (results / "tables" / table).exists() == bool(study.get(key, SCHEMA["properties"][key]["default"]))
     assert (results / "walkthrough.html").exists() == (name == "whole")
+    if name == "made":
+        check_part(results)
     if name == "whole":
         check_whole(results, report.read_text(encoding="utf-8"), explorer.read_text(encoding="utf-8"))
+
+
+def check_part(results: Path) -> None:
+    """Evidence and controls are over the same prompts at the same sites, those that count."""
+    tables = {
+        name: pd.read_csv(results / f"tables/{name}.csv") for name in ("evidence", "control_contrasts", "population")
+    }
+    of = ["model", "dataset", "encoding"]
+    both = tables["evidence"].merge(tables["control_contrasts"], on=of, suffixes=("", "_contrast"))
+    both = both.merge(tables["population"][["model", "dataset", "n_counted"]], on=["model", "dataset"])
+    assert len(both) == len(tables["evidence"])
+    assert (both["n_prompts"] == both["n_counted"]).all()
+    assert (both["n_prompts_contrast"] == both["n_counted"]).all()
+    assert (both["n_counted"] > 0).all()
+    assert both["curated_effect"].tolist() == pytest.approx(both["effect"].tolist(), abs=1e-4)
 
 
 def check_registered(results: Path, report: str) -> None:
     """Whatever is registered is in the results."""
     tables = {path.stem: pd.read_csv(path) for path in (results / "tables").glob("*.csv")}
     figures = {path.name.split(".")[0] for path in (results / "figures").glob("*.png")}
-    assert {table for job in list_table_jobs().values() for table in job.tables} <= tables.keys()
+    made = {table for job in list_table_jobs().values() if job.part != "population" for table in job.tables}
+    assert made <= tables.keys()
     assert list_figures().keys() - figures == {"headline"}  # which only a model of the paper has
     assert set(tables["evidence"]["encoding"]) == {*ENCODINGS, "any"}
     assert set(tables["controls"]["encoding"]) == set(ENCODINGS)

@@ -18,7 +18,6 @@ from memory_injections.paper.claims import judge_claims
 from memory_injections.paper.coverage import survey_files
 from memory_injections.paper.headline import trace_headline
 from memory_injections.paper.published import iterate_cells
-from memory_injections.paper.reported import find_reported_site
 from memory_injections.sweeps.identity import SweepId
 
 MARGIN = Study.model_fields["margin"].default
@@ -44,9 +43,8 @@ def written(authors: Path, tmp_path_factory: pytest.TempPathFactory) -> pd.DataF
             cells[sweep] = folder / f"{sweep.file_stem}.parquet"
             pd.concat(iterate_cells(sweep, map(Path, files["used"]))).to_parquet(cells[sweep])
             pairs.setdefault(sweep.dataset, normalise_pairs(read_csv(Path(files["used"][0])), "the authors' file"))
-    reported = {sweep: find_reported_site(sweep, paper) for sweep in cells}
     seed = yaml.safe_load((ROOT / "config" / "reanalysis.yaml").read_text(encoding="utf-8")).get("seed", 0)
-    tables = assess_sweeps(cells, pairs, reported, seed)
+    tables = assess_sweeps(cells, pairs, seed)
     curated = {sweep: path for sweep, path in cells.items() if sweep.memories == "curated"}
     headline, _ = trace_headline(curated, paper)
     return tabulate_findings(

@@ -71,7 +71,7 @@ def render(finished: Checkout, texts: list[str] | None) -> str:
             .reindex(range(N_PROMPTS))
             .assign(**shown, says_explicit=shown["memory"], says_obscure=shown["answer"])
         )
-        tables["last_hops"]["last_hop"] = texts[0]
+        tables["breakdown"]["group"] = texts[0]
     return render_report(
         ROOT / "workflow/memory_injections/pages/templates/report.html.j2",
         source="models",

@@ -17,12 +17,15 @@ STAGES = {
     "injections": {"inject", "gather"},
     "controls": {"control_cells", "controls"},
     "mechanisms": {"mechanism_measurements", "mechanisms"},
-    "tables": {"paper", "table1", "table3", "evidence", "claims", "scorecard", "headline"},
+    "tables": {
+        "paper", "table1", "table3", "population", "population_table", "evidence", "breakdown", "claims", "scorecard",
+        "headline",
+    },
     "figures": {"sweep_figures", "encoding_figures", "heads_figures", "study_figures"},
     "report": {"report"},
     "explorer": {"explorer"},
     "walkthrough": {"walkthrough"},
-}
+}  # fmt: skip
 LIBRARY = "workflow/memory_injections"
 ENGINE = f"{LIBRARY}/injection/skipping_engine.py"
 LIMITS = f"{LIBRARY}/models/limits.py"
@@ -94,6 +97,8 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "an encoding more": lambda c: c.config["injection"].append({"encodings": ["embed"], "layers": [0]}),
     "a larger `top_k`": lambda c: c.config["attribution"].update(top_k=6),
     "another seed": lambda c: c.config.update(seed=1),
+    "prompts with both hops known": lambda c: c.config.update(population="both_hops_known"),
+    "effects by another column": lambda c: c.config.update(by=["topic"]),
     "two shards": lambda c: c.config.update(shards=2),
     "no walk-through": lambda c: c.config.update(walkthrough=False),
     "a prompt of `mine`": lambda c: c.replace("mine.csv", "fought", "battled"),

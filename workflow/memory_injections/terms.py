@@ -24,6 +24,9 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema, to_jsonable_python
 
 Precision = Literal["float32", "tf32", "bfloat16"]
+# The prompts that a verdict is about, and what a prompt can be left out for (`analysis.population`).
+Population = Literal["all", "both_hops_known", "composition_missed"]
+Shortcut = Literal["words", "without_entity", "without_relation"]
 # The encoding of the paper's injections, whose magnitudes are factors.
 PAPER_ENCODING = "unembed"
 # The least log-probability that float32 can express, in place of -inf for an answer with probability zero.

@@ -123,6 +123,7 @@ HEADS = {
     "top": f"{RESULTS}/attribution/{{model}}/{{dataset}}.parquet",
     "targets": f"{RESULTS}/attribution-targets/{{model}}/{{dataset}}.parquet",
 }
+POPULATION = f"{RESULTS}/population/{{model}}/{{dataset}}.parquet"
 CONTROLLED = {
     part: f"{RESULTS}/controls/{{model}}/{{dataset}}/{part}.parquet"
     for part in ("cells", "sites", "texts", "written")

@@ -10,6 +10,7 @@ rule control_cells:
         activations=ACTIVATIONS,
         words=rules.words.output.words if STUDY.list_random_memories() else [],
         curated=list_curated(),
+        population=[POPULATION] if STUDY.has_population else [],
     output:
         **CONTROLLED,
     log:

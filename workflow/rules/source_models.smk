@@ -94,6 +94,14 @@ READ_OF_SOURCE = {
     **{name: list_everywhere(path) for name, path in HEADS.items()},
 }
 
+if STUDY.has_population:
+
+    include: "population.smk"
+
+    PARTS.add("population")
+    READ_OF_SOURCE["population"] = list_everywhere(POPULATION)
+
+
 if STUDY.has_controls:
 
     include: "controls.smk"

@@ -1,7 +1,7 @@
 # Cells that the authors published, in place of this study's own; no model runs.
 SOURCE = "published"
 CONFIG_SHOWN = STUDY.model_dump(
-    mode="json", include={"study", "seed", "margin", "published"}
+    mode="json", include={"study", "seed", "margin", "by", "published"}
 )
 MANIFESTS, PAGES_OF_SOURCE = [], []
 MAY_BE_PAPERS = True

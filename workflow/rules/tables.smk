@@ -26,6 +26,9 @@ rule paper:
         "../scripts/paper.py"
 
 
+# What is broken down by no column has no groups.
+PARTS = {*PARTS, "groups"} if STUDY.by else PARTS
+
 # The tables of the library's registry. A job makes those that come from the same calculation.
 TABLE_JOBS = {
     name: made
@@ -60,6 +63,8 @@ READ = {
     ],
     "own_cells": list_own_sweeps,
     "authors_cells": list_published_sweeps,
+    # Nothing, unless the source of the cells has them.
+    **dict.fromkeys(("population", *(f"control_{part}" for part in CONTROLLED)), []),
     **READ_OF_SOURCE,
 }
 # The settings that they take.
@@ -68,6 +73,8 @@ TAKEN = {
     "margin": STUDY.margin,
     "outcome": STUDY.outcome,
     "source": SOURCE,
+    "part_of_prompts": STUDY.population,
+    "by": list(STUDY.by),
     "kinds": STUDY.controls.kinds if "controls" in PARTS else [],
     "known_ranks": STUDY.controls.known_ranks if "controls" in PARTS else [],
 }

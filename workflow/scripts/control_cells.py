@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
+from memory_injections.analysis.population import read_population
 from memory_injections.atomic_files import replace_file
 from memory_injections.controls.experiment import ControlExperiment
 from memory_injections.controls.settings import Answers, Controls
@@ -23,10 +24,11 @@ if __name__ == "__main__":
             controls = Controls.model_validate(params.controls)
             answers = Answers.model_validate(params.answers)
             experiment = ControlExperiment(model, cache, pairs, controls, answers, words, params.seed)
-            sites = experiment.choose_sites(map(Path, inputs.curated), params.paper, params.outcome)
+            counted = read_population(map(Path, inputs.population)).get((params.model, params.dataset))
+            sites = experiment.choose_sites(map(Path, inputs.curated), params.paper, params.outcome, counted)
             experiment.write_cells(sites, Path(params.store), params.engine, Path(output.cells))
             files = {name: Path(inputs[name]) for name in ("manifest", "processed", "pairs", "activations")}
-            files |= {Path(path).name: Path(path) for path in inputs.curated}
+            files |= {Path(path).name: Path(path) for path in [*inputs.curated, *inputs.population]}
             settings = {**dict(params.items()), "device": model.engine.device.type}
             unfinished = UnfinishedParts(Path(params.unfinished), files, settings)
             tables = {

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from memory_injections.analysis.clusters import cluster_prompts
-from memory_injections.analysis.evidence import ALL_RANDOM, OTHER_HOPS, TABLES, SweepEffects, assess_sweeps
+from memory_injections.analysis.evidence import ALL_RANDOM, TABLES, SweepEffects, assess_sweeps
 from memory_injections.sweeps.identity import SweepId
 
 N_PROMPTS = 60
@@ -51,7 +51,7 @@ def tables(tmp_path: Path) -> dict[str, pd.DataFrame]:
         sweep = SweepId("tiny", "mine", memories, "unembed")
         sweeps[sweep] = tmp_path / f"{memories}.parquet"
         cells(effects if memories != "verbs" else effects[:, :2]).to_parquet(sweeps[sweep])
-    return assess_sweeps(sweeps, {"mine": pairs()}, dict.fromkeys(sweeps, (2, 1.0)), seed=0)
+    return assess_sweeps(sweeps, {"mine": pairs()}, seed=0)
 
 
 def test_the_effect_is_that_of_the_site_that_helps(tables: dict[str, pd.DataFrame]) -> None:
@@ -75,13 +75,34 @@ def test_contrasts_are_taken_prompt_by_prompt_at_shared_sites(tables: dict[str, 
     assert contrasts["n_sites"].tolist() == [3, 2, 2]
 
 
-def test_last_hops_show_what_the_mean_hides(tables: dict[str, pd.DataFrame]) -> None:
-    hops = tables["last_hops"].set_index("last_hop")
-    assert set(hops.index) == {"The spouse of … is", "The child of … is", OTHER_HOPS}
-    assert hops.loc["The spouse of … is", "effect"] == pytest.approx(0.9, abs=0.05)
-    assert hops.loc["The child of … is", "effect"] == pytest.approx(0, abs=0.05)
-    assert hops.loc["The spouse of … is", "effect_reported"] == pytest.approx(-0.3, abs=0.05)
-    assert hops["n_prompts"].sum() == N_PROMPTS
+def test_evidence_is_over_the_prompts_that_count(tmp_path: Path) -> None:
+    """Evidence and contrasts change as if the others were not there; sites and explicit prompts do not."""
+    rng, sweeps = np.random.default_rng(0), {}
+    for memories in ("curated", "nouns"):
+        sweeps[SweepId("tiny", "mine", memories, "unembed")] = tmp_path / f"{memories}.parquet"
+        cells(rng.normal(size=(N_PROMPTS, 3))).to_parquet(tmp_path / f"{memories}.parquet")
+    counted = pd.Index(range(10, 40))
+    part = assess_sweeps(sweeps, {"mine": pairs()}, 0, {("tiny", "mine"): counted})
+    whole = assess_sweeps(sweeps, {"mine": pairs()}, 0)
+    for path in sweeps.values():
+        pd.read_parquet(path).query("10 <= prompt_id < 40").to_parquet(path)
+    others_gone = assess_sweeps(sweeps, {"mine": pairs()}, 0)
+    for name in ("evidence", "contrasts"):
+        pd.testing.assert_frame_equal(part[name], others_gone[name])
+        assert (part[name]["n_prompts"] == 30).all()
+    for name in ("sites", "explicit_prompts"):
+        pd.testing.assert_frame_equal(part[name], whole[name])
+
+
+def test_without_a_prompt_that_counts_there_is_a_row_that_says_so(tmp_path: Path) -> None:
+    sweep = SweepId("tiny", "mine", "curated", "unembed")
+    cells(np.ones((N_PROMPTS, 2))).to_parquet(tmp_path / "cells.parquet")
+    none = {("tiny", "mine"): pd.Index([], dtype="int64")}
+    tables = assess_sweeps({sweep: tmp_path / "cells.parquet"}, {"mine": pairs()}, 0, none)
+    (row,) = tables["evidence"].to_dict("records")
+    assert (row["n_prompts"], row["n_clusters"], row["clusters"]) == (0, 0, "last hop")
+    assert np.isnan(row["effect"])
+    assert {name: list(tables[name].columns) for name in TABLES} == TABLES
 
 
 def test_explicit_prompts_and_sites(tables: dict[str, pd.DataFrame]) -> None:
@@ -97,7 +118,7 @@ def test_cells_without_ranks_or_random_words(tmp_path: Path) -> None:
     sweep = SweepId("tiny", "mine", "curated", "unembed")
     table = cells(np.random.default_rng(0).normal(size=(N_PROMPTS, 2)), ranks=False)
     table.to_parquet(tmp_path / "cells.parquet")
-    tables = assess_sweeps({sweep: tmp_path / "cells.parquet"}, {"mine": pairs()}, {sweep: None}, seed=0)
+    tables = assess_sweeps({sweep: tmp_path / "cells.parquet"}, {"mine": pairs()}, seed=0)
     assert tables["evidence"]["n_rescued"].isna().all()
     assert tables["contrasts"].empty
     assert {name: list(tables[name].columns) for name in TABLES} == TABLES

@@ -26,5 +26,5 @@ def test_forms_are_told_apart() -> None:
     } <= forms  # fmt: skip
     assert list_forms({"injection": {"layers": "all"}, "mechanisms": False}) == {
         "injection<object>", "injection.layers<all>", "injection.layers=all", "mechanisms<False>", "mechanisms=False",
-        "injection.score=first_token", "outcome=first_token", "precision=float32",
+        "injection.score=first_token", "outcome=first_token", "population=all", "precision=float32",
     }  # fmt: skip

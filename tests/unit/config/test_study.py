@@ -69,3 +69,22 @@ def test_a_study_of_the_authors_results_alone() -> None:
     assert not parse_study(MINIMAL | {"published": theirs}).is_reanalysis
     with pytest.raises(StudyError, match="config key datasets is missing"):
         parse_study({"study": "again", "published": theirs, "models": MODELS})
+
+
+def test_which_prompts_count() -> None:
+    study = parse_study(MINIMAL)
+    assert (study.has_population, study.by, study.known_rank) == (False, ("relation",), 1)
+    part = parse_study(MINIMAL | {"population": "both_hops_known", "controls": {"known_ranks": [10, 5]}})
+    assert (part.has_population, part.known_rank) == (True, 5)
+    assert parse_study(MINIMAL | {"leave_out": ["words"], "controls": False}).known_rank == 1
+    assert parse_study(MINIMAL | {"leave_out": ["words"]}).has_population
+    with pytest.raises(StudyError, match="by: 'topic' stands in the list twice"):
+        parse_study(MINIMAL | {"by": ["topic", "topic"]})
+
+
+@pytest.mark.parametrize("keys", [{"population": "composition_missed"}, {"leave_out": ["words"]}])
+def test_a_reanalysis_has_no_answers_to_single_facts(keys: dict[str, Any]) -> None:
+    again = {"study": "again", "published": {"source": "folder", "path": "theirs"}}
+    assert parse_study(again | {"population": "all", "leave_out": [], "by": []}).is_reanalysis
+    with pytest.raises(StudyError, match=f"{next(iter(keys))}: .* the authors published no such answers"):
+        parse_study(again | keys)

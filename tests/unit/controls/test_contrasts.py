@@ -41,13 +41,16 @@ def tables() -> dict[str, pd.DataFrame]:
         sites.append({"prompt_id": prompt_id, "magnitude": 1.0, "name": CHOSEN, "weight": 1 - 0.5 * is_odd})
         if is_odd:
             sites.append({"prompt_id": prompt_id, "magnitude": 2.0, "name": "", "weight": 0.5})
-        for text, logp in {"obscure": -3.0, "explicit": -2.0, "in_context": -1.0, "first_hop": -0.5}.items():
-            rank = {"obscure": 0 if prompt_id < 3 else 20, "first_hop": prompt_id % 4}.get(text, 0)
+        for text, logp in {"obscure": -3.0, "explicit": -2.0, "in_context": -1.0, "first_hop": -0.5,
+                           "without_entity": -0.5}.items():  # fmt: skip
+            rank = {"obscure": 0 if prompt_id < 3 else 20, "without_entity": prompt_id}.get(text, 0)
+            rank = prompt_id % 4 if text == "first_hop" else rank
             jitter = 0.1 * (prompt_id % 3 - 1) if text != "obscure" else 0
             texts.append({"prompt_id": prompt_id, "text": text, "logp": logp + jitter, "rank": rank})
     memories = [f"m{prompt_id // 2}" for prompt_id in PROMPTS]
     prompts = [f"{memory} is {prompt_id}" for prompt_id, memory in enumerate(memories)]
-    pairs = pd.DataFrame({"prompt_id": PROMPTS, "memory": memories, "explicit_prompt": prompts})
+    pairs = pd.DataFrame({"prompt_id": PROMPTS, "memory": memories, "explicit_prompt": prompts, "answer": "1815"})
+    pairs["obscure_prompt"] = ["It was in 1815" if prompt_id == 2 else "It was in" for prompt_id in PROMPTS]
     results = ControlResults(
         pd.DataFrame(cells),
         # Prompts with odd numbers choose the other site among all encodings.
@@ -127,3 +130,12 @@ def test_failures_with_both_hops_known(tables: dict[str, pd.DataFrame]) -> None:
     assert table.loc[("shuffled", 1), counts].tolist() == [3, 12, 3, 2, 0, 1, 1]
     assert table.loc[("curated", 5), counts].tolist() == [12, 12, 12, 9, 9, 3, 0]
     assert table.loc[("in_context", 1), counts].tolist() == [3, 12, 3, 2, 2, 1, 0]
+
+
+def test_shortcuts(tables: dict[str, pd.DataFrame]) -> None:
+    table = tables["shortcuts"].set_index("prompt_id")
+    assert table.index[table["words"]].tolist() == [2]
+    assert table.index[table["without_entity"]].tolist() == [0]
+    assert table["rank_without_entity"].tolist() == list(PROMPTS)
+    assert not table["without_relation"].any()
+    assert table["rank_without_relation"].isna().all()  # no prompt has such a text

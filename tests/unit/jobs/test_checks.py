@@ -27,3 +27,12 @@ def test_a_layer_that_a_known_model_does_not_have_is_refused_beforehand(tmp_path
     with pytest.raises(LayerError, match=r"^layer 3 is out of range; the model has 3 layers: 0 to 2$") as error:
         check_known_models(study, [manifest])
     assert describe_error(error.value).startswith("config key injection.layers: layer 3 is out of range")
+
+
+def test_a_column_that_no_local_data_set_has_is_found_beforehand(tiny_models: dict[str, Path]) -> None:
+    study = tiny_study(tiny_models["llama"])
+    check_inputs(parse_study(study | {"by": ["relation", "topic"]}))
+    with pytest.raises(StudyError, match=r"^config key by: no data set has a column colour \(pairs has "):
+        check_inputs(parse_study(study | {"by": ["colour"]}))
+    unknown = {"d": {"source": "url", "url": "http://127.0.0.1/a.csv", "sha256": 64 * "0"}}
+    check_inputs(parse_study(study | {"by": ["colour"], "datasets": study["datasets"] | unknown}))

@@ -26,6 +26,7 @@ LEFT_OUT, KEPT, UNKNOWN = "invisible characters left out", "invisible characters
 DROPPED = "characters that the tokenizer leaves out"
 PIECE, SHORT = "first token is a piece of a character", "first token of one or two characters"
 SHARED, NEAR = "first token of another answer, too", "near the end of the context"
+WORD = "word of the memory or the answer in the obscure prompt"
 BOS = "BOS differs from the model's config"
 
 
@@ -86,7 +87,7 @@ def test_what_only_weakens_a_score_is_named(folder: Path) -> None:
         {"answer": "south africa"},
         {"explicit_prompt": "Peru lies in " + 60 * "the "},
     )
-    assert list_checks(check_texts(folder, pairs)) == [[KEPT], [SHORT], [PIECE], [SHARED], [SHARED], [], [KEPT]]
+    assert list_checks(check_texts(folder, pairs)) == [[KEPT, WORD], [SHORT], [PIECE], [SHARED], [SHARED], [], [KEPT]]
     assert list_checks(check_texts(folder, strip_pairs(pairs, "x").head(1))) == [[LEFT_OUT]]
     change_json(folder / "config.json", n_positions=70)
     assert list_checks(check_texts(folder, strip_pairs(pairs, "x"))).pop() == [LEFT_OUT, NEAR]

@@ -6,6 +6,12 @@ from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.pages.control_tables import shorten_tables
 
 PLACE = {"model": "tiny", "dataset": "mine", "encoding": "unembed", "relative": False, "layer": 3}
+SHORTCUTS = pd.DataFrame(
+    {
+        "model": "tiny", "dataset": "mine", "words": [True, False, False], "without_entity": [True, True, False],
+        "without_relation": False,
+    }
+)  # fmt: skip
 
 
 def effects(place: str, values: dict[float | str, tuple[float, float]]) -> pd.DataFrame:
@@ -24,6 +30,7 @@ def test_a_row_for_each_position_and_the_best_dose() -> None:
         "positions": effects("positions", {"all": (0.5, 0.2), "last": (0.1, 0.3)}),
         "doses": effects("dose", {0.1: (0.2, 0.0), 0.3: (0.4, 0.6), 1.0: (-2.0, -4.0)}),
         "both_hops": hops,
+        "shortcuts": SHORTCUTS,
     }
     short = shorten_tables(tables)
     assert list(short["positions"]["positions"]) == ["all", "last"]
@@ -33,6 +40,9 @@ def test_a_row_for_each_position_and_the_best_dose() -> None:
     np.testing.assert_allclose(short["positions"][["low", "high"]].iloc[0], [-0.7, 1.3])
     assert list(short["doses"]["dose"]) == [0.3]
     assert list(short["both_hops"]["control"]) == ["curated", "shuffled", "in_context"]
+    (row,) = short["shortcuts"].to_dict("records")
+    assert (row["model"], row["dataset"], row["n_prompts"]) == ("tiny", "mine", 3)
+    assert (row["n_words"], row["n_without_entity"], row["n_without_relation"]) == (1, 2, 0)
 
 
 def test_without_shuffled_memories_the_difference_is_missing() -> None:
@@ -40,7 +50,7 @@ def test_without_shuffled_memories_the_difference_is_missing() -> None:
         name: effects(place, {1.0: (0.5, 0.2)}) for name, place in (("positions", "positions"), ("doses", "dose"))
     }
     own = {name: table[table["control"] == "curated"] for name, table in tables.items()}
-    short = shorten_tables({**own, "both_hops": pd.DataFrame({"control": ["curated"]})})
+    short = shorten_tables({**own, "both_hops": pd.DataFrame({"control": ["curated"]}), "shortcuts": SHORTCUTS})
     assert short["doses"]["curated_effect"].tolist() == [0.5]
     assert short["doses"]["effect"].isna().all()
 

@@ -153,6 +153,25 @@ def test_breaking_more_than_rescuing_is_the_opposite() -> None:
     assert CLAIMS["failures"].label not in judge(hits_gain=np.nan).index
 
 
+def test_where_only_failures_count_correcting_them_is_no_test() -> None:
+    found = tables(n_hit=0, n_broken=0)
+    part = judge_claims(found, PAPER, {}, MARGIN, "composition_missed").set_index("claim")
+    row = part.loc[CLAIMS["failures"].label]
+    assert row["verdict"] == "inconclusive"
+    assert np.isnan(row["p_holm"])
+    assert row["evidence"].startswith("20 of 40 wrong answers are rescued at sites chosen on other prompts; only wrong")
+    assert part.loc[CLAIMS["helps"].label, "verdict"] == "supported"
+
+
+def test_without_a_prompt_that_counts_there_is_no_verdict() -> None:
+    none = dict.fromkeys((*estimate(0), "layer", "magnitude", "hits_gain"), np.nan) | {"n_prompts": 0, "n_clusters": 0}
+    found = tables(**none) | {"contrasts": tables()["contrasts"].head(0)}
+    row = judge_again(found).loc[CLAIMS["helps"].label]
+    assert row["verdict"] == "inconclusive"
+    assert row["n_prompts"] == 0
+    assert row["evidence"] == "no prompt is in the part of the data that verdicts are about"
+
+
 def compare_heads(explicit: tuple[int, int], chance: tuple[int, int], p: float) -> pd.DataFrame:
     """Of 50 pairs: those with an informative head after one prompt only, and those with one above chance only."""
     rows = [

@@ -1,5 +1,6 @@
 """Clusters of prompts: prompts that share an entity or a relation are not independent."""
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -11,6 +12,8 @@ from memory_injections.errors import StudyError
 # A data set is made of relations, rather than of single sentences, if its average last hop has this many prompts.
 PROMPTS_PER_HOP = 10
 MEMORY, LAST_HOP = "memory", "last hop"
+# The first article behind the entity, and what follows; behind a mere "is" it is all that is asked.
+ASKED_FOR = re.compile(r"(?<=\w)(?<!… is)(?<!… are)(?<!… was)(?<!… were)(?<!… has)(?<!… had) (?:the|a|an)\b[^…]*$")
 
 
 def name_last_hops(pairs: pd.DataFrame) -> pd.Series:
@@ -24,6 +27,16 @@ def name_last_hops(pairs: pd.DataFrame) -> pd.Series:
     ]
     names = pd.Series(hops, index=pd.Index(pairs["prompt_id"], name="prompt_id"), name=LAST_HOP)
     return names.groupby(names.map(identify_entity)).transform("first")
+
+
+def name_relations(pairs: pd.DataFrame) -> pd.Series:
+    """Return the last hop of each explicit prompt without the kind of thing it asks for, by `prompt_id`.
+
+    That is what an article and the words behind it say: "… was born in the city of" becomes "… was born in".
+    """
+    hops = name_last_hops(pairs)
+    names = hops.str.replace(ASKED_FOR, "", regex=True)
+    return names.groupby(names.map(identify_entity)).transform("first").rename("relation")
 
 
 def _leave_out(text: str, parts: Sequence[tuple[int, int]]) -> str:

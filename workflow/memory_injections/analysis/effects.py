@@ -64,6 +64,8 @@ ESTIMATE = [field.name for field in fields(Estimate)]
 
 def describe_effect(estimate: Mapping[str, Any] | pd.Series) -> str:
     """Return an effect and its interval as text, such as `+0.20 nats [+0.07, +0.31]`."""
+    if np.isnan(estimate["effect"]):
+        return "no prompts"
     if np.isnan(estimate["low"]):
         return f"{estimate['effect']:+z.2f} nats (no interval: fewer than {FEWEST_CLUSTERS} clusters, or all alike)"
     return f"{estimate['effect']:+z.2f} nats [{estimate['low']:+z.2f}, {estimate['high']:+z.2f}]"

@@ -15,7 +15,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from memory_injections.analysis.averages import SITE, average_sites, measure_effect, tabulate
-from memory_injections.analysis.clusters import LAST_HOP, align_clusters, cluster_prompts, name_last_hops
+from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import (
     ESTIMATE,
     LEVEL,
@@ -28,7 +28,7 @@ from memory_injections.analysis.effects import (
     read_chosen,
 )
 from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site, measure_gain_of_hits
-from memory_injections.data.entities import identify_entity
+from memory_injections.analysis.population import Counted
 from memory_injections.sweeps.cells import read_cells
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import ANY_ENCODING, CURATED, FIRST_TOKEN, LEAST_LOGP, PROMPT_KINDS, Outcome
@@ -42,9 +42,6 @@ SITE_OF_ANY = ("encoding", *SITE)
 # Numbers that are means over divisions into folds have no exact test.
 HITS_AT_CHOSEN = [name for name in HIT_COLUMNS if name != "p_mcnemar"]
 ALL_RANDOM = "all random words"
-# A last hop with fewer prompts is put together with the other small ones.
-FEWEST_PROMPTS = 5
-OTHER_HOPS = "other"
 ID = ["model", "dataset", "encoding", "relative", "memories"]
 TABLES = {
     "evidence": [
@@ -57,7 +54,6 @@ TABLES = {
         "p_above", "p_below", "n_better", "n_worse",
     ],
     "explicit_prompts": ["model", "dataset", *ESTIMATE, "p_explicit", "p_obscure"],
-    "last_hops": [*ID, "last_hop", *ESTIMATE, "share_improved", "effect_reported"],
 }  # fmt: skip
 
 
@@ -124,6 +120,10 @@ class SweepEffects:
         """Return the same with these sites and prompts only."""
         return SweepEffects(self.frame.loc[prompts, sites], self.groups.loc[prompts], self.seed)
 
+    def keep(self, prompts: pd.Index | None) -> "SweepEffects":
+        """Return the same with these prompts only; itself if there are none named."""
+        return self if prompts is None else self.select(self.frame.columns, self.frame.index.intersection(prompts))
+
 
 def assess_sweep(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, Any]:
     """Return a sweep's row of the table of evidence.
@@ -134,11 +134,17 @@ def assess_sweep(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, Any]:
     value flatters; n_improved prompts; the hits at the chosen sites, whose numbers of prompts are means over the
     divisions; and hits_gain, the change of the share of hits there, with its interval and p-value.
     """
-    return {**assess_effects(sweep), **_count_hits_at_chosen(cells, sweep), **_estimate_gain_of_hits(cells, sweep)}
+    effects = assess_effects(sweep)
+    if sweep.frame.empty:
+        return effects
+    return {**effects, **_count_hits_at_chosen(cells, sweep), **_estimate_gain_of_hits(cells, sweep)}
 
 
 def assess_effects(sweep: SweepEffects) -> dict[str, Any]:
-    """Return the part of `assess_sweep` that needs effects only."""
+    """Return the part of `assess_sweep` that needs effects only; without any prompt, that there are none."""
+    if sweep.frame.empty:
+        none = estimate_mean(np.empty(0), np.empty(0, dtype=int), sweep.seed)
+        return {**none.columns, "clusters": sweep.groups.name}
     means = sweep.frame.mean()
     best = zip(sweep.frame.columns.names, means.idxmax(), strict=True)
     return {
@@ -156,8 +162,8 @@ def _estimate_gain_of_hits(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str
     """Estimate how many more of the prompts hit after the injection than before, as a share of the prompts."""
     if cells["rank_injected"].isna().any():
         return {}
-    gains = tabulate(cells, measure_gain_of_hits, sweep.frame.columns.names)[sweep.frame.columns].to_numpy()
-    found = estimate_mean(read_chosen(gains, sweep.chosen), sweep.clusters, sweep.seed)
+    gains = tabulate(cells, measure_gain_of_hits, sweep.frame.columns.names).loc[sweep.frame.index, sweep.frame.columns]
+    found = estimate_mean(read_chosen(gains.to_numpy(), sweep.chosen), sweep.clusters, sweep.seed)
     return {"hits_gain": found.effect, "hits_low": found.low, "hits_high": found.high, "hits_p": found.p}
 
 
@@ -222,28 +228,6 @@ def contrast_sweeps(curated: SweepEffects, random: Mapping[str, SweepEffects]) -
         }
 
 
-def assess_last_hops(
-    sweep: SweepEffects, pairs: pd.DataFrame, reported: tuple[int, float] | None
-) -> Iterator[dict[str, Any]]:
-    """Estimate the effect for the prompts of each last hop, at the sites chosen for them, clustered by memory.
-
-    effect_reported is their mean effect at the site that the paper reports. Hops of fewer than `FEWEST_PROMPTS` prompts
-    are put together; there are no rows if that leaves one group only.
-    """
-    hops = name_last_hops(pairs).loc[sweep.frame.index]
-    hops = hops.where(hops.map(hops.value_counts()) >= FEWEST_PROMPTS, OTHER_HOPS)
-    memories = pairs.set_index("prompt_id")["memory"].map(identify_entity)
-    for hop, effects in sweep.effects.groupby(hops) if hops.nunique() > 1 else ():
-        clusters = pd.factorize(memories.loc[effects.index])[0]
-        at_reported = sweep.frame.get(reported) if reported else None
-        yield {
-            "last_hop": hop,
-            **estimate_mean(effects.to_numpy(), clusters, sweep.seed).columns,
-            "share_improved": (effects > 0).mean(),
-            "effect_reported": np.nan if at_reported is None else at_reported.loc[effects.index].mean(),
-        }
-
-
 def compare_prompts(cells: pd.DataFrame, sweep: SweepEffects) -> dict[str, float]:
     """Estimate how much more probable the answer is after the explicit prompt than after the obscure one, in nats."""
     prompts = cells.drop_duplicates("prompt_id").set_index("prompt_id").loc[sweep.frame.index].astype("float64")
@@ -263,17 +247,20 @@ def describe_sites(cells: pd.DataFrame, sweep: SweepEffects) -> pd.DataFrame:
 def assess_sweeps(
     sweeps: Mapping[SweepId, Path],
     pairs: Mapping[str, pd.DataFrame],
-    reported: Mapping[SweepId, tuple[int, float] | None],
     seed: int,
+    counted: Counted | None = None,
     outcome: Outcome = FIRST_TOKEN,
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of evidence of a study: `sites`, and those of `TABLES`.
 
-    `sweeps` gives the table of cells of each sweep, `pairs` the prompt pairs of each data set, `reported` the site that
-    the paper reports for a sweep. Effects are on the answer's first token or, by the outcome `whole_answer`, on all of
-    it. Where curated memories are swept in several encodings, evidence and contrasts have
-    rows with the encoding `any`, too: there, the site is chosen among those of all encodings.
+    `sweeps` gives the table of cells of each sweep, `pairs` the prompt pairs of each data set. Effects are on the
+    answer's first token or, by the outcome `whole_answer`, on all of it. Evidence and contrasts
+    are over the prompts that are `counted` (None: all); the sites, and explicit against obscure prompts, over all,
+    because the first are compared with the paper's, and the second may have decided what counts. Where curated
+    memories are swept in several encodings, evidence and contrasts have rows with the encoding `any`, too: there, the
+    site is chosen among those of all encodings.
     """
+    counted = counted or {}
     rows: dict[str, list[pd.DataFrame]] = {name: [] for name in ("sites", *TABLES)}
     groups = {dataset: cluster_prompts(table) for dataset, table in pairs.items()}
     effects: dict[SweepId, SweepEffects] = {}
@@ -281,18 +268,17 @@ def assess_sweeps(
     ordered = sorted(sweeps, key=lambda sweep: (sweep.model, sweep.dataset, sweep.coding, sweep.memories != CURATED))
     for sweep in ordered:
         cells = read_cells(sweeps[sweep], COLUMNS, outcome)
-        here = effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)
-        hops: Sequence[dict[str, Any]] = []
-        if sweep.memories == CURATED and groups[sweep.dataset].name == LAST_HOP:
-            hops = list(assess_last_hops(here, pairs[sweep.dataset], reported[sweep]))
+        every = SweepEffects.of_cells(cells, groups[sweep.dataset], seed)
+        here = effects[sweep] = every.keep(counted.get((sweep.model, sweep.dataset)))
         if sweep.memories == CURATED and (sweep.model, sweep.dataset) not in explicit:
-            explicit[sweep.model, sweep.dataset] = compare_prompts(cells, here)
-        found = {"sites": describe_sites(cells, here), "evidence": [assess_sweep(cells, here)], "last_hops": hops}
+            explicit[sweep.model, sweep.dataset] = compare_prompts(cells, every)
+        found = {"sites": describe_sites(cells, every), "evidence": [assess_sweep(cells, here)]}
         for name, table in found.items():
             rows[name].append(pd.DataFrame(table).assign(**sweep.columns))
     for sweep, parts in group_encodings(ordered).items():
         cells = read_any(parts, sweeps, outcome)
-        effects[sweep] = SweepEffects.of_cells(cells, groups[sweep.dataset], seed, SITE_OF_ANY)
+        every = SweepEffects.of_cells(cells, groups[sweep.dataset], seed, SITE_OF_ANY)
+        effects[sweep] = every.keep(counted.get((sweep.model, sweep.dataset)))
         if sweep.memories == CURATED:
             rows["evidence"].append(pd.DataFrame([assess_sweep(cells, effects[sweep])]).assign(**sweep.columns))
     for sweep in effects:

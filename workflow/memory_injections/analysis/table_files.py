@@ -16,7 +16,7 @@ from memory_injections.data.prompt_pairs import TEXT_COLUMNS
 from memory_injections.sweeps.identity import ID_COLUMNS
 
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-TEXTS = (*ID_COLUMNS, *TEXT_COLUMNS, "says_explicit", "says_obscure", "last_hop", "scored", "rows", "checks")
+TEXTS = (*ID_COLUMNS, *TEXT_COLUMNS, "says_explicit", "says_obscure", "by", "group", "scored", "rows", "checks")
 TYPES = dict.fromkeys(TEXTS, str) | {"relative": "boolean"}
 
 

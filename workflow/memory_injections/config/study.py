@@ -14,7 +14,7 @@ from memory_injections.errors import StudyError
 from memory_injections.mechanisms.settings import Mechanisms
 from memory_injections.models.sources import ModelSource, list_model_sources
 from memory_injections.paper.published_sources import Published
-from memory_injections.sweeps.grid import InjectionGrid, Sweep, expand_grids
+from memory_injections.sweeps.grid import InjectionGrid, Sweep, check_list, expand_grids
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import (
     CURATED,
@@ -29,8 +29,10 @@ from memory_injections.terms import (
     Name,
     Number,
     Outcome,
+    Population,
     Precision,
     Section,
+    Shortcut,
     make_default,
     unite,
 )
@@ -83,6 +85,22 @@ class Study(Section):
     )
     published: Published | None = Field(default=None, description="the authors' own results, to compare with")
     words: Words | None = Field(default=None, description="word list, a column a part of speech, for random memories")
+    population: Population = Field(
+        default="all",
+        description="which prompts the verdicts are about: `all`; `both_hops_known`, those of whose facts the model "
+        "knows both (by the smallest of `controls.known_ranks`); `composition_missed`, those of them whose obscure "
+        "prompt it answers wrong",
+    )
+    leave_out: tuple[Shortcut, ...] = Field(
+        default=(),
+        description="prompts with a shortcut that do not count: `words`, a word of the memory or the answer in the "
+        "obscure prompt; `without_entity`, `without_relation`, answered right without that part of the description",
+    )
+    by: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=("relation",),
+        description="columns of the data by which effects are broken down; where there is no `relation`, it is what "
+        "the explicit prompt asks of its entity",
+    )
     injection: Grids = Field(default=(InjectionGrid(),), description="a grid of injections, or a list of grids")
     precision: Precision = Field(
         default="float32",
@@ -109,6 +127,8 @@ class Study(Section):
         description="jobs that share out the layers of a model's injections into a data set: a number, or one for each "
         "model that is named (others: 1)",
     )
+
+    _check = field_validator("leave_out", "by")(lambda value: check_list(value) if value else value)
 
     @model_validator(mode="before")
     @classmethod
@@ -198,6 +218,26 @@ class Study(Section):
     def is_reanalysis(self) -> bool:
         """Whether the study is of the authors' published results alone."""
         return self.published is not None and not self.models and not self.datasets
+
+    @model_validator(mode="after")
+    def _parts_of_prompts_need_a_model(self) -> "Study":
+        for key in ("population", "leave_out"):
+            if self.is_reanalysis and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key}: which prompts count is decided by what the model says of each fact, and the authors "
+                    "published no such answers; leave the key out of a re-analysis"
+                )
+        return self
+
+    @property
+    def has_population(self) -> bool:
+        """Whether the verdicts are about a part of the prompts."""
+        return self.population != "all" or bool(self.leave_out)
+
+    @property
+    def known_rank(self) -> int:
+        """The rank below which a model says an answer, where one rank decides: the strictest."""
+        return min((self.controls or Controls()).known_ranks)
 
     @property
     def has_mechanisms(self) -> bool:

@@ -1,8 +1,9 @@
 """Tables of controls: how much more the memory does than what stands in for it, and where, and at which dose."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 from memory_injections.analysis.averages import SITE, find_least, measure_effect
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import ESTIMATE, estimate_mean
-from memory_injections.analysis.hits import rank_hops, tabulate_ranks
+from memory_injections.analysis.hits import tabulate_ranks
+from memory_injections.analysis.population import SHORTCUTS, judge_texts, mark_prompts
 from memory_injections.analysis.verdicts import adjust_p_values
 from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, SHUFFLED, list_text_controls
 from memory_injections.controls.settings import AT_DOSES, AT_POSITIONS, AT_SITES
@@ -38,6 +40,7 @@ TABLES = {
         *ID, *SITE, "site", "control", "known_rank", "n_prompts", "n_described", "n_first_hop", "n_second_hop",
         "n_both", "n_missed", "n_rescued", "n_hit", "n_broken",
     ],
+    "shortcuts": ["model", "dataset", "prompt_id", *SHORTCUTS, "rank_without_entity", "rank_without_relation"],
 }  # fmt: skip
 # The row of positions and doses that has the difference of the other two.
 DIFFERENCE = "curated minus shuffled"
@@ -61,7 +64,7 @@ class ControlResults:
     @property
     def name(self) -> dict[str, str]:
         """The model and the data set, as columns."""
-        return {name: str(self.sites[name].iloc[0]) for name in ("model", "dataset")}
+        return {name: str(self.texts[name].iloc[0]) for name in ("model", "dataset")}
 
     def measure(self, part: str, by: Sequence[str]) -> pd.Series:
         """Return the effect of each control on each prompt, in nats, averaged over its draws: by columns and prompt."""
@@ -86,6 +89,21 @@ class ControlResults:
     def list_named_sites(self) -> pd.DataFrame:
         """List the sites with a name: encoding, relative, layer, magnitude, name."""
         return self.sites.loc[self.sites["name"] != "", [*ENCODING, *SITE, "name"]].drop_duplicates(ignore_index=True)
+
+
+def read_controls(
+    cells: Sequence[Path],
+    sites: Sequence[Path],
+    texts: Sequence[Path],
+    pairs: Mapping[str, pd.DataFrame],
+    kinds: Sequence[str],
+    seed: int,
+    score: str = "logp",
+) -> Iterator[ControlResults]:
+    """Read what the controls of each model and data set gave from its files, one of each kind in the same order."""
+    for paths in zip(cells, sites, texts, strict=True):
+        cells_of, sites_of, texts_of = map(pd.read_parquet, paths)
+        yield ControlResults(cells_of, sites_of, texts_of, pairs[texts_of["dataset"].iloc[0]], kinds, seed, score)
 
 
 def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
@@ -158,21 +176,39 @@ def take_means(values: pd.Series, weights: pd.Series) -> dict[str, pd.Series]:
     }
 
 
+def measure_at_chosen_sites(results: ControlResults) -> Iterator[tuple[dict[str, Any], dict[str, pd.Series]]]:
+    """Yield each place of `weigh_chosen` with the effects there, by control and prompt; texts have one effect each."""
+    effects, texts = results.measure(AT_SITES, ["control", *ENCODING, *SITE]), results.measure_texts()
+    known = {text: texts[text].dropna() for text in list_text_controls() if text in texts}
+    for place, weights in weigh_chosen(results):
+        yield place, take_means(effects, weights) | known
+
+
 def contrast_at_chosen_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
     """Yield a row for each encoding and control: its contrast at the sites that other clusters choose for each prompt.
 
     curated_effect and control_effect: the means of both; see `weigh_chosen`.
     """
-    effects, texts = results.measure(AT_SITES, ["control", *ENCODING, *SITE]), results.measure_texts()
-    known = {text: texts[text].dropna() for text in list_text_controls() if text in texts}
-    for place, weights in weigh_chosen(results):
-        means = take_means(effects, weights) | known
+    for place, means in measure_at_chosen_sites(results):
         rows = []
         for control in (kind for kind in CONTROLS if kind in results.kinds and kind in means):
             both = pd.concat({"curated": means[CURATED], "control": means[control]}, axis=1, join="inner")
             row = {"memories": control, **results.estimate(both["curated"] - both["control"])}
             rows.append({**row, **{f"{name}_effect": both[name].mean() for name in both}})
         yield from ({**place, **row} for row in _adjust(rows))
+
+
+def list_contrasts(results: ControlResults) -> dict[tuple[str, bool], pd.Series]:
+    """Return how much more each prompt's own memory does than shuffled ones at the sites chosen for it, in nats.
+
+    The keys are encoding (`any`: chosen among all) and relative; there are none without shuffled memories.
+    """
+    if SHUFFLED not in results.kinds:
+        return {}
+    return {
+        (place["encoding"], bool(place["relative"])): (means[CURATED] - means[SHUFFLED]).dropna()
+        for place, means in measure_at_chosen_sites(results)
+    }
 
 
 def measure_specificity(results: ControlResults) -> Iterator[dict[str, Any]]:
@@ -242,12 +278,12 @@ def _compare_with_shuffled(results: ControlResults, effects: pd.Series) -> Itera
 def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Yield rescued and broken answers of the prompts both of whose hops the model knows, for each control.
 
-    It knows the first hop if the memory's rank behind "{description} is" is below known_rank, and the second if the
-    answer's rank behind the explicit prompt is. Of those n_both prompts, n_missed have another answer behind the
-    obscure prompt, n_rescued of which have the right one after the injection, and n_broken of the n_hit others lose it;
-    both are means over the control's draws. The site is the one that is chosen most often.
+    What it knows, it says behind the first hop and behind the explicit prompt (`analysis.population`). Of those n_both
+    prompts, n_missed have another answer behind the obscure prompt, n_rescued of which have the right one after the
+    injection, and n_broken of the n_hit others lose it; both are means over the control's draws. The site is the one
+    that is chosen most often.
     """
-    ranks = tabulate_ranks(results.texts)
+    ranks, said = tabulate_ranks(results.texts), {rank: judge_texts(results.texts, rank) for rank in known_ranks}
     sites, cells = results.list_named_sites(), results.cells[results.cells["part"] == AT_SITES]
     for site in sites[sites["name"].str.contains(CHOSEN, regex=False)].to_dict("records"):
         place = {name: site[name] for name in (*ENCODING, *SITE)}
@@ -256,25 +292,34 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
         after |= {text: ranks[text].dropna() for text in list_text_controls() if text in ranks}
         for control in (CURATED, *(kind for kind in CONTROLS if kind in results.kinds and kind in after)):
             for known_rank in known_ranks:
-                counts = _count_hops(ranks.loc[after[control].index.unique()], after[control], known_rank)
+                prompts = after[control].index.unique()
+                counts = {
+                    "n_prompts": len(prompts),
+                    "n_described": int(ranks.loc[prompts, "first_hop"].notna().sum()),
+                    **_count_hops(said[known_rank].loc[prompts], after[control] < known_rank),
+                }
                 yield {**place, "site": site["name"], "control": control, "known_rank": known_rank, **counts}
 
 
-def _count_hops(before: pd.DataFrame, after: pd.Series, known_rank: int) -> dict[str, float]:
-    first, second, hit = (before[text] < known_rank for text in ("first_hop", "explicit", "obscure"))
-    both = rank_hops(before) < known_rank
-    share = (after < known_rank).groupby("prompt_id").mean()
+def _count_hops(said: pd.DataFrame, said_after: pd.Series) -> dict[str, float]:
+    both, hit = said["first_hop"] & said["explicit"], said["obscure"]
+    share = said_after.groupby("prompt_id").mean()
     return {
-        "n_prompts": len(before),
-        "n_described": int(before["first_hop"].notna().sum()),
-        "n_first_hop": int(first.sum()),
-        "n_second_hop": int(second.sum()),
+        "n_first_hop": int(said["first_hop"].sum()),
+        "n_second_hop": int(said["explicit"].sum()),
         "n_both": int(both.sum()),
         "n_missed": int((both & ~hit).sum()),
         "n_rescued": float(share[both & ~hit].sum()),
         "n_hit": int((both & hit).sum()),
         "n_broken": float((1 - share)[both & hit].sum()),
     }
+
+
+def list_shortcuts(results: ControlResults, known_rank: int) -> Iterator[dict[str, Any]]:
+    """Yield which shortcuts to the answer each prompt offers, with the answer's rank after what is left of it."""
+    marks = mark_prompts(results.pairs, judge_texts(results.texts, known_rank))[[*SHORTCUTS]]
+    ranks = tabulate_ranks(results.texts).reindex(index=marks.index, columns=["without_entity", "without_relation"])
+    yield from marks.join(ranks.add_prefix("rank_")).reset_index().to_dict("records")
 
 
 def tabulate_controls(every: Sequence[ControlResults], known_ranks: Sequence[int]) -> dict[str, pd.DataFrame]:
@@ -288,6 +333,7 @@ def tabulate_controls(every: Sequence[ControlResults], known_ranks: Sequence[int
             "positions": compare_positions(results),
             "doses": compare_doses(results),
             "both_hops": count_both_hops(results, known_ranks),
+            "shortcuts": list_shortcuts(results, min(known_ranks)),
         }
         for name, made in found.items():
             rows[name] += [{**results.name, **row} for row in made]

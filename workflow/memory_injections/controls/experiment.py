@@ -16,6 +16,7 @@ from tqdm import tqdm
 from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, group_encodings, read_any
+from memory_injections.analysis.population import keep_prompts
 from memory_injections.atomic_files import replace_file
 from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.plan import PlannedPrompts, list_specs, plan_controls
@@ -72,15 +73,20 @@ class ControlExperiment:
     def _planned(self) -> PlannedPrompts:
         return PlannedPrompts.of_pairs(self.pairs, self.model.tokenizer, self.model.engine.n_ctx)
 
-    def choose_sites(self, curated: Iterable[Path], paper: Mapping[str, Any], outcome: Outcome) -> pd.DataFrame:
+    def choose_sites(
+        self, curated: Iterable[Path], paper: Mapping[str, Any], outcome: Outcome, counted: pd.Index | None = None
+    ) -> pd.DataFrame:
         """Choose the sites of sweeps of curated memories: in each encoding that is asked for, and among all.
 
-        They are chosen by the effects on an outcome. `paper` has the sites that the paper reports. Raises
-        `ControlLayerError` for a site of the user's in a layer that the model does not have.
+        They are chosen by the effects on an outcome, for the prompts that are `counted` (None: all), none if there are
+        none. `paper` has the sites that the paper reports. Raises `ControlLayerError` for a site of the user's in a
+        layer that the model does not have.
         """
         for site in self.controls.sites:
             if site.layer >= self.model.engine.n_layers:
                 raise ControlLayerError(site.layer, self.model.engine.n_layers)
+        if counted is not None and counted.empty:
+            return join_sites([], [])
         papers = identify_as_papers(self.model.manifest, self.pairs, paper)
         names = {(self.cache.model, self.cache.dataset): papers} if papers else {}
         numbers = {"sites": rename_numbers(paper["sites"], names)}
@@ -88,12 +94,13 @@ class ControlExperiment:
         by_encoding, of_any = [], []
         for sweep, path in sweeps.items():
             if sweep.encoding in (self.controls.encodings or [sweep.encoding]):
-                cells, reported = read_cells(path, COLUMNS, outcome), find_reported_site(sweep, numbers)
+                cells = keep_prompts(read_cells(path, COLUMNS, outcome), counted)
+                reported = find_reported_site(sweep, numbers)
                 more = [site for site in self.controls.sites if site.relative == sweep.relative]
                 sites = choose_control_sites(cells, groups, self.seed, reported, more)
                 by_encoding.append(sites.assign(encoding=sweep.encoding, relative=sweep.relative))
         for sweep, parts in group_encodings(sweeps).items():
-            sites = choose_sites_of_any(read_any(parts, sweeps, outcome), groups, self.seed)
+            sites = choose_sites_of_any(keep_prompts(read_any(parts, sweeps, outcome), counted), groups, self.seed)
             of_any.append(sites.assign(relative=sweep.relative))
         return join_sites(by_encoding, of_any)
 
@@ -103,11 +110,13 @@ class ControlExperiment:
         What the folder `store` does not have yet is computed and put there; `code` is the digest of what computes it.
         """
         specs = list_specs(self._planned, self.controls, self.words, self.seed)
-        cells = plan_controls(sites, self._planned, specs, self.controls, self.model.tokenizer)
+        planned = (
+            plan_controls(sites, self._planned, specs, self.controls, self.model.tokenizer) if len(sites) else sites
+        )
         answers = [prompt.answer for prompt in self._planned.prompts.values()]
         context = describe_context(self.model, code) | {"answers": sorted(set(answers))}
         with replace_file(output) as path, pq.ParquetWriter(path, SCHEMA) as writer:
-            for relative, part in cells.groupby("relative"):
+            for relative, part in planned.groupby("relative"):
                 encoder = ControlEncoder(self.model.build_encoder(bool(relative)))
                 computer = CellComputer(self.model.engine, encoder, answers=answers, whole=self.answers.positions)
                 with open_store(store, context, computer, SCORES_OF_CONTROLS) as cell_store:

@@ -82,7 +82,9 @@ class Control:
     write: Write | None = None
 
 
-CONTROLS: Registry[Control] = Registry("control", reserved="curated|obscure|explicit|first_hop")
+CONTROLS: Registry[Control] = Registry(
+    "control", reserved="curated|obscure|explicit|first_hop|without_entity|without_relation"
+)
 
 
 def register_control(

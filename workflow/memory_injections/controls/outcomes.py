@@ -84,10 +84,11 @@ def _estimate_all(
 ) -> Iterator[dict[str, Any]]:
     curated = effects[CURATED]
     for control in (name for name in (CURATED, UNTOUCHED, "explicit", *CONTROLS) if name in effects):
-        found = results.estimate(effects[control], with_power=False)
+        here = effects[control].loc[effects[control].index.intersection(curated.index)]
+        found = results.estimate(here, with_power=False)
         row = {**place, "control": control, **found, "n": found["n_prompts"]}
         if control != CURATED:
-            contrast = results.estimate((curated - effects[control]).dropna(), with_power=False)
+            contrast = results.estimate(curated.loc[here.index] - here, with_power=False)
             row |= dict(zip(CONTRAST, (contrast[name] for name in OF_ESTIMATE), strict=True))
         yield row
 
@@ -117,7 +118,8 @@ def compare_outcomes(
         if contrast is not None:
             verdict = name_verdict([effect, contrast], combine_p_values([effect, contrast]), margin)
         found = {} if contrast is None else dict(zip(CONTRAST, contrast[OF_ESTIMATE], strict=True))
-        before = results.texts[results.texts["text"] == UNTOUCHED]
+        texts, counted = results.texts, results.cells["prompt_id"].unique()
+        before = texts[(texts["text"] == UNTOUCHED) & texts["prompt_id"].isin(counted)]
         counts = _count_written(before, written, place) if is_written else {}
         mean = before["is_right" if is_written else SCORES[row["outcome"]]].mean()
         yield {**row, **effect, **found, "before": mean, "verdict": verdict, **counts}

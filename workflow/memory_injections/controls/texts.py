@@ -10,7 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
-from memory_injections.data.prompt_pairs import list_answers
+from memory_injections.controls.shortcuts import leave_out
+from memory_injections.data.prompt_pairs import ENTITY, FIRST_HOP, list_answers
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import Batches, WholeAnswers
 from memory_injections.injection.engine import InjectionEngine
@@ -26,7 +27,9 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
 
     - obscure, explicit: the prompts themselves
     - every control that is a text: what it writes, in front of the obscure prompt
-    - first_hop: what the description stands for, where it is found; the answer is the memory
+    - first_hop: the data set's own text that the memory follows, or else the description and "is", where it is found;
+      the answer is the memory
+    - without_entity, without_relation: the obscure prompt with a part of its description left out, if it has both
     """
     rows = []
     for pair in planned.pairs.to_dict("records"):
@@ -35,8 +38,12 @@ def list_texts(planned: PlannedPrompts) -> pd.DataFrame:
         for control in CONTROLS.values():
             if control.write and (written := control.write(pair, description and description.opening)):
                 texts[control.name] = f"{written} {pair['obscure_prompt']}"
-        if description is not None:
-            rows.append((name, "first_hop", f"{description.opening} is", [pair["memory"].strip()]))
+        first_hop = pair.get(FIRST_HOP) or (description and f"{description.opening} is")
+        if first_hop:
+            rows.append((name, "first_hop", first_hop, [pair["memory"].strip()]))
+        parts = description and leave_out(pair["obscure_prompt"], description, pair.get(ENTITY, ""))
+        if parts:
+            texts |= dict(zip(("without_entity", "without_relation"), parts, strict=True))
         rows += [(name, text, prompt, list_answers(pair)) for text, prompt in texts.items()]
     return pd.DataFrame(rows, columns=["prompt_id", "text", "prompt", "answers"])
 

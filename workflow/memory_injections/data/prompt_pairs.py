@@ -32,6 +32,8 @@ AUTHORS_NAMES = {
 TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
 # The entity that the obscure prompt names to describe the memory: a column that a data set may have, texts it may lack.
 ENTITY = "entity"
+# The text that the memory follows, such as "The author of Das Kapital is": a column that a data set may have.
+FIRST_HOP = "first_hop_prompt"
 # Other texts of the answer that are as right: a column that a data set may have, a JSON list of texts in each row.
 ALIASES = "answer_aliases"
 # The first fact of a pair in the authors' file of 2WikiMultiHopQA, whose subject is that entity.

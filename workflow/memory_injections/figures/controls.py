@@ -3,6 +3,8 @@
 Their panels are models and data sets, or one of those in one encoding.
 """
 
+from textwrap import shorten
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,8 +14,12 @@ from memory_injections.figures.maps import LINE
 from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import LOG_BEYOND, NATS, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, add_legend, start_panels
+from memory_injections.paper.claims import select_cases
 
 ENCODING = ["encoding", "relative"]
+CONTRAST = {"contrast": "effect", "contrast_low": "low", "contrast_high": "high"}
+# Characters of a group's name in front of a panel.
+LONGEST_LABEL = 36
 
 
 @register_figure(
@@ -36,6 +42,36 @@ def controls(contrasts: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_formatter(NATS)
     if len(encodings) > 1:
         add_legend(figure, panels)
+    return figure
+
+
+@register_figure(subject="study", table="breakdown", section="Evidence", label="effects by group")
+def breakdown(groups: pd.DataFrame) -> Figure:
+    """Forest plot: the effect of curated memories in each group, and how much more they do than shuffled ones.
+
+    A panel for each column of each model and data set, of the sweeps that verdicts are about.
+    """
+    shown = [sweep.columns for sweep in select_cases(groups)]
+    here = pd.DataFrame(shown).merge(groups, on=list(shown[0]), sort=False)
+    parts = list(here.groupby(["model", "dataset", "relative", "by"], sort=False))
+    tallest = max(len(rows) for _, rows in parts)
+    figure, panels = start_panels(len(parts), 1.5 * LINE * tallest + 0.5)
+    for axes, ((model, dataset, relative, column), rows) in zip(panels, parts, strict=True):
+        axes.axvline(0, color=QUIET, linewidth=0.6)
+        places = pd.Series(range(len(rows)), index=rows.index)
+        estimates = {
+            "memory": rows[["effect", "low", "high"]],
+            "memory minus shuffled": rows.filter(like="contrast").rename(columns=CONTRAST),
+        }
+        for number, (label, own) in enumerate(estimates.items()):
+            if own["effect"].notna().any():
+                _draw_estimates(axes, own["effect"], places + 0.3 * number, own, label, COLORS[number], is_across=True)
+        names = [shorten(f"{row.group} ({row.n_prompts})", LONGEST_LABEL, placeholder="…") for row in rows.itertuples()]
+        axes.set_yticks([place + 0.15 for place in places], names)
+        doses = ", matched doses" if relative else ""
+        axes.set(ylim=(len(rows) - 0.35, -0.5), title=f"{model} on {dataset}{doses}\nby {column}", xlabel="Nats")
+        axes.xaxis.set_major_formatter(NATS)
+    add_legend(figure, panels)
     return figure
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from memory_injections.config.study import Study
+from memory_injections.data.group_columns import check_columns
 from memory_injections.data.sources import LocalFile, check_local_files
 from memory_injections.data.text_files import read_heading
 from memory_injections.errors import DamagedFileError, StudyError, UnknownWordsError
@@ -31,8 +32,16 @@ def check_inputs(study: Study) -> None:
             check_local_files(study.words)
     except StudyError as error:
         raise StudyError(f"config key {key}: {error}") from None
+    _check_group_columns(study)
     if isinstance(study.words, LocalFile):
         _check_word_columns(study, Path(study.words.path))
+
+
+def _check_group_columns(study: Study) -> None:
+    """Check the columns that effects are broken down by, if all data sets are files of this machine."""
+    files = {name: data.path for name, data in study.datasets.items() if isinstance(data, LocalFile)}
+    if files and len(files) == len(study.datasets):
+        check_columns({name: read_heading(Path(path), f"file {path}") for name, path in files.items()}, study.by)
 
 
 def check_known_models(study: Study, manifests: Iterable[Path]) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from memory_injections.data.characters import is_visible
+from memory_injections.data.content_words import shares_words
 from memory_injections.data.entities import identify_entity
 from memory_injections.data.prompt_pairs import STRIPPED, STRIPPERS, name_pairs
 from memory_injections.errors import StudyError
@@ -112,6 +113,7 @@ def _check_pair(tokenizer: PreTrainedTokenizerBase, pair: Mapping[Hashable, Any]
         ),
         "first token is a piece of a character": is_piece,
         "first token of one or two characters": not is_piece and len(scored) <= SHORT and scored != answer,
+        "word of the memory or the answer in the obscure prompt": shares_words(pair),
         "near the end of the context": n_ctx is not None and longest > NEAR * n_ctx,
     }
 

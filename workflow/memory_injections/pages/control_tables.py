@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from memory_injections.analysis.population import SHORTCUTS
 from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.terms import CURATED
@@ -14,7 +15,10 @@ COMPARED = (CURATED, SHUFFLED, "in_context")
 
 
 def shorten_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return the tables of positions, doses and both hops with the rows that a reader needs, if the study has them."""
+    """Return the tables of controls with the rows that a reader needs, if the study has them.
+
+    Of shortcuts, that is how many prompts of each model and data set offer one.
+    """
     if "positions" not in tables:
         return {}
     both_hops = tables["both_hops"]
@@ -22,7 +26,15 @@ def shorten_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
         "positions": compare_with_shuffled(tables["positions"], ["magnitude", "positions"]),
         "doses": find_best_doses(compare_with_shuffled(tables["doses"], ["dose"])),
         "both_hops": both_hops[both_hops["control"].isin(COMPARED)],
+        "shortcuts": count_shortcuts(tables["shortcuts"]),
     }
+
+
+def count_shortcuts(shortcuts: pd.DataFrame) -> pd.DataFrame:
+    """Return how many prompts of each model and data set offer each shortcut: model, dataset, n_prompts and n_*."""
+    groups = shortcuts.groupby(["model", "dataset"], sort=False)
+    counts = groups[list(SHORTCUTS)].sum().add_prefix("n_")
+    return groups.size().rename("n_prompts").to_frame().join(counts).reset_index()
 
 
 def compare_with_shuffled(effects: pd.DataFrame, places: list[str]) -> pd.DataFrame:

@@ -194,7 +194,8 @@ def find_evidence(sweep: SweepId, tables: Mapping[str, pd.DataFrame]) -> dict[st
                 table = tables[name].rename(columns={effect: "other_effect"})
                 contrasts += _list_rows(table.assign(stand_in=table["memories"].map(label)), CONTRAST, own)
     contrasts.sort(key=lambda row: row["stand_in"] not in (CONTROLS[SHUFFLED].label, ALL_RANDOM))
-    return {"evidence": evidence[0] if evidence else None, "contrasts": contrasts}
+    has_prompts = bool(evidence and evidence[0]["n_prompts"])
+    return {"evidence": evidence[0] if has_prompts else None, "contrasts": contrasts}
 
 
 def _name_words(name: str) -> str:

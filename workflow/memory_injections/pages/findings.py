@@ -14,6 +14,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE, select_site
 from memory_injections.analysis.effects import describe_effect
+from memory_injections.analysis.population import EVERY, describe_population
 from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.atomic_files import write_text
@@ -22,17 +23,23 @@ from memory_injections.controls.other_choices import BY_ENCODING
 from memory_injections.paper.claims import CLAIMS, find_contrast, find_shuffled, name_chosen, select_cases
 from memory_injections.paper.reported import is_as_in_paper
 from memory_injections.sweeps.identity import SweepId
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, Population
 
 NOT_COMPARED = (
     "There is no comparison with the paper's numbers: no model here is one of the paper's, at its commit, on the "
     "paper's own prompts, with the site that it reports among its sites."
 )
 TABLES = ("claims", "evidence", "contrasts", "sites", "headline")
-TABLES_OF_CONTROLS = ("control_contrasts", "other_choices")
+TABLES_OF_PARTS = ("control_contrasts", "other_choices", "population")
 # What tells cases apart (`claims.Case`).
 OF = ["model", "dataset", "relative"]
 MISSING = "–"
+# What reports call a part of the prompts, less those with a shortcut that is left out.
+POPULATIONS: Mapping[Population, str] = {
+    "all": "the prompts without the shortcuts that are left out",
+    "both_hops_known": "prompts of whose two facts the model knows both",
+    "composition_missed": "prompts that the model answers wrong although it knows both facts",
+}
 # Controls that the first screen names.
 SAID = ("shuffled", "random_direction", "in_context")
 BEGIN, END = "<!-- findings -->\n", "<!-- end of findings -->"
@@ -41,17 +48,18 @@ Tables = Mapping[str, pd.DataFrame]
 
 def read_tables(results: Path) -> dict[str, pd.DataFrame]:
     """Read the tables of a study that its findings are taken from."""
-    paths = {name: results / "tables" / f"{name}.csv" for name in (*TABLES, *TABLES_OF_CONTROLS)}
+    paths = {name: results / "tables" / f"{name}.csv" for name in (*TABLES, *TABLES_OF_PARTS)}
     return {name: read_table(path) for name, path in paths.items() if name in TABLES or path.exists()}
 
 
 def summarise_study(tables: Tables) -> list[str]:
-    """Say in a few sentences whether the premise holds, whether the memory helps, and at other choices, too, what its
-    controls do, whether it corrects failures, and what the paper's number is."""
+    """Say in a few sentences whether the premise holds, which prompts count, whether the memory helps, and at other
+    choices, too, what its controls do, whether it corrects failures, and what the paper's number is."""
     cases = list_cases(tables)
     controls = [_say_what_controls_do(cases, tables["control_contrasts"])] if "control_contrasts" in tables else []
     return [
-        *_say_whether_the_premise_holds(tables["claims"]), _say_whether_it_helps(cases, tables["claims"]),
+        *_say_whether_the_premise_holds(tables["claims"]), *_say_which_prompts_count(tables),
+        _say_whether_it_helps(cases, tables["claims"]),
         *_say_what_other_choices_give(cases, tables), *controls, _say_whether_it_corrects(tables["claims"]),
         _say_what_the_headline_is(tables),
     ]  # fmt: skip
@@ -88,13 +96,29 @@ def _say_whether_it_helps(cases: Sequence[pd.Series], claims: pd.DataFrame) -> s
     parts = []
     for verdict in (SUPPORTED, OPPOSITE, ZERO, INCONCLUSIVE):
         named = [
-            f"{_name(case)} ({describe_effect(case)}; most often {name_chosen(case)})"
+            f"{_name(case)} ({describe_effect(case)}{_say_where(case)})"
             for case in cases
             if helps.loc[tuple(case[OF]), "verdict"] == verdict
         ]
         if named:
             parts.append(f"{verdict} for {_join(named)}")
     return f"“A curated memory makes the answer more probable, and more than other memories do”: {'; '.join(parts)}."
+
+
+def _say_where(case: pd.Series) -> str:
+    return f"; most often {name_chosen(case)}" if case["n_prompts"] else ""
+
+
+def _say_which_prompts_count(tables: Tables) -> list[str]:
+    """Say which part of the prompts verdicts are about, how many these are, and where they are too few for one."""
+    if "population" not in tables:
+        return []
+    rows = tables["population"]
+    parts = _join([describe_population(row) for _, row in rows.iterrows()])
+    population = rows["population"].iloc[0]
+    has_left_out = population != EVERY and (rows["n_counted"] < rows[f"n_{population}"]).any()
+    less = ", less those with a shortcut that is left out" if has_left_out else ""
+    return [f"Verdicts are about {POPULATIONS[population]}{less}: {parts}."]
 
 
 def _say_what_other_choices_give(cases: Sequence[pd.Series], tables: Tables) -> Iterator[str]:
@@ -197,7 +221,9 @@ def _list_findings(case: pd.Series, tables: Tables) -> dict[str, str]:
         "the same by the median": values["median"],
         "mean effect there": _format_effect_at(headline, of["sites"]),
         "mean effect at sites chosen on other prompts": describe_effect(case),
-        "the site chosen most often": f"{case['chosen_encoding']} ({case['layer']}, {case['magnitude']:g})",
+        "the site chosen most often": (
+            f"{case['chosen_encoding']} ({case['layer']:.0f}, {case['magnitude']:g})" if case["n_prompts"] else MISSING
+        ),
         "curated minus shuffled memories, at the same sites": _format_estimate(shuffled),
         "curated minus random words, at sites swept with both": _format_estimate(contrast),
         "a memory is specific to its own answer": _format_claim(claims, "specific"),

@@ -78,7 +78,13 @@ NAMES = {
     "n_sites": "sites",
     "n_better": "better",
     "n_worse": "worse",
-    "last_hop": "last hop",
+    "contrast_interval": "95 % interval (over shuffled)",
+    "n_both_hops_known": "both hops known",
+    "n_composition_missed": "and missed",
+    "n_words": "word given",
+    "n_without_entity": "without entity",
+    "n_without_relation": "without relation",
+    "n_counted": "counted",
     "share_improved": "improved",
     "effect_reported": "effect at the paper's site",
     "n_missed": "wrong before",
@@ -177,14 +183,16 @@ def format_cell(column: str, value: Any) -> str:
 
 
 def format_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the ends of each interval, `low` and `high`, as one text, and relative doses said."""
+    """Return a table with the ends of intervals (`low` and `high`) as one text each, and relative doses said."""
     if "relative" in table:
         is_relative = table["relative"].fillna(False).astype(bool)
         table = table.assign(encoding=table["encoding"].mask(is_relative, table["encoding"] + ", relative doses"))
-    if "low" not in table:
-        return table
-    ends = zip(table["low"], table["high"], strict=True)
-    return table.assign(interval=[None if pd.isna(low) else f"{low:+z.2f} to {high:+z.2f}" for low, high in ends])
+    for part in ("", "contrast_"):
+        if f"{part}low" in table:
+            ends = zip(table[f"{part}low"], table[f"{part}high"], strict=True)
+            texts = [None if pd.isna(low) else f"{low:+z.2f} to {high:+z.2f}" for low, high in ends]
+            table = table.assign(**{f"{part}interval": texts})
+    return table
 
 
 def group_texts(pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -22,9 +22,12 @@ from memory_injections.analysis.verdicts import (
 from memory_injections.paper.reported import find_reported_site, name_site
 from memory_injections.registry import Registry
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
-from memory_injections.terms import ANY_ENCODING, CURATED, PAPER_ENCODING, RELATIVE, SHUFFLED
+from memory_injections.terms import ANY_ENCODING, CURATED, PAPER_ENCODING, RELATIVE, SHUFFLED, Population
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+# The verdict where there is nothing to test.
+UNKNOWN = {"verdict": INCONCLUSIVE, "p": float("nan")}
+NO_PROMPTS = "no prompt is in the part of the data that verdicts are about"
 COLUMNS = [
     "claim", "model", "dataset", "encoding", "relative", "verdict", "effect", "low", "high", "low_99", "high_99",
     "p", "p_holm", "margin", "n_prompts", "n_clusters", "evidence", "figure",
@@ -36,13 +39,15 @@ class Case:
     """What a claim is weighed by: sweeps of curated memories of one model on one data set.
 
     It is the sweep that is injected as in the paper, or those of all encodings with relative doses or with factors.
-    `curated` is the row of the evidence, `tables` are those of the study, and `paper` has the paper's numbers.
+    `curated` is the row of the evidence, `tables` are those of the study, `paper` has the paper's numbers, and
+    `population` says which prompts the evidence is about.
     """
 
     sweep: SweepId
     curated: pd.Series
     tables: Mapping[str, pd.DataFrame]
     paper: Mapping[str, Any]
+    population: Population = "all"
 
 
 @dataclass(frozen=True)
@@ -78,21 +83,26 @@ def claim(
 
 
 def judge_claims(
-    tables: Mapping[str, pd.DataFrame], paper: Mapping[str, Any], flags: Mapping[SweepId, str], margin: float
+    tables: Mapping[str, pd.DataFrame],
+    paper: Mapping[str, Any],
+    flags: Mapping[SweepId, str],
+    margin: float,
+    population: Population = "all",
 ) -> pd.DataFrame:
     """Judge each claim of the paper for every model and data set, with factors and with relative doses.
 
     `tables` are those of `analysis.evidence.assess_sweeps`, in a study with controls those of `controls.contrasts`, and
     in one with models `informative_contrasts`; sweeps in `flags` do not count. `margin`: effects within so many nats of
-    zero do not matter. Columns: claim, model, dataset, encoding (`any`: chosen among all) and relative, verdict, effect
-    with its interval in nats, p (the claim's p-value) and p_holm (adjusted for all claims of the study), margin,
-    n_prompts, n_clusters, evidence (a sentence with the numbers) and figure (the file that shows them). Claims about
-    effects get a verdict of `analysis.verdicts`; claims about the paper's numbers are reproduced or not.
+    zero do not matter; `population`: the prompts that the evidence is about. Columns: claim, model, dataset, encoding
+    (`any`: chosen among all) and relative, verdict, effect with its interval in nats, p (the claim's p-value) and
+    p_holm (adjusted for all claims of the study), margin, n_prompts, n_clusters, evidence (a sentence with the numbers)
+    and figure (the file that shows them). Claims about effects get a verdict of `analysis.verdicts`; claims about the
+    paper's numbers are reproduced or not.
     """
     rows: list[dict[str, Any]] = []
     weighed: set[tuple[str, ...]] = set()
     for sweep, curated in select_cases(tables["evidence"], flags).items():
-        case = Case(sweep, curated, tables, paper)
+        case = Case(sweep, curated, tables, paper, population)
         for known in CLAIMS.values():
             of = {"claim": known.label, "model": sweep.model, "dataset": sweep.dataset}
             if known.of_prompts and tuple(of.values()) in weighed:
@@ -142,6 +152,8 @@ def weigh_explicit(case: Case) -> dict[str, Any]:
 def weigh_memory(case: Case) -> dict[str, Any]:
     """Whether the memory helps, against shuffled memories or else random words."""
     curated, sweep = case.curated, case.sweep
+    if not curated["n_prompts"]:
+        return {**curated[["n_prompts", "n_clusters"]], **UNKNOWN, "evidence": NO_PROMPTS, "figure": "population.csv"}
     where = f"at sites chosen on other prompts (most often {name_chosen(curated)})"
     figure = f"effect.{replace(sweep, encoding=curated['chosen_encoding']).file_stem}.png"
     says = f"{where}: {describe_effect(curated)}"
@@ -152,7 +164,7 @@ def weigh_memory(case: Case) -> dict[str, Any]:
     if random is not None:
         return _show([curated, random], f"{says}; {_describe_words(random)}", figure)
     says = f"{says}; the study has no random words to compare with"
-    return {**_show([curated], says, figure), "verdict": INCONCLUSIVE, "p": float("nan")}
+    return {**_show([curated], says, figure), **UNKNOWN}
 
 
 @claim("random", "3. Curated memories do more than random words")
@@ -193,6 +205,14 @@ def weigh_failures(case: Case) -> dict[str, Any] | None:
     curated = case.curated
     if pd.isna(curated["hits_gain"]):
         return None
+    if case.population == "composition_missed":
+        return {
+            **curated[["n_prompts", "n_clusters"]],
+            **UNKNOWN,
+            "evidence": f"{curated['n_rescued']:.0f} of {curated['n_missed']:.0f} wrong answers are rescued at sites "
+            "chosen on other prompts; only wrong answers were chosen, so none can be broken",
+            "figure": "evidence.csv",
+        }
     gain, low, high = (f"{100 * curated[name]:+.1f}" for name in ("hits_gain", "hits_low", "hits_high"))
     return {
         "p": curated["hits_p"],

@@ -40,7 +40,7 @@ CHECKED_TOKENS = 1000
 # Sites of a prompt at which controls are computed: those that the folds choose for it, and the best one.
 CONTROL_SITES = 3
 # Texts that are compared with the controls, each in a pass of its own.
-CONTROL_TEXTS = 5
+CONTROL_TEXTS = 7
 # Tokens of the neutral text that side effects are measured on.
 NEUTRAL_TOKENS = 450
 # How often weight processing holds the weights: measured on a CPU, the file's pages among them.
@@ -75,6 +75,8 @@ def plan_study(
             if not study.attribution.bos:
                 jobs[f"activations {of}, no BOS"] = jobs[f"activations {of}"]
             jobs[f"attribution {of}"] = costs.estimate_attribution(model, texts)
+            if study.has_population:
+                jobs[f"population {of}"] = costs.estimate_activations(model, texts)
             for shard in range(1, shards + 1):
                 which = f", {shard} of {shards}" if shards > 1 else ""
                 jobs[f"cells {of}{which}"] = costs.estimate_cells(model, texts, shard, shards)

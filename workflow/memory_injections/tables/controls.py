@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from memory_injections.controls.contrasts import ControlResults, tabulate_controls
+from memory_injections.controls.contrasts import read_controls, tabulate_controls
 from memory_injections.controls.outcomes import SCORES, tabulate_outcomes
 from memory_injections.data.prompt_pairs import index_pairs
 from memory_injections.tables.registry import register_table
@@ -18,6 +18,7 @@ from memory_injections.terms import Outcome
         "control_contrasts": "controls, at sites chosen on other prompts",
         "specificity": "own answers against other answers",
         "both_hops": "failures with both hops known",
+        "shortcuts": "prompts with a shortcut to the answer",
         "positions": "positions",
         "doses": "doses",
         "outcomes": "effects by outcome",
@@ -41,14 +42,8 @@ def controls(
     outcome: Outcome,
 ) -> Mapping[str, pd.DataFrame]:
     """What controls do beside the memories, by site, position and dose, and where both hops are known."""
-    pairs_of, every = index_pairs(pairs), []
-    for paths in zip(control_cells, control_sites, control_texts, strict=True):
-        cells, sites, texts = map(pd.read_parquet, paths)
-        every.append(
-            ControlResults(
-                cells, sites, texts, pairs_of[sites["dataset"].iloc[0]], kinds, seed, SCORES.get(outcome, "logp")
-            )
-        )
+    pairs_of, score = index_pairs(pairs), SCORES.get(outcome, "logp")
+    every = list(read_controls(control_cells, control_sites, control_texts, pairs_of, kinds, seed, score))
     written = [pd.read_parquet(path) for path in control_written]
     tables = tabulate_controls(every, known_ranks) | tabulate_outcomes(every, written, margin)
     # The figure shows it.

@@ -14,21 +14,22 @@ from memory_injections.paper.reported import read_numbers
 from memory_injections.paper.scorecard import build_scorecard
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.tables.registry import register_table
+from memory_injections.terms import Population
 
 
 @register_table(
     {"claims": "claims of the paper", "other_choices": "verdicts at other encodings and doses"},
     reads=("judged", "coverage", "paper"),
-    takes=("margin",),
+    takes=("margin", "part_of_prompts"),
 )
 def claims(
-    judged: Sequence[Path], coverage: Sequence[Path], paper: Sequence[Path], margin: float
+    judged: Sequence[Path], coverage: Sequence[Path], paper: Sequence[Path], margin: float, part_of_prompts: Population
 ) -> Mapping[str, pd.DataFrame]:
     """The claims of the paper, with a verdict each, from other tables of the study."""
     tables = {path.stem: read_table(path) for path in judged}
     flags = {sweep: flag for path in coverage for sweep, flag in read_flags(read_table(path)).items()}
     return {
-        "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin),
+        "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin, part_of_prompts),
         "other_choices": judge_other_choices(tables, flags, margin),
     }
 

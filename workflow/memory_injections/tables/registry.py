@@ -15,10 +15,11 @@ from typing import Literal, TypeVar
 from memory_injections.errors import DeclarationError
 from memory_injections.registry import Declared, read_declarations
 
-# Part of a study that can be missing: the models in a re-analysis, controls and mechanisms where they are off.
-StudyPart = Literal["models", "controls", "mechanisms"]
+# Part of a study that can be missing: the models in a re-analysis, controls and mechanisms where they are off, a
+# population where all prompts count, and groups of prompts where none are named.
+StudyPart = Literal["models", "controls", "mechanisms", "population", "groups"]
 Function = TypeVar("Function", bound=Callable[..., object])
-SOURCES = ("prompts", "heads", "sites", "paper", "controls", "mechanisms")
+SOURCES = ("prompts", "heads", "sites", "groups", "paper", "controls", "mechanisms")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import pandas as pd
 
 from memory_injections.analysis.evidence import assess_sweeps
 from memory_injections.analysis.paper_tables import build_table3
+from memory_injections.analysis.population import read_population
 from memory_injections.data.prompt_pairs import index_pairs
-from memory_injections.paper.reported import find_reported_site, read_numbers
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.tables.registry import register_table
 from memory_injections.terms import Outcome
@@ -25,19 +25,16 @@ def table3(cells: Sequence[Path]) -> pd.DataFrame:
     {
         "evidence": "evidence",
         "contrasts": "curated against random, tested",
-        "last_hops": "effects by last hop",
         "sites": "every site",
         "explicit_prompts": None,
     },
-    reads=("cells", "pairs", "paper"),
+    reads=("cells", "pairs", "population"),
     takes=("seed", "outcome"),
     is_quick=False,
     priority=1,
 )
 def evidence(
-    cells: Sequence[Path], pairs: Sequence[Path], paper: Sequence[Path], seed: int, outcome: Outcome
+    cells: Sequence[Path], pairs: Sequence[Path], population: Sequence[Path], seed: int, outcome: Outcome
 ) -> Mapping[str, pd.DataFrame]:
     """Effects at sites chosen on other prompts, with intervals and tests, and contrasts with random words."""
-    sweeps, numbers = index_sweeps(cells), read_numbers(paper[0])
-    reported = {sweep: find_reported_site(sweep, numbers) for sweep in sweeps}
-    return assess_sweeps(sweeps, index_pairs(pairs), reported, seed, outcome)
+    return assess_sweeps(index_sweeps(cells), index_pairs(pairs), seed, read_population(population), outcome)

@@ -1,0 +1,24 @@
+"""Which prompts of a data set count for the verdicts on a model: by what it says of them without any injection."""
+
+from pathlib import Path
+
+import torch
+from _job import start_job
+from memory_injections.analysis.population import TEXTS, choose_prompts, judge_texts, mark_prompts
+from memory_injections.atomic_files import replace_file
+from memory_injections.controls.plan import PlannedPrompts
+from memory_injections.controls.texts import list_texts, score_texts
+from memory_injections.data.prompt_pairs import read_pairs
+from memory_injections.jobs.gpus import load_on_reserved_devices
+
+if __name__ == "__main__":
+    with start_job(globals()) as job:
+        torch.set_num_threads(job.threads)
+        inputs, params, pairs = job.input, job.params, read_pairs(Path(job.input.pairs))
+        with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
+            texts = list_texts(PlannedPrompts.of_pairs(pairs, model.tokenizer))
+            scores = score_texts(texts[texts["text"].isin(TEXTS)], model.engine, model.tokenizer)
+        marks = mark_prompts(pairs, judge_texts(scores, params.known_rank))
+        chosen = choose_prompts(marks, params.population, params.leave_out).reset_index()
+        with replace_file(Path(job.output[0])) as path:
+            chosen.assign(model=params.model, dataset=params.dataset).to_parquet(path, index=False)
