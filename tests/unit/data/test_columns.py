@@ -83,6 +83,8 @@ def test_the_two_hop_cases_of_mquake(tmp_path: Path) -> None:
     ):
         read_as("mquake", path, incomplete="refuse")
     assert read_as("mquake", path, rows=1)["prompt_id"].tolist() == [1]
+    with pytest.raises(StudyError, match="has no rows; give at least one prompt pair"):
+        read_as("mquake", path, lengths={"single_hops": 4})
 
 
 def test_every_kind_of_file_gives_the_same_pairs(tmp_path: Path) -> None:

@@ -66,20 +66,23 @@ def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping
     batches, multiple_of = Batches(engine.device), CELL_PADDING[engine.device.type]
     lengths = [len(prompt.tokens) for prompt in prompts]
     scores: dict[str, torch.Tensor] = {}
-    waiting = list(range(len(prompts)))
+    waiting: Sequence[int] = range(len(prompts))
     while waiting:
-        (chosen, *_) = batch_by_length([lengths[index] for index in waiting], batches.max_tokens, multiple_of)
-        batch = [waiting[index] for index in chosen]
+        done: set[int] = set()
+        for chosen in batch_by_length([lengths[index] for index in waiting], batches.max_tokens, multiple_of):
+            batch = [waiting[index] for index in chosen]
 
-        def score(batch: Sequence[int] = tuple(batch)) -> Mapping[str, torch.Tensor]:
-            tokens, sizes = pad([prompts[index].tokens for index in batch], engine.device, multiple_of)
-            answers = torch.tensor([prompts[index].answer for index in batch], device=engine.device)
-            log_probs = engine.clean(tokens, sizes, []).logits.log_softmax(dim=1)
-            return {**score_answers(log_probs, answers), "top_token_id": log_probs.argmax(dim=1)}
+            def score(batch: Sequence[int] = tuple(batch)) -> Mapping[str, torch.Tensor]:
+                tokens, sizes = pad([prompts[index].tokens for index in batch], engine.device, multiple_of)
+                answers = torch.tensor([prompts[index].answer for index in batch], device=engine.device)
+                log_probs = engine.clean(tokens, sizes, []).logits.log_softmax(dim=1)
+                return {**score_answers(log_probs, answers), "top_token_id": log_probs.argmax(dim=1)}
 
-        found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
-        if found is not None:
-            waiting = [index for index in waiting if index not in set(batch)]
+            found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
+            if found is None:
+                break  # the others are batched anew, in smaller batches
+            done.update(batch)
             for name, values in found.items():
                 scores.setdefault(name, values.new_empty(len(prompts), device="cpu"))[batch] = values.cpu()
+        waiting = [index for index in waiting if index not in done]
     return scores

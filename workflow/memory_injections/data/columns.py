@@ -112,7 +112,7 @@ def _find_values(table: "pd.DataFrame", name: str, source: str) -> list[Any]:
     for column in sorted(parents, key=len, reverse=True):
         path = name.removeprefix(f"{column}.").split(".")
         values = [_find_field(value, path) for value in table[column]]
-        if any(value is not None for value in values):
+        if not values or any(value is not None for value in values):
             return values
     raise _lacks_text(table, name, source)
 
