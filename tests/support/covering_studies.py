@@ -2,13 +2,16 @@
 
 from typing import Any
 
+import yaml
+from conftest import ROOT
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.injection.encodings import ENCODINGS
 
 # Where the files and servers of the studies are: addresses, checksums and commits.
 Places = dict[str, str]
 PLACES = (
-    "hub", "hub_commit", "pairs_sha256", "words_sha256", "zip_sha256", "member", "git", "git_commit", "gguf_sha256",
+    "hub", "hub_commit", "pairs_sha256", "words_sha256", "zip_sha256", "cases_sha256", "member", "git", "git_commit",
+    "gguf_sha256",
 )  # fmt: skip
 # Where every sweep in relative doses must be shown.
 RELATIVE = [("curated", "unembed_relative"), ("curated", "layer_relative")]
@@ -16,7 +19,13 @@ RELATIVE = [("curated", "unembed_relative"), ("curated", "layer_relative")]
 
 def build_studies(at: Places) -> dict[str, dict[str, Any]]:
     """The studies by name. Their files lie where Snakemake runs; `at` has a value for each of `PLACES`."""
-    return {"whole": build_whole(), "hub": build_hub(at), "made": build_made(at), "again": build_again()}
+    return {
+        "whole": build_whole(),
+        "hub": build_hub(at),
+        "field": build_field(at),
+        "made": build_made(at),
+        "again": build_again(),
+    }
 
 
 def build_whole() -> dict[str, Any]:
@@ -101,6 +110,38 @@ def build_hub(at: Places) -> dict[str, Any]:
         "mechanisms": False,
         "walkthrough": False,
         "shards": 1,
+    }  # fmt: skip
+
+
+def read_field_data(config: str) -> dict[str, Any]:
+    """How a shipped config reads its one data set, without where it is."""
+    study = yaml.safe_load((ROOT / "config" / f"{config}.yaml").read_text(encoding="utf-8"))
+    (source,) = study["datasets"].values()
+    return {key: source[key] for key in ("columns", "lengths", "incomplete", "cluster") if key in source}
+
+
+def build_field(at: Places) -> dict[str, Any]:
+    """Small tables in the form of the field's data sets, from every source, mapped as the shipped configs map them."""
+    cases, git = read_field_data("mquake"), {"source": "git", "repo": at["git"], "commit": at["git_commit"]}
+    return {
+        "study": "field",
+        "models": {"gpt2": {"source": "local", "path": "gpt2"}},
+        "datasets": {
+            "cases": {"source": "file", "path": "mquake.json", **cases},
+            "cases-web": {"source": "url", "url": f"{at['hub']}/mquake.json", "sha256": at["cases_sha256"], **cases},
+            "cases-hub": {"source": "huggingface", "repo": "someone/pairs", "file": "mquake.json", **cases},
+            "cases-git": {**git, "file": "field/mquake.json", **cases},
+            "facts": {
+                "source": "huggingface", "repo": "someone/facts", "split": "train", "rows": 2,
+                **read_field_data("twohopfact"),
+            },
+            "queries": {
+                **git, "file": "field/two_hop.csv", "rows": 2, "blanks": "keep", **read_field_data("hopping_too_late"),
+            },
+        },
+        "injection": {"layers": [1], "magnitudes": [1]},
+        "attribution": {"top_k": 3},
+        **dict.fromkeys(("controls", "mechanisms", "walkthrough"), False),
     }  # fmt: skip
 
 

@@ -15,8 +15,9 @@ from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 from conftest import PAIRS
+from field_tables import MQUAKE, TWO_HOP_FACT, write_table
 
-MODEL, DATA = "models/someone/tiny", "datasets/someone/pairs"
+MODEL, DATA, FACTS = "models/someone/tiny", "datasets/someone/pairs", "datasets/someone/facts"
 COMMIT, NEXT_COMMIT = "c0ffee" + 34 * "0", "decade" + 34 * "0"
 LICENSED = "hf_licensed"
 ALWAYS = 10**6
@@ -106,8 +107,8 @@ class Handler(BaseHTTPRequestHandler):
             # A "truncated" file announces more bytes than it sends.
             self.cut = path.startswith("truncated")
             self._send(200, self.server.files[path])
-        elif api := re.fullmatch(r"api/(\w+/[^/]+/[^/]+)(?:/(revision|tree)/(.+))?", path):
-            self._send_metadata(api[1], api[2] or "revision", api[3] or "main")
+        elif api := re.fullmatch(r"api/(\w+/[^/]+/[^/]+)(?:/(revision|tree)/([^/]+)(?:/(.+))?)?", path):
+            self._send_metadata(api[1], api[2] or "revision", api[3] or "main", api[4] or ".")
         elif file := re.fullmatch(r"(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._send_file(f"{file[1] or 'models/'}{file[2]}", file[3], file[4])
         elif path.startswith("cdn/"):
@@ -131,10 +132,10 @@ class Handler(BaseHTTPRequestHandler):
             return None
         return commit, commits[commit]
 
-    def _send_metadata(self, name: str, what: str, revision: str) -> None:
+    def _send_metadata(self, name: str, what: str, revision: str, below: str) -> None:
         if found := self._resolve(name, revision):
             commit, folder = found
-            tree = [_entry(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+            tree = [_entry(path, folder) for path in sorted((folder / below).rglob("*")) if path.is_file()]
             siblings = [{"rfilename": entry["path"]} for entry in tree]
             about = {"id": name.split("/", 1)[1], "sha": commit, "private": False, "tags": [], "siblings": siblings}
             answer = tree if what == "tree" else about
@@ -159,16 +160,15 @@ class Handler(BaseHTTPRequestHandler):
             self._send_blob(path, {"X-Repo-Commit": commit})
 
     def _send_blob(self, path: Path, headers: dict[str, str] | None = None) -> None:
-        """Send a file, or the rest of it if the client resumes a download."""
+        """Send a file, or the part of it that the client asks for."""
         body = path.read_bytes()
         headers = {"ETag": f'"{_name_blob(body)}"', "Accept-Ranges": "bytes"} | (headers or {})
         if self.command == "GET" and self.server.altered.get(path.name, 0) > 0:
             self.server.altered[path.name] -= 1
             body = body[:-1] + b"?"
-        if start := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
-            first = int(start[1])
-            content_range = f"bytes {first}-{len(body) - 1}/{len(body)}"
-            self._send(206, body[first:], headers | {"Content-Range": content_range})
+        if part := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            first, last = int(part[1]), min(int(part[2] or len(body)), len(body) - 1)
+            self._send(206, body[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{len(body)}"})
         else:
             self._send(200, body, headers)
 
@@ -221,7 +221,7 @@ def serve(repos: dict[str, Path] | None = None, files: dict[str, bytes] | None =
 
 
 def make_repos(folder: Path, model: Path) -> dict[str, Path]:
-    """Make two repositories: a model in the formats of two frameworks, and a data set."""
+    """Make a repository of a model in the formats of two frameworks, and two of data, with splits of Parquet files."""
     shutil.copytree(model, folder / "model")
     (folder / "model" / "onnx").mkdir()
     (folder / "model" / "onnx" / "config.json").write_text("{}")
@@ -232,7 +232,11 @@ def make_repos(folder: Path, model: Path) -> dict[str, Path]:
     (folder / "data" / "README.md").write_text(SPLITS, encoding="utf-8")
     split = pd.read_csv(PAIRS).rename(columns={"memory": "entity_name"})
     split.tail(5).to_parquet(folder / "data" / "test.parquet", index=False)
-    return {MODEL: folder / "model", DATA: folder / "data"}
+    write_table(MQUAKE, folder / "data" / "mquake.json")
+    (folder / "facts" / "data").mkdir(parents=True)
+    for split, facts in (("train", TWO_HOP_FACT), ("test", TWO_HOP_FACT[:1])):
+        write_table(facts, folder / "facts" / "data" / f"{split}-00000-of-00001.parquet")
+    return {MODEL: folder / "model", DATA: folder / "data", FACTS: folder / "facts"}
 
 
 def describe_folder(folder: Path) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from authors_files import write_authors_files
 from config_forms import SCHEMA
 from conftest import PAIRS, WORDS, Run, make_run
 from covering_studies import RELATIVE, build_studies
+from field_tables import HOPPING_TOO_LATE, MQUAKE, write_table
 from hub import COMMIT, make_repos, serve
 from memory_injections.analysis.averages import REGISTERED
 from memory_injections.controls.kinds import CONTROLS
+from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.figures.registry import list_figures
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.paper.claims import CLAIMS
@@ -54,10 +56,15 @@ def place(
     pd.read_csv(PAIRS).assign(entity="the first president").to_csv(folder / "pairs.csv", index=False)
     shutil.copy(WORDS, folder / "words.csv")
     write_authors_files(folder / "theirs")
+    (folder / "theirs" / "field").mkdir()
+    cases = write_table(MQUAKE, folder / "theirs" / "field" / "mquake.json")
+    shutil.copy(cases, folder)
+    write_table(HOPPING_TOO_LATE, folder / "theirs" / "field" / "two_hop.csv")
     write_records(folder, "jsonl")
     archive, member = write_records(folder, "zip")
     wheel, environment = write_wheel(folder / "wheels", tiny_models["llama"] / "tokenizer.json")
     files = {"pairs.csv": PAIRS.read_bytes(), "words.csv": WORDS.read_bytes(), "data.zip": archive.read_bytes()}
+    files["mquake.json"] = cases.read_bytes()
     with serve(make_repos(folder / "repositories", tiny_models["gpt2"]), files) as hub:
         at = {
             "hub": hub.url,
@@ -65,6 +72,7 @@ def place(
             "pairs_sha256": hash_bytes(files["pairs.csv"]),
             "words_sha256": hash_bytes(files["words.csv"]),
             "zip_sha256": hash_bytes(files["data.zip"]),
+            "cases_sha256": hash_bytes(files["mquake.json"]),
             "member": str(member),
             "git": str(folder / "theirs"),
             "git_commit": commit_authors_files(folder / "theirs").strip(),
@@ -85,7 +93,7 @@ def read_sweeps(page: str) -> dict[tuple[str, str], dict[str, Any]]:
     return {(sweep["memories"], sweep["encoding"]): sweep for sweep in index["sweeps"]}
 
 
-@pytest.mark.parametrize("name", ["whole", "hub", "made", "again"])
+@pytest.mark.parametrize("name", ["whole", "hub", "field", "made", "again"])
 def test_a_study_runs_to_its_pages(name: str, place: tuple[Path, dict[str, dict[str, Any]], Run]) -> None:
     folder, studies, snakemake = place
     study = studies[name]
@@ -105,6 +113,8 @@ def test_a_study_runs_to_its_pages(name: str, place: tuple[Path, dict[str, dict[
     assert (results / "walkthrough.html").exists() == (name == "whole")
     if name == "made":
         check_part(results)
+    if name == "field":
+        check_field(folder / "results")
     if name == "whole":
         check_whole(results, report.read_text(encoding="utf-8"), explorer.read_text(encoding="utf-8"))
 
@@ -139,6 +149,22 @@ def check_registered(results: Path, report: str) -> None:
         assert own.label in report
     said = set(tables["claims"]["claim"])
     assert {claim.label for name, claim in CLAIMS.items() if name not in ("headline", "site")} <= said
+
+
+def check_field(results: Path) -> None:
+    """A table is the same pairs from everywhere, and a pair keeps the number of its row up to the last table."""
+    cases = ("cases", "cases-web", "cases-hub", "cases-git")
+    first, *others = (
+        read_pairs(results / "shared" / "datasets" / f"{name}.csv").drop(columns="dataset") for name in cases
+    )
+    for other in others:
+        pd.testing.assert_frame_equal(other, first)
+    assert first["prompt_id"].tolist() == [1, 3]
+    cells = pd.read_parquet(results / "field" / "injections" / "gpt2" / "cases" / "curated.unembed.parquet")
+    assert sorted(set(cells["prompt_id"])) == [1, 3]
+    facts = read_pairs(results / "shared" / "datasets" / "facts.csv")
+    assert json.loads(facts.loc[0, "answer_aliases"]) == ["Motihari", "Motīhāri", "Motihari, Bihar"]
+    assert facts.loc[0, "first_hop_prompt"] == "The author of the novel Nineteen Eighty-Four is"
 
 
 def check_whole(results: Path, report: str, explorer: str) -> None:

@@ -121,6 +121,8 @@ Number = Annotated[float, BeforeValidator(_refuse_boolean)]
 LocalPath = Annotated[str, Field(min_length=1), AfterValidator(_find_path)]
 WHERE = "relative to where Snakemake runs or, if the folder that it begins with is not there, to the workflow"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+GitRepository = Annotated[str, Field(pattern=r"^(https?://.+|[^:-][^:]*)$")]
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
 def unite(sources: Iterable[type[BaseModel]]) -> Any:

@@ -1,13 +1,16 @@
 """The texts that controls are compared with, and what a model says after them."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
 import torch
+from memory_injections.controls import texts
 from memory_injections.controls.plan import PlannedPrompts
-from memory_injections.controls.texts import list_texts, score_texts
+from memory_injections.controls.texts import list_texts, score_prompts, score_texts
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.models.tokenisation import tokenise_prompt
+from memory_injections.models.tokenisation import Prompt, batch_by_length, tokenise_prompt
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 
@@ -15,8 +18,8 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 def test_the_top_token_is_the_models_own(tiny_models: dict[str, Path], tokenizer: PreTrainedTokenizerFast) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_models["gpt2"]).eval()
     prompts = ["The capital of France is", "George Washington fought in the", "The"]
-    texts = pd.DataFrame({"prompt_id": range(3), "text": "obscure", "prompt": prompts, "answers": [["war"]] * 3})
-    scores = score_texts(texts, SkippingEngine(model), tokenizer)
+    table = pd.DataFrame({"prompt_id": range(3), "text": "obscure", "prompt": prompts, "answers": [["war"]] * 3})
+    scores = score_texts(table, SkippingEngine(model), tokenizer)
     for row, prompt in zip(scores.itertuples(), prompts, strict=True):
         logits = model(torch.tensor([tokenise_prompt(tokenizer, prompt)])).logits[0, -1]
         assert row.top_token_id == logits.argmax()
@@ -33,8 +36,8 @@ def test_the_texts_of_a_pair(tokenizer: PreTrainedTokenizerFast) -> None:
     }
 
     def list_by_name(**changes: str) -> dict[str, tuple[str, str]]:
-        texts = list_texts(PlannedPrompts.of_pairs(pd.DataFrame([pair | changes]), tokenizer))
-        return {row.text: (row.prompt, row.answer) for row in texts.itertuples()}
+        texts = list_texts(PlannedPrompts.of_pairs(pd.DataFrame([pair | changes]), tokenizer, None))
+        return {row.text: (row.prompt, row.answers[0]) for row in texts.itertuples()}
 
     texts = list_by_name()
     assert texts["first_hop"] == ("The author of Das Kapital is", "Karl Marx")
@@ -46,3 +49,29 @@ def test_the_texts_of_a_pair(tokenizer: PreTrainedTokenizerFast) -> None:
     assert list_by_name(first_hop_prompt="") == texts  # a row without one
     unlike = list_by_name(explicit_prompt="He died in", obscure_prompt="Who wrote it left us in", memory="Marx")
     assert {"first_hop", "without_entity"}.isdisjoint(unlike)
+
+
+@torch.inference_mode()
+def test_texts_are_scored_alike_in_smaller_batches_and_batched_once(
+    tiny_models: dict[str, Path], tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batching anew before each batch would take the square of the number of texts."""
+    engine = SkippingEngine(AutoModelForCausalLM.from_pretrained(tiny_models["gpt2"]).eval())
+    prompts = [Prompt([0, *range(1, 3 + number % 9)], 7) for number in range(600)]
+    batched = []
+    monkeypatch.setattr(texts, "batch_by_length", lambda *given: batched.append(given) or batch_by_length(*given))
+    expected = score_prompts(prompts, engine)
+    assert len(batched) == 1
+
+    clean = engine.clean
+
+    def run_out_of_memory(tokens: torch.Tensor, *others: Any) -> Any:
+        if tokens.numel() > 500:
+            raise torch.OutOfMemoryError("out of memory")
+        return clean(tokens, *others)
+
+    monkeypatch.setattr(engine, "clean", run_out_of_memory)
+    found = score_prompts(prompts, engine)
+    assert len(batched) > 2
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values)

@@ -4,10 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import PAIRS, ROOT
-from hub import COMMIT, Hub, serve
+from hub import ALWAYS, COMMIT, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections.config.study import Dataset, parse_study
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS, normalise_pairs
@@ -84,6 +85,41 @@ def test_only_the_files_of_the_split_are_fetched(pairs_hub: Hub, monkeypatch: py
     with pytest.raises(StudyError, match=r"^Hugging Face repository someone/json cannot be reached and is not in"):
         read(**{**SPLIT, "repo": "someone/json", "config": None, "split": "test"})
     assert not pairs_hub.requests
+
+
+def test_the_first_rows_of_a_large_parquet_file_come_without_the_rest(pairs_hub: Hub, tmp_path: Path) -> None:
+    groups, n_rows = 40, 50
+    noise = np.random.default_rng(0).bytes(groups * n_rows * 1000).hex()
+    rows = {name: [f"{name} {row}" for row in range(groups * n_rows)] for name in TEXT_COLUMNS}
+    rows["noise"] = [noise[2000 * row : 2000 * (row + 1)] for row in range(groups * n_rows)]
+    path = tmp_path / "repo" / "pairs" / "train.parquet"
+    pd.DataFrame(rows).to_parquet(path, index=False, row_group_size=n_rows)
+    source = {**SPLIT, "split": "train", "columns": {}}
+
+    first = read(**source, rows=n_rows + 1)
+    assert first["memory"].tolist() == rows["memory"][: n_rows + 1]
+    parts = [request for request in pairs_hub.requests if "train.parquet bytes=" in request]
+    sizes = [int(last) - int(begin) + 1 for begin, last in (part.rpartition("=")[2].split("-") for part in parts)]
+    assert 0 < sum(sizes) < path.stat().st_size / 4
+    assert not any(request.endswith("train.parquet") for request in pairs_hub.requests if request.startswith("GET"))
+
+    pairs_hub.faults = [Fault("/tree/c0ffee0000000000000000000000000000000000/pairs", ALWAYS, 404)]
+    pd.testing.assert_frame_equal(read(**source, rows=n_rows + 1), first)
+    assert read(**source, incomplete="skip", rows=2)["prompt_id"].tolist() == [0, 1]
+
+
+def test_a_split_of_several_files_is_read_no_further_than_its_rows(pairs_hub: Hub) -> None:
+    assert len(read(**{**SPLIT, "config": "halves"}, rows=2)) == 2
+    assert not any("train.parquet" in request for request in pairs_hub.requests)
+    assert read(**{**SPLIT, "config": "halves"}, rows=6)["prompt_id"].tolist() == list(range(6))
+
+
+def test_a_split_may_be_a_csv_file(pairs_hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "json" / "dev.csv").write_bytes(PAIRS.read_bytes())
+    (tmp_path / "json" / "train.jsonl").unlink()
+    (tmp_path / "json" / "test.jsonl").unlink()
+    found = read(source="huggingface", repo="someone/json", split="validation")
+    pd.testing.assert_frame_equal(found, read(source="file", path=str(PAIRS)))
 
 
 @pytest.mark.parametrize(

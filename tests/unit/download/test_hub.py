@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from hub import ALWAYS, COMMIT, DATA, LICENSED, MODEL, NEXT_COMMIT, Fault, Hub, assert_same_model
 from huggingface_hub import constants
-from memory_injections.data.hub_tables import read_hub_csv
+from memory_injections.data.hub_tables import read_hub_file
 from memory_injections.download.hub import PAUSE, download_config
 from memory_injections.errors import StudyError
 from memory_injections.models.checkpoints import check_model_folder
@@ -82,13 +82,13 @@ def test_revision_that_moves(hub: Hub, repos: dict[str, Path], tmp_path: Path, f
 
 
 def test_data_of_the_revision_that_is_asked_for(hub: Hub, repos: dict[str, Path], tmp_path: Path) -> None:
-    older = read_hub_csv("someone/pairs", "main", "pairs.csv")
+    older = read_hub_file("someone/pairs", "main", "pairs.csv")
     assert set(older["answer"]) == {"007"}
     newer = shutil.copytree(repos[DATA], tmp_path / "newer")
     older.assign(answer="008").to_csv(newer / "pairs.csv", index=False)
     hub.commits[DATA][NEXT_COMMIT] = newer
-    assert set(read_hub_csv("someone/pairs", "main", "pairs.csv")["answer"]) == {"008"}
-    assert set(read_hub_csv("someone/pairs", COMMIT, "pairs.csv")["answer"]) == {"007"}
+    assert set(read_hub_file("someone/pairs", "main", "pairs.csv")["answer"]) == {"008"}
+    assert set(read_hub_file("someone/pairs", COMMIT, "pairs.csv")["answer"]) == {"007"}
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -195,29 +195,29 @@ def test_data_that_is_not_there(hub: Hub) -> None:
     with pytest.raises(
         StudyError, match=r"^Hugging Face repository someone/pairs lacks the file other\.csv; correct `file`"
     ):
-        read_hub_csv("someone/pairs", "main", "other.csv")
+        read_hub_file("someone/pairs", "main", "other.csv")
     with pytest.raises(StudyError, match=r"binary\.csv of someone/pairs"):
-        read_hub_csv("someone/pairs", "main", "binary.csv")
+        read_hub_file("someone/pairs", "main", "binary.csv")
 
 
 def test_offline_the_cache_serves_what_it_holds(
     hub: Hub, repos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, fetch: Fetch, tmp_path: Path
 ) -> None:
     fetch("main")
-    read_hub_csv("someone/pairs", "main", "pairs.csv")
+    read_hub_file("someone/pairs", "main", "pairs.csv")
     for name in (MODEL, DATA):
         hub.commits[name][NEXT_COMMIT] = repos[name]
     del hub.requests[:]
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     download_config("someone/tiny", "main", tmp_path)
     assert_same_model(fetch("main"), repos[MODEL])
-    assert len(read_hub_csv("someone/pairs", COMMIT, "pairs.csv"))
+    assert len(read_hub_file("someone/pairs", COMMIT, "pairs.csv"))
     absent = "cannot be reached and is not in the local cache"
     with pytest.raises(StudyError, match=f"someone/tiny {absent}"):
         fetch(NEXT_COMMIT)
     for file, revision in (("binary.csv", "main"), ("pairs.csv", NEXT_COMMIT)):
         with pytest.raises(StudyError, match=f"someone/pairs {absent}"):
-            read_hub_csv("someone/pairs", revision, file)
+            read_hub_file("someone/pairs", revision, file)
     assert hub.requests == []
 
 
@@ -227,4 +227,4 @@ def test_hub_that_cannot_be_reached(hub: Hub, monkeypatch: pytest.MonkeyPatch, t
     with pytest.raises(StudyError, match=f"^Hugging Face repository someone/tiny {absent}"):
         download_config("someone/tiny", "main", tmp_path)
     with pytest.raises(StudyError, match=f"^Hugging Face repository someone/pairs {absent}"):
-        read_hub_csv("someone/pairs", "main", "pairs.csv")
+        read_hub_file("someone/pairs", "main", "pairs.csv")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hub import ALWAYS, COMMIT, MODEL, Hub, assert_same_model, describe_folder
 from huggingface_hub import _tree_cache, constants
-from memory_injections.data.hub_tables import read_hub_csv
+from memory_injections.data.hub_tables import read_hub_file
 from memory_injections.download.hub import download_config
 from memory_injections.errors import StudyError
 
@@ -19,7 +19,7 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 def read_data() -> set[str]:
     """Fetch the hub's data set, and return what is special in it."""
-    return set(read_hub_csv("someone/pairs", "main", "pairs.csv")["answer"])
+    return set(read_hub_file("someone/pairs", "main", "pairs.csv")["answer"])
 
 
 @pytest.fixture(params=["links", "names", "copied"])

@@ -31,7 +31,7 @@ def test_results_come_from_a_commit(tmp_path: Path) -> None:
     assert len(find_word_files(folder)) == 1
     assert not (folder / "large.bin").exists()
     (tmp_path / "other").mkdir()
-    with pytest.raises(StudyError, match=r"git cannot fetch commit 0{40} of .*published.commit"):
+    with pytest.raises(StudyError, match=r"git cannot fetch commit 0{40} of .*check `repo`, `commit`"):
         PublishedCommit(source="git", repo=str(repository), commit=40 * "0").fetch(tmp_path / "other")
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import PAIRS, ROOT, tiny_study
+from memory_injections.activations.recording import record_activations
 from memory_injections.config.study import parse_study
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
@@ -82,6 +83,18 @@ def test_memory_of_both_forms_of_the_weights(name: str, tiny_models: dict[str, P
     for precision in ("float32", "bfloat16"):
         weights = load_causal_lm(tiny_models[name], [CPU], precision).parameters()
         assert size.weight_bytes(precision) == sum(weight.nbytes for weight in weights)
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_activations_take_as_much_of_the_disk_as_their_file(name: str, tiny_models: dict[str, Path]) -> None:
+    folder, pairs = tiny_models[name], normalise_pairs(read_csv(PAIRS), "own", 4)
+    tensors = record_activations(load_bridge(folder, [CPU]), load_tokenizer(folder), pairs, bos=True)
+    n_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    assert measure(folder).activation_bytes == n_bytes / len(pairs)
+    study = parse_study(tiny_study(folder, injection={"layers": [1]}))
+    data = {"pairs": DataSize(len(pairs), {"explicit": 9, "obscure": 9, "memory": 3})}
+    jobs = plan_study(study, {"tiny": measure(folder)}, data, find_machine("cpu"))
+    assert {job: jobs[job].disk_bytes for job in jobs if jobs[job].disk_bytes} == {"activations tiny/pairs": n_bytes}
 
 
 def test_a_model_too_large_for_a_gpu_is_spread() -> None:

@@ -46,7 +46,7 @@ def test_known_models_have_their_published_number_of_parameters() -> None:
         assert size.n_parameters / 1e6 == pytest.approx(millions, abs=0.06)
 
 
-@pytest.mark.parametrize("name", ["config", "paper", "followup", "scaling", "modern"])
+@pytest.mark.parametrize("name", ["config", "paper", "followup", "scaling", "modern", "twohopfact", "socrates"])
 def test_every_model_and_data_set_of_our_configs_is_known(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,8 @@ def _find_key(config: Mapping[str, Any], location: tuple[int | str, ...]) -> str
     match parts:
         case ["models", name, _, "like", _, *rest] if rest:
             parts = ["models", name, "like", *rest]
+        case ["datasets", name, _, "columns", ours, _, *rest]:
+            parts = ["datasets", name, "columns", ours, *rest]
         case ["models" | "datasets", name, _, *rest]:
             parts = [parts[0], name, *rest]
         case ["words" | "published", _, *rest]:

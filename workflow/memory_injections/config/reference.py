@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from memory_injections.config.study import Attribution, Study
 from memory_injections.controls.settings import Controls, ControlSite
+from memory_injections.data.columns import Replacement
 from memory_injections.data.sources import LocalFile, UrlFile, list_data_sources
 from memory_injections.mechanisms.settings import Mechanisms
 from memory_injections.models.sources import list_model_sources
@@ -29,6 +30,7 @@ def list_sections() -> dict[str, type[BaseModel]]:
         f"`{key}`, source `{_name_source(source)}`": source for key, classes in kinds.items() for source in classes
     }
     grids: dict[str, type[BaseModel]] = {
+        "`datasets.<name>.columns.<name>`, in place of a column's name": Replacement,
         "`injection`, or each grid in its list": InjectionGrid,
         "`attribution`": Attribution,
         "`controls`": Controls,

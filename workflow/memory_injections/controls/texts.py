@@ -85,25 +85,28 @@ def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping
     batches, multiple_of = Batches(engine.device), CELL_PADDING[engine.device.type]
     lengths = [len(prompt.whole) - 1 for prompt in prompts]
     scores: dict[str, torch.Tensor] = {}
-    waiting = list(range(len(prompts)))
+    waiting: Sequence[int] = range(len(prompts))
     while waiting:
-        (chosen, *_) = batch_by_length([lengths[index] for index in waiting], batches.max_tokens, multiple_of)
-        batch = [waiting[index] for index in chosen]
+        done: set[int] = set()
+        for chosen in batch_by_length([lengths[index] for index in waiting], batches.max_tokens, multiple_of):
+            batch = [waiting[index] for index in chosen]
 
-        def score(batch: Sequence[int] = tuple(batch)) -> Mapping[str, torch.Tensor]:
-            here = [prompts[index] for index in batch]
-            whole = WholeAnswers(here, engine.device)
-            tokens, sizes = pad([prompt.whole[:-1] for prompt in here], engine.device, multiple_of)
-            answers = torch.tensor([prompt.answer for prompt in here], device=engine.device)
-            log_probs = engine.clean(tokens, sizes, [], whole.n_read).logits.log_softmax(dim=1)
-            first, logp_whole = whole.score(log_probs, np.arange(len(here)))
-            log_probs = log_probs[first]
-            scored = score_answers(log_probs, answers)
-            return {**scored, "logp_whole": logp_whole, "top_token_id": log_probs.argmax(dim=1)}
+            def score(batch: Sequence[int] = tuple(batch)) -> Mapping[str, torch.Tensor]:
+                here = [prompts[index] for index in batch]
+                whole = WholeAnswers(here, engine.device)
+                tokens, sizes = pad([prompt.whole[:-1] for prompt in here], engine.device, multiple_of)
+                answers = torch.tensor([prompt.answer for prompt in here], device=engine.device)
+                log_probs = engine.clean(tokens, sizes, [], whole.n_read).logits.log_softmax(dim=1)
+                first, logp_whole = whole.score(log_probs, np.arange(len(here)))
+                log_probs = log_probs[first]
+                scored = score_answers(log_probs, answers)
+                return {**scored, "logp_whole": logp_whole, "top_token_id": log_probs.argmax(dim=1)}
 
-        found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
-        if found is not None:
-            waiting = [index for index in waiting if index not in set(batch)]
+            found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
+            if found is None:
+                break  # the others are batched anew, in smaller batches
+            done.update(batch)
             for name, values in found.items():
                 scores.setdefault(name, values.new_empty(len(prompts), device="cpu"))[batch] = values.cpu()
+        waiting = [index for index in waiting if index not in done]
     return scores

@@ -32,17 +32,17 @@ AUTHORS_NAMES = {
 TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
 # The entity that the obscure prompt names to describe the memory: a column that a data set may have, texts it may lack.
 ENTITY = "entity"
-# The text that the memory follows, such as "The author of Das Kapital is": a column that a data set may have.
-FIRST_HOP = "first_hop_prompt"
 # Other texts of the answer that are as right: a column that a data set may have, a JSON list of texts in each row.
 ALIASES = "answer_aliases"
+# What asks for the memory, such as "The author of Das Kapital is": a column that a data set may have, texts may lack.
+FIRST_HOP = "first_hop_prompt"
 # The first fact of a pair in the authors' file of 2WikiMultiHopQA, whose subject is that entity.
 AUTHORS_FACT = "fact1"
 # The column that says which other one names the clusters, where the config does.
 CLUSTERED_BY = "clustered_by"
 # What takes the invisible characters off each kind of text where it meets another: off the end of a prompt.
 STRIPPERS: Mapping[str, Callable[[str], str]] = {
-    **dict.fromkeys(("explicit_prompt", "obscure_prompt"), strip_end),
+    **dict.fromkeys(("explicit_prompt", "obscure_prompt", FIRST_HOP), strip_end),
     **dict.fromkeys(("memory", "answer", ENTITY), strip_ends),
     ALIASES: lambda names: json.dumps([strip_ends(name) for name in json.loads(names)], ensure_ascii=False),
 }
@@ -53,15 +53,16 @@ ADDED_COLUMNS = ("prompt_id", "dataset", CLUSTERED_BY, STRIPPED)
 
 
 def normalise_pairs(
-    table: pd.DataFrame, source: str, rows: int | None = None, cluster: str | None = None
+    table: pd.DataFrame, source: str, rows: int | None = None, cluster: str | None = None, skip: bool = False
 ) -> pd.DataFrame:
     """Bring a table of prompt pairs into the columns `prompt_id` (row of the source, from 0) and `TEXT_COLUMNS`.
 
-    Text is kept as it stands, spaces included: `strip_pairs` takes them off its ends. Reads the authors' column names
-    too. A column `ENTITY` is made from the authors' facts where they are, and lists of `ALIASES`, in Python's or in
-    JSON's syntax, become JSON; other columns are kept behind these. With `cluster`, the name of a column,
-    `CLUSTERED_BY` says it in every row. Raises `StudyError` for a missing column, an empty cell, aliases that are no
-    list of texts, or an empty table; `source` names the file.
+    The table's index has the rows' numbers. Text is kept as it stands, spaces included: `strip_pairs` takes them off
+    its ends. Reads the authors' column names too. A column `ENTITY` is made from the authors' facts where they are, and
+    lists of `ALIASES`, in Python's or in JSON's syntax, become one list in JSON, whatever lists are in them; other
+    columns are kept behind these. With `cluster`, the name of a column, `CLUSTERED_BY` says it in every row. `rows` is
+    the number of pairs to use, from the first on. Raises `StudyError` for a missing column, an empty cell (with `skip`,
+    its row is left out), aliases that are no list of texts, or an empty table; `source` names the file.
     """
     if cluster in ADDED_COLUMNS:
         raise StudyError(f"{source}: {cluster} is a column of the study's own and cannot be the cluster; name another")
@@ -75,17 +76,26 @@ def normalise_pairs(
     twice = table.columns[table.columns.duplicated()]
     if len(twice):
         raise StudyError(f"{source} has two columns for {twice[0]}; remove one of them")
-    if table.empty:
+    if not table.index.is_unique:
+        raise StudyError(f"{source} has two rows of one number; reset the table's index")
+    needed = [*TEXT_COLUMNS, *([cluster] if cluster else [])]
+    kept = table[table[needed].map(_has_text).all(axis=1)] if skip else table
+    if kept.empty:
         raise StudyError(f"{source} has no rows; give at least one prompt pair")
+    if len(kept) < len(table):
+        logger.warning("%s: left out %d rows without all of %s", source, len(table) - len(kept), ", ".join(needed))
+        table = kept
     if ENTITY not in table and AUTHORS_FACT in table:
         table = table.assign(**{ENTITY: table[AUTHORS_FACT].map(_read_subject)})
     others = [name for name in table.columns if name not in (*TEXT_COLUMNS, *ADDED_COLUMNS)]
     pairs = table[[*TEXT_COLUMNS, *others]].head(rows)
     logger.info("%s: %d rows became %d prompt pairs", source, len(table), len(pairs))
-    pairs.insert(0, "prompt_id", range(len(pairs)))
-    _check_texts(pairs, source, [*TEXT_COLUMNS, *([cluster] if cluster else [])])
+    pairs = pairs.rename_axis("prompt_id").reset_index()
+    _check_texts(pairs, source, needed)
     if ALIASES in pairs:
-        aliases = [_read_aliases(cell, source, row) for row, cell in enumerate(pairs[ALIASES])]
+        aliases = [
+            _read_aliases(cell, source, row) for row, cell in zip(pairs["prompt_id"], pairs[ALIASES], strict=True)
+        ]
         pairs = pairs.assign(**{ALIASES: [json.dumps(names, ensure_ascii=False) for names in aliases]})
     return pairs.assign(**{CLUSTERED_BY: cluster}) if cluster else pairs
 
@@ -119,24 +129,40 @@ def name_pairs(prompt_ids: Sequence[int], most: int = 5) -> str:
 
 def _check_texts(pairs: pd.DataFrame, source: str, columns: Iterable[str]) -> None:
     for name in columns:
-        for row, text in enumerate(pairs[name]):
-            if not (isinstance(text, str) and has_text(text)):
-                raise StudyError(f"{source}: column {name} is empty in row {row} (counted from 0); fill it in")
+        for row, text in zip(pairs["prompt_id"], pairs[name], strict=True):
+            if not _has_text(text):
+                raise StudyError(
+                    f"{source}: column {name} is empty in row {row} (counted from 0); fill it "
+                    "in, or leave such rows out with `incomplete: skip`"
+                )
+
+
+def _has_text(cell: Any) -> bool:
+    return isinstance(cell, str) and has_text(cell)
 
 
 def _read_aliases(cell: str, source: str, row: int) -> list[str]:
-    """Return the texts of a list in JSON's or Python's syntax, without empty ones; an empty cell has none."""
+    """Return the texts of a list in JSON's or Python's syntax, and of the lists in it, each once.
+
+    Those without content are left out; an empty cell has none.
+    """
     names: Any = None if cell.strip() else []
     for read in (json.loads, ast.literal_eval) if cell.strip() else ():
         with suppress(ValueError, SyntaxError):
             names = read(cell)
             break
-    if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+    names = list(_flatten(names)) if isinstance(names, list | tuple) else [None]
+    if not all(isinstance(name, str) for name in names):
         raise StudyError(
             f"{source}: column {ALIASES} is no list of texts in row {row} (counted from 0): {cell[:80]!r}; write it as "
             '["United States", "USA"], or leave it empty'
         )
-    return [name for name in names if has_text(name)]
+    return list(dict.fromkeys(name for name in names if has_text(name)))
+
+
+def _flatten(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        yield from _flatten(value) if isinstance(value, list | tuple) else [value]
 
 
 def list_answers(pair: Mapping[Any, str]) -> list[str]:

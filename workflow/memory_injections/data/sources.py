@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from memory_injections.data.columns import ColumnSource
 from memory_injections.errors import StudyError
 from memory_injections.registry import load_extensions
-from memory_injections.terms import WHERE, Count, Index, LocalPath, Section, Sha256, is_commit
+from memory_injections.terms import WHERE, Commit, Count, GitRepository, Index, LocalPath, Section, Sha256, is_commit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,20 @@ class DataSource(_Source, ABC):
 
 
 class _Table(DataSource):
+    columns: dict[str, ColumnSource] = Field(
+        default={},
+        description="our names of columns, and what each is made of: the name of a column or field of the data, text "
+        'with such names in braces, or `{text, replace}`: `{memory: entity, explicit_prompt: "{entity} lives in"}`',
+    )
+    lengths: dict[str, Count] = Field(
+        default={},
+        description="the only rows to use: those whose list in a column or field has so many entries, `{hops: 2}`",
+    )
+    incomplete: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="what becomes of a row that lacks one of the four texts or its cluster: `refuse` the data set, or "
+        "`skip` the row; the log says how many",
+    )
     rows: Count | None = Field(default=None, description="how many rows to use, from the first on; all by default")
     cluster: str | None = Field(
         default=None,
@@ -69,38 +84,52 @@ class _Table(DataSource):
     def n_rows(self) -> int | None:
         return self.rows
 
-    def _normalise(self, table: "pd.DataFrame", name: str) -> "pd.DataFrame":
-        from memory_injections.data.prompt_pairs import normalise_pairs
+    @model_validator(mode="after")
+    def _columns_are_renamed_once(self) -> "_Table":
+        renamed = [theirs for theirs in self.columns.values() if isinstance(theirs, str)]
+        if len(set(renamed)) < len(renamed):
+            raise ValueError("columns: two names of ours stand for one column of the data; give each its own")
+        return self
 
-        return normalise_pairs(table, name, self.rows, self.cluster)
+    def _normalise(self, table: "pd.DataFrame", name: str) -> "pd.DataFrame":
+        """Bring a table as it was read into the study's form; a row's number stays that of the data."""
+        from memory_injections.data.columns import count_entries, map_columns, write_texts
+        from memory_injections.data.prompt_pairs import ALIASES, normalise_pairs
+
+        table = table.head(self._first_rows)
+        for field, length in self.lengths.items():
+            table = table[[entries == length for entries in count_entries(table, field, name)]]
+        skip = self.incomplete == "skip"
+        texts = write_texts(map_columns(table, self.columns, ALIASES, name, skip), ALIASES, name)
+        return normalise_pairs(texts, name, self.rows, self.cluster, skip)
+
+    @property
+    def _first_rows(self) -> int | None:
+        """How many rows of the data hold all that are used; None if that is not known."""
+        return None if self.lengths or self.incomplete == "skip" else self.rows
 
     def _read_file(self, path: Path, name: str) -> "pd.DataFrame":
-        from memory_injections.data.text_tables import read_csv
+        from memory_injections.data.text_tables import read_table
 
-        return self._normalise(read_csv(path, name), name)
+        return self._normalise(read_table(path, name), name)
 
 
 class HuggingFaceDataset(_Table):
-    """A data set repository on the Hugging Face hub: a CSV file of it, or a split of its Parquet or JSON files."""
+    """A data set repository on the Hugging Face hub: a file of it, or a split of its Parquet, JSON or CSV files."""
 
     source: Literal["huggingface"]
     repo: str = Field(min_length=1, description="`owner/name` on the hub")
-    file: str | None = Field(default=None, min_length=1, description="the CSV file in the repository")
+    file: str | None = Field(default=None, min_length=1, description="the CSV, JSON or Parquet file in the repository")
     split: str | None = Field(default=None, min_length=1, description="or the split, such as `test`")
     config: str | None = Field(
         default=None, min_length=1, description="with `split`: the configuration, if the repository has several"
     )
     revision: str = Field(default="main", description="branch, tag or commit")
-    columns: dict[str, str] = Field(
-        default={}, description="our names of columns, and the repository's: `{memory: entity, answer: target}`"
-    )
 
     @model_validator(mode="after")
     def _one_table(self) -> "HuggingFaceDataset":
         if (self.file is None) == (self.split is None) or (self.config is not None and self.split is None):
             raise ValueError("give `file`, or `split` with or without `config`")
-        if len(set(self.columns.values())) < len(self.columns):
-            raise ValueError("columns: two names of ours stand for one column of the repository; give each its own")
         return self
 
     @property
@@ -112,27 +141,19 @@ class HuggingFaceDataset(_Table):
         return is_commit(self.revision)
 
     def read_pairs(self) -> "pd.DataFrame":
-        from memory_injections.data.hub_tables import read_hub_csv, read_hub_split
+        from memory_injections.data.hub_tables import read_hub_file, read_hub_split
 
         if self.file:
-            table, name = read_hub_csv(self.repo, self.revision, self.file), f"{self.file} of {self.repo}"
-        else:
-            name = f"split {self.split} of {self.repo}"
-            table = read_hub_split(self.repo, self.revision, self.config, str(self.split))
-        for theirs in self.columns.values():
-            if theirs not in table.columns:
-                raise StudyError(
-                    f"{name} has no text in a column {theirs} (but in {', '.join(table.columns)}); correct `columns`"
-                )
-        others = table.drop(columns=[*self.columns.values(), *self.columns], errors="ignore")
-        return self._normalise(others.assign(**{ours: table[theirs] for ours, theirs in self.columns.items()}), name)
+            return self._normalise(read_hub_file(self.repo, self.revision, self.file), f"{self.file} of {self.repo}")
+        table = read_hub_split(self.repo, self.revision, self.config, str(self.split), self._first_rows)
+        return self._normalise(table, f"split {self.split} of {self.repo}")
 
 
 class UrlFile(_Source):
     """A CSV file at an address, pinned by its checksum."""
 
     source: Literal["url"]
-    url: str = Field(pattern=r"^https?://", description="address of the CSV file")
+    url: str = Field(pattern=r"^https?://", description="address of the file")
     sha256: Sha256 = Field(description="checksum of the file")
 
     @property
@@ -151,7 +172,7 @@ class UrlFile(_Source):
 
 
 class UrlDataset(UrlFile, _Table):
-    """A CSV file at an address, pinned by its checksum."""
+    """A CSV, JSON, JSON Lines or Parquet file at an address, pinned by its checksum."""
 
     def read_pairs(self) -> "pd.DataFrame":
         with TemporaryDirectory() as folder:
@@ -162,7 +183,7 @@ class LocalFile(_Source):
     """A CSV file on this machine."""
 
     source: Literal["file"]
-    path: LocalPath = Field(description="the CSV file; " + WHERE)
+    path: LocalPath = Field(description="the file; " + WHERE)
 
     @property
     def file_name(self) -> str:
@@ -177,10 +198,37 @@ class LocalFile(_Source):
 
 
 class FileDataset(LocalFile, _Table):
-    """A CSV file on this machine."""
+    """A CSV, JSON, JSON Lines or Parquet file on this machine."""
 
     def read_pairs(self) -> "pd.DataFrame":
         return self._read_file(Path(self.path), f"file {self.path}")
+
+
+class GitDataset(_Table):
+    """A CSV, JSON, JSON Lines or Parquet file in a git repository, pinned by its commit."""
+
+    source: Literal["git"]
+    repo: GitRepository = Field(description="address of the git repository (http or https), or a path")
+    commit: Commit = Field(description="full hash of the commit")
+    file: str = Field(min_length=1, description="the file in the repository")
+
+    @property
+    def file_name(self) -> str:
+        return Path(self.file).name
+
+    @property
+    def is_pinned(self) -> bool:
+        return True
+
+    def read_pairs(self) -> "pd.DataFrame":
+        from memory_injections.download.git import fetch_commit
+
+        with TemporaryDirectory() as folder:
+            fetch_commit(self.repo, self.commit, [self.file], Path(folder))
+            path = Path(folder) / self.file
+            if not path.is_file():
+                raise StudyError(f"commit {self.commit} of {self.repo} lacks the file {self.file}; correct `file`")
+            return self._read_file(path, f"{self.file} of {self.repo}")
 
 
 class TwoWikiDataset(DataSource):

@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -30,6 +30,34 @@ def read_csv(path: Path, name: str | None = None, is_output: bool = False) -> pd
     logger.info("%s: %d lines became a heading and %d rows", name, lines[-1], len(rows) - 1)
     table = pd.DataFrame(rows[1:], columns=rows[0], dtype=str)
     return table.loc[:, table.columns != ""]
+
+
+def read_table(path: Path, name: str) -> pd.DataFrame:
+    """Read a CSV file as text, or a JSON, JSON Lines or Parquet file as values, None for missing ones.
+
+    The content decides the format. Raises `StudyError` for what `read_csv` or `read_records` refuses.
+    """
+    with open_unpacked(path, name, LARGEST) as file:
+        start = file.read(100).lstrip()
+    if start.startswith((b"PAR1", b"[", b"{")):
+        return tabulate_records(read_records(path, name))
+    return read_csv(path, name)
+
+
+def read_first_rows(file: IO[bytes], rows: int) -> pd.DataFrame:
+    """Read the first rows of a Parquet file, and no more of it than the groups of rows that they are in."""
+    opened = pq.ParquetFile(file)
+    records: list[dict[str, Any]] = []
+    for group in range(opened.num_row_groups):
+        if len(records) < rows:
+            records += opened.read_row_group(group).to_pylist()
+    return tabulate_records(records[:rows])
+
+
+def tabulate_records(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row for each record, with its values as they are, None for missing ones."""
+    columns = dict.fromkeys(column for record in records for column in record)
+    return pd.DataFrame({column: [record.get(column) for record in records] for column in columns}, dtype=object)
 
 
 def read_words(path: Path) -> dict[str, list[str]]:

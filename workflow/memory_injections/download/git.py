@@ -1,4 +1,4 @@
-"""Fetching folders of a git repository at a commit."""
+"""Fetching files and folders of a git repository at a commit."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 from memory_injections.errors import StudyError
 
 
-def fetch_commit(repo: str, commit: str, folders: Sequence[str], into: Path) -> None:
-    """Fill the empty folder `into` with some folders of a repository at a commit; git's hashes vouch for them.
+def fetch_commit(repo: str, commit: str, paths: Sequence[str], into: Path) -> None:
+    """Fill the empty folder `into` with files and folders of a repository at a commit; git's hashes vouch for them.
 
     Raises `StudyError` if git cannot fetch them.
     """
@@ -21,13 +21,13 @@ def fetch_commit(repo: str, commit: str, folders: Sequence[str], into: Path) -> 
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["git said nothing"])[-1]
             raise StudyError(
-                f"git cannot fetch commit {commit} of {repo} ({reason}); check published.repo, published.commit and "
-                "the network, or name a local copy with `source: folder`"
+                f"git cannot fetch commit {commit} of {repo} ({reason}); check `repo`, `commit` and the network, "
+                "or give a local copy (of results with `source: folder`, of a data set with `source: file`)"
             )
 
     git("init", "--quiet")
     git("config", "core.symlinks", "false")  # a link could lead out of the folder
     git("remote", "add", "--", "origin", repo)
-    git("sparse-checkout", "set", "--no-cone", *(f"/{folder}/" for folder in folders))
+    git("sparse-checkout", "set", "--no-cone", *(f"/{path}" for path in paths))
     git("fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit)
     git("checkout", "--quiet", "FETCH_HEAD")

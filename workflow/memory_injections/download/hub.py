@@ -10,15 +10,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import httpx2
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, HfFileSystem, constants, snapshot_download
 from huggingface_hub._tree_cache import read_tree_cache
 from huggingface_hub.errors import (
     DryRunError,
@@ -93,6 +94,18 @@ def download_model(repo: str, revision: str, folder: Path, patterns: Iterable[st
 def download_data(repo: str, revision: str, patterns: Iterable[str], folder: Path) -> str:
     """Fill a folder with the files of a data set repository whose names match patterns, and return their commit."""
     return _fetch_files(_Files(repo, revision, tuple(patterns), "dataset"), folder)
+
+
+@contextmanager
+def open_data_file(repo: str, commit: str, file: str) -> Iterator[IO[bytes]]:
+    """Open a file of a commit of a data set repository for reading parts of it, which alone are downloaded.
+
+    They do not go through the cache on this machine, and there is no checksum of a part. The hub's client raises one of
+    `UNREACHABLE` or an `OSError` if it cannot have them.
+    """
+    hub = HfFileSystem(endpoint=constants.ENDPOINT, skip_instance_cache=True)
+    with hub.open(f"datasets/{repo}@{commit}/{file}", "rb", cache_type="none") as opened:
+        yield opened
 
 
 def list_data_files(repo: str, commit: str) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from memory_injections.terms import Precision
+from memory_injections.terms import KIND_COLUMNS, Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -53,6 +53,14 @@ class ModelSize:
         """Memory of `ProcessedWeights`: embedding, unembedding and output matrices with biases, in float32."""
         written = self.n_layers * (self.writing + self.d_model)
         return 4 * (2 * self.d_vocab * self.d_model + self.d_vocab + written)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes of one prompt pair in the activation cache, whose tensors `activations.recording` lists."""
+        streams = (3 * self.n_layers + 1) * self.d_model
+        heads = self.n_layers * self.writing // self.d_model
+        numbers, ids = 8 + 4 + 8, 3 * 8
+        return len(KIND_COLUMNS) * (4 * (streams + heads) + numbers) + ids
 
     @property
     def unembedding(self) -> int:

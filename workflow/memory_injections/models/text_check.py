@@ -5,6 +5,7 @@ character that other answers start with, too; the text of a special token; a tex
 """
 
 from collections.abc import Hashable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ NEAR = 0.9
 SHORT = 2
 # What stands for bytes that are no whole character.
 PIECE = "\N{REPLACEMENT CHARACTER}"
+# So many decoded tokens are kept: prompts of a data set share most of theirs.
+KNOWN_TOKENS = 50_000
 # How many refused pairs a sentence names.
 NAMED = 20
 
@@ -62,6 +65,11 @@ def check_texts(folder: Path, pairs: pd.DataFrame) -> pd.DataFrame:
         which, first = name_pairs(sorted(refused), NAMED), refused[min(refused)]
         raise StudyError(f"{which} cannot be scored{', the first' if len(refused) > 1 else ''} because {first}")
     return table.assign(**{"BOS differs from the model's config": describe_bos(folder) is not None})
+
+
+@lru_cache(maxsize=KNOWN_TOKENS)
+def _decode(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    return str(tokenizer.decode([token]))
 
 
 def describe_bos(folder: Path) -> str | None:
@@ -99,7 +107,7 @@ def _check_pair(tokenizer: PreTrainedTokenizerBase, pair: Mapping[Hashable, Any]
     longest = len(tokens["memory"]) + max(len(prompt.tokens) for prompt in prompts.values())
     return {
         "prompt_id": pair["prompt_id"],
-        **{column: "|".join(str(tokenizer.decode([token])) for token in ids) for column, ids in shown.items()},
+        **{column: "|".join(_decode(tokenizer, token) for token in ids) for column, ids in shown.items()},
         "scored": scored,
         "scored_id": obscure.answer,
         "invisible characters left out": bool(pair.get(STRIPPED)),

@@ -20,6 +20,8 @@ from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 
 # Every encoding, and whoever checks a memory first, asks for its tokens again.
 KNOWN_MEMORIES = 8192
+# Each check of a prompt pair asks for its texts again.
+KNOWN_TEXTS = 16
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,17 @@ def find_reserved(tokenizer: PreTrainedTokenizerBase) -> Reserved:
     return Reserved(special, frozenset(unknown - {None}))
 
 
+@lru_cache(maxsize=KNOWN_TEXTS)
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
 def tokenise_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Return the tokens of a text, without BOS and without a space in front.
 
     Raises `StudyError` where the text is taken for a special token, which it would silently become.
     """
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = list(_encode(tokenizer, text))
     reserved = find_reserved(tokenizer)
     for token in ids:
         name = reserved.special.get(token)

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from memory_injections.download.git import fetch_commit
 from memory_injections.errors import StudyError
-from memory_injections.terms import WHERE, LocalPath, Section
+from memory_injections.terms import WHERE, Commit, GitRepository, LocalPath, Section
 
 CURATED_RESULTS = "experiments/tweak_factor_analysis"
 RANDOM_RESULTS = "experiments/part_of_speech_tweak_factor_injections/pos_results"
@@ -19,10 +19,8 @@ class PublishedCommit(Section):
     """The authors' published results, from a commit of their repository."""
 
     source: Literal["git"]
-    repo: str = Field(
-        pattern=r"^(https?://.+|[^:-][^:]*)$", description="address of the git repository (http or https), or a path"
-    )
-    commit: str = Field(pattern=r"^[0-9a-f]{40}$", description="full hash of the commit")
+    repo: GitRepository = Field(description="address of the git repository (http or https), or a path")
+    commit: Commit = Field(description="full hash of the commit")
 
     @property
     def local_root(self) -> None:

@@ -51,7 +51,10 @@ SCORING, READING = 5, 2
 
 @dataclass(frozen=True)
 class Job:
-    """What one job needs: `gpu_bytes` on all of its GPUs together, and `host_bytes` of its process."""
+    """What one job needs.
+
+    `gpu_bytes` are on all of its GPUs together, `host_bytes` of its process, and `disk_bytes` of activations.
+    """
 
     flop: float
     gpus: int
@@ -59,6 +62,7 @@ class Job:
     host_bytes: float
     seconds: float
     cells: int = 0
+    disk_bytes: int = 0
 
 
 def plan_study(
@@ -118,6 +122,7 @@ class Costs:
             spread=PROCESSING[self.machine.device] * weights,
             working=4 * 2 * ACTIVATION_TOKENS * model.d_vocab,
             seconds=weights / PROCESSED_BYTES_PER_SECOND,
+            disk_bytes=texts.n_prompts * model.activation_bytes,
         )
 
     def estimate_attribution(self, model: ModelSize, texts: DataSize) -> Job:
@@ -212,6 +217,7 @@ def _estimate(
     flop: float = 0,
     precision: Precision = "float32",
     cells: int = 0,
+    disk_bytes: int = 0,
 ) -> Job:
     """A job's needs from bytes of weights `loaded`, bytes `spread` over GPUs, and bytes `working` beside them.
 
@@ -225,4 +231,5 @@ def _estimate(
         host_bytes=START_BYTES + (loaded if gpus else spread + working),
         seconds=seconds + START_SECONDS + loaded / BYTES_PER_SECOND + flop / machine.rate(precision),
         cells=cells,
+        disk_bytes=disk_bytes,
     )

@@ -19,11 +19,15 @@ ASSUMED = """\
 Assumed: injections in {precision} at {rate:.3g} TFLOP/s on {machine.name}, all else in float32 (rate of large products:
 {machine.origin}; the engine's share of it: measured on an H100 and on two cores). {start} s to start a job,
 {load:g} GB/s to load weights. Weights are processed on two CPU cores. The blocks of a model on several GPUs take turns.
-Token numbers are estimates. Batches are halved until they fit into the memory that weights leave on a GPU."""
+Token numbers are estimates. Batches are halved until they fit into the memory that weights leave on a GPU.
+The disk holds the activations, which stay for later studies; models and tables come on top."""
 FINDS = """\
 Finds: the mean effect, in nats, that the sign-flip test at {level:.0%} finds with a power of {power:.0%} where prompts'
 effects vary by SD, {common:.0%} of their variance common to a cluster; {difference:g} nats take so many clusters."""
-FORMATS = {"cells": "{:,.0f}", "PFLOP": "{:,.2f}", "GPU GiB": "{:.1f}", "host GiB": "{:.1f}", "hours": "{:.2f}"}
+FORMATS = {
+    "cells": "{:,.0f}", "PFLOP": "{:,.2f}", "GPU GiB": "{:.1f}", "host GiB": "{:.1f}", "disk GiB": "{:.2f}",
+    "hours": "{:.2f}",
+}  # fmt: skip
 
 
 def write_plan(
@@ -45,7 +49,13 @@ def write_plan(
     data_sizes = {name: size for name, (size, _) in data.items()}
     jobs = tabulate_jobs(plan_study(study, model_sizes, data_sizes, machine))
     of_models = [
-        {"model": name, "parameters": f"{size.n_parameters / 1e6:,.0f} M", "layers": size.n_layers, "from": origin}
+        {
+            "model": name,
+            "parameters": f"{size.n_parameters / 1e6:,.0f} M",
+            "layers": size.n_layers,
+            "activations of a prompt": f"{size.activation_bytes / 1e3:,.1f} kB",
+            "from": origin,
+        }
         for name, (size, origin) in models.items()
     ]
     of_data = [
@@ -80,6 +90,7 @@ def tabulate_jobs(jobs: dict[str, Job]) -> pd.DataFrame:
             "GPUs": job.gpus,
             "GPU GiB": job.gpu_bytes / GIB,
             "host GiB": job.host_bytes / GIB,
+            "disk GiB": job.disk_bytes / GIB,
             "hours": job.seconds / 3600,
         }
         for name, job in jobs.items()
@@ -88,7 +99,7 @@ def tabulate_jobs(jobs: dict[str, Job]) -> pd.DataFrame:
 
 def _print_jobs(jobs: pd.DataFrame) -> str:
     """The table with its totals: sums of what adds up, the largest of what a machine must have."""
-    totals = {name: jobs[name].sum() for name in ("cells", "PFLOP", "hours")}
+    totals = {name: jobs[name].sum() for name in ("cells", "PFLOP", "disk GiB", "hours")}
     totals |= {"job": "all, one after another"} | {name: jobs[name].max() for name in ("GPUs", "GPU GiB", "host GiB")}
     table = pd.concat([jobs, pd.DataFrame([totals])[jobs.columns]])
     table["job"] = table["job"].str.ljust(table["job"].str.len().max())

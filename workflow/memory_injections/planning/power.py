@@ -75,7 +75,8 @@ def find_cluster_sizes(source: DataSource, n_prompts: int) -> tuple[Sizes, str]:
     if source.file_name is not None and source.local_files():
         return cluster_prompts(source.read_pairs()).value_counts().to_numpy(), source.local_files()[0]
     known = source.file_name or ""
-    if known in read_known()["datasets"] and getattr(source, "cluster", None) is None:
+    is_known = "clusters" in read_known()["datasets"].get(known, {})
+    if is_known and getattr(source, "cluster", None) is None:
         sizes = list_known_sizes(known)
         clusters = np.repeat(np.arange(len(sizes)), sizes)[np.linspace(0, sizes.sum() - 1, n_prompts).astype(int)]
         return np.unique(clusters, return_counts=True)[1], locate_known()

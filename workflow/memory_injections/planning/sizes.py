@@ -114,8 +114,8 @@ def find_data_size(name: str, source: DataSource, n_prompts: int | None = None) 
         return measure_texts(source.read_pairs().to_dict("records")), source.local_files()[0]
     known = read_known()["datasets"].get(source.file_name)
     if known is not None:
-        n_known = sum(size * count for size, count in known["clusters"].items())
-        return DataSize(min(n_known, source.n_rows or n_known), known["tokens"]), locate_known()
+        n_known = known.get("n_prompts") or sum(size * count for size, count in known["clusters"].items())
+        return DataSize(min(n_known, source.n_rows or n_known), known.get("tokens", TYPICAL_TOKENS)), locate_known()
     if source.n_rows is not None:
         return DataSize(source.n_rows, TYPICAL_TOKENS), "the config"
     if n_prompts is None:
