@@ -14,7 +14,6 @@ from memory_injections.figures.maps import LINE
 from memory_injections.figures.registry import register_figure
 from memory_injections.figures.scales import LOG_BEYOND, NATS, name_encoding, use_log_nats
 from memory_injections.figures.style import COLORS, QUIET, add_legend, start_panels
-from memory_injections.paper.claims import select_cases
 
 ENCODING = ["encoding", "relative"]
 CONTRAST = {"contrast": "effect", "contrast_low": "low", "contrast_high": "high"}
@@ -49,11 +48,9 @@ def controls(contrasts: pd.DataFrame) -> Figure:
 def breakdown(groups: pd.DataFrame) -> Figure:
     """Forest plot: the effect of curated memories in each group, and how much more they do than shuffled ones.
 
-    A panel for each column of each model and data set, of the sweeps that verdicts are about.
+    A panel for each column of each model and data set.
     """
-    shown = [sweep.columns for sweep in select_cases(groups)]
-    here = pd.DataFrame(shown).merge(groups, on=list(shown[0]), sort=False)
-    parts = list(here.groupby(["model", "dataset", "relative", "by"], sort=False))
+    parts = list(groups.groupby(["model", "dataset", "relative", "by"], sort=False))
     tallest = max(len(rows) for _, rows in parts)
     figure, panels = start_panels(len(parts), 1.5 * LINE * tallest + 0.5)
     for axes, ((model, dataset, relative, column), rows) in zip(panels, parts, strict=True):
@@ -69,7 +66,7 @@ def breakdown(groups: pd.DataFrame) -> Figure:
         names = [shorten(f"{row.group} ({row.n_prompts})", LONGEST_LABEL, placeholder="…") for row in rows.itertuples()]
         axes.set_yticks([place + 0.15 for place in places], names)
         doses = ", matched doses" if relative else ""
-        axes.set(ylim=(len(rows) - 0.35, -0.5), title=f"{model} on {dataset}{doses}\nby {column}", xlabel="Nats")
+        axes.set(ylim=(len(rows) - 0.35, -0.5), title=f"{model} on {dataset}\nby {column}{doses}", xlabel="Nats")
         axes.xaxis.set_major_formatter(NATS)
     add_legend(figure, panels)
     return figure

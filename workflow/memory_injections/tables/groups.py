@@ -14,6 +14,7 @@ from memory_injections.controls.contrasts import list_contrasts, read_controls
 from memory_injections.controls.outcomes import SCORES
 from memory_injections.data.group_columns import check_columns
 from memory_injections.data.prompt_pairs import index_pairs
+from memory_injections.paper.claims import select_cases
 from memory_injections.paper.reported import find_reported_site, read_numbers
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.tables.registry import register_table
@@ -50,7 +51,10 @@ def breakdown(
     seed: int,
     outcome: Outcome,
 ) -> pd.DataFrame:
-    """Effects of curated memories, and how much more they do than shuffled ones, in groups of the prompts."""
+    """Effects of curated memories, and how much more they do than shuffled ones, in groups of the prompts.
+
+    Of the sweeps that verdicts are about (`claims.select_cases`).
+    """
     pairs_of, counted, numbers = index_pairs(pairs), read_population(population), read_numbers(paper[0])
     check_columns({name: list(own) for name, own in pairs_of.items()}, by)
     score = SCORES.get(outcome, "logp")
@@ -60,8 +64,10 @@ def breakdown(
         for place, found in list_contrasts(results).items()
     }
     sweeps = {sweep: path for sweep, path in index_sweeps(cells).items() if sweep.memories == CURATED}
+    parts_of = {**{sweep: [sweep] for sweep in sweeps}, **group_encodings(sweeps)}
     tables = []
-    for sweep, parts in {**{sweep: [sweep] for sweep in sweeps}, **group_encodings(sweeps)}.items():
+    for sweep in select_cases(pd.DataFrame([sweep.columns for sweep in parts_of])):
+        parts = parts_of[sweep]
         own, columns = pairs_of[sweep.dataset], SITE_OF_ANY if len(parts) > 1 else SITE_OF_ANY[1:]
         effects = SweepEffects.of_cells(read_any(parts, sweeps, outcome), cluster_prompts(own), seed, columns)
         here = effects.keep(counted.get((sweep.model, sweep.dataset)))
