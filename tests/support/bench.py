@@ -19,6 +19,7 @@ from memory_injections.models.processed_weights import ProcessedWeights
 from memory_injections.models.tokenisation import load_tokenizer
 from memory_injections.sweeps.experiment import Experiment, open_store
 from memory_injections.sweeps.grid import Sweep
+from memory_injections.terms import AnswerPositions
 from transformer_lens.model_bridge import TransformerBridge
 
 CPU = [torch.device("cpu")]
@@ -72,7 +73,8 @@ class Bench:
         """Return the whole table, and how many cells were already known and how many were computed."""
         activations = ActivationCache(self.folder / "cache")
         experiment = Experiment(self.model, activations, self.pairs, WORDS, seed)
-        encoder, whole = self.model.build_encoder(sweeps[0].relative), "prompt" if sweeps[0].scores_whole else None
+        encoder = self.model.build_encoder(sweeps[0].relative)
+        whole: AnswerPositions | None = "prompt" if sweeps[0].scores_whole else None
         computer = CellComputer(self.model.engine, encoder, yield_seconds=0, whole=whole)
         with open_store(self.folder / store, about or {"precision": "float32"}, computer, flush_seconds=0) as cells:
             table = pd.concat(experiment.run(sweeps, computer, cells), ignore_index=True)

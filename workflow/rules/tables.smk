@@ -52,6 +52,7 @@ READ = {
         *TABLE_JOBS["evidence"].tables,
         "control_contrasts",
         "specificity",
+        "by_outcome",
         "doses",
         "informative_contrasts",
     ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,10 +14,9 @@ from memory_injections.models.tokenisation import Prompt, tokenise_prompt
 from memory_injections.terms import AnswerPositions
 from slow_path import Model, list_cells
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 # Where a bare model has the module whose first output its attention adds to the residual stream.
-ATTENTION: dict[str, Callable[[PreTrainedModel, int], nn.Module]] = {
+ATTENTION: dict[str, Callable[[Any, int], nn.Module]] = {
     "gpt2": lambda model, layer: model.transformer.h[layer].attn,
     "llama": lambda model, layer: model.model.layers[layer].self_attn,
     "gpt-neox": lambda model, layer: model.gpt_neox.layers[layer].attention,

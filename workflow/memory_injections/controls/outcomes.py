@@ -18,6 +18,7 @@ SCORES = {FIRST_TOKEN: "logp", WHOLE_ANSWER: "logp_whole"}
 # What an answer is compared with that the prompt alone is followed by.
 UNTOUCHED = "obscure"
 ON_OTHERS, AT_DOSE = "chosen on other prompts", "dose curve"
+WHERE = ["chosen_encoding", *SITE]
 CONTRAST = [f"contrast{part}" for part in ("", "_low", "_high", "_low_99", "_high_99", "_p")]
 OF_ESTIMATE = ["effect", "low", "high", "low_99", "high_99", "p"]
 TABLES = {
@@ -25,8 +26,8 @@ TABLES = {
         *ID, *SITE, "site", "control", "outcome", "effect", "low", "high", "p", "n", "n_clusters", *CONTRAST,
     ],
     "by_outcome": [
-        *ID, *SITE, "outcome", "before", "effect", "low", "high", "contrast", "contrast_low", "contrast_high",
-        "verdict", "n_rescued", "n_wrong", "n_broken", "n_right", "n_prompts", "n_clusters",
+        *ID, *SITE, "chosen_encoding", "outcome", "before", *OF_ESTIMATE, *CONTRAST, "verdict", "n_rescued", "n_wrong",
+        "n_broken", "n_right", "n_prompts", "n_clusters",
     ],
 }  # fmt: skip
 
@@ -54,7 +55,7 @@ def measure_outcomes(results: ControlResults, written: pd.DataFrame) -> Iterator
             str(control): of.set_index("prompt_id")["is_right"].astype("float64")
             for control, of in part.groupby("control")
         }
-        site = dict(zip(SITE, part.value_counts(list(SITE)).index[0], strict=True))
+        site = dict(zip(WHERE, part.value_counts(WHERE).index[0], strict=True))
         place = {"encoding": encoding, "relative": relative, **site, "site": ON_OTHERS, "outcome": GENERATION}
         yield from _estimate_all(results, place, shares | known)
 
@@ -63,7 +64,7 @@ def _list_places(results: ControlResults) -> Iterator[tuple[dict[str, Any], dict
     """Yield the effects of each control at each place, by prompt."""
     at_sites = results.measure(AT_SITES, ["control", *ENCODING, *SITE])
     for place, weights in weigh_chosen(results):
-        site = {name: place[name] for name in (*ENCODING, *SITE)}
+        site = {name: place[name] for name in (*ENCODING, *SITE, "chosen_encoding")}
         yield {**site, "site": ON_OTHERS}, take_means(at_sites, weights)
     for site in results.list_named_sites().to_dict("records"):
         here = at_sites.xs(tuple(site[name] for name in (*ENCODING, *SITE)), level=[*ENCODING, *SITE])

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from memory_injections.analysis.population import SHORTCUTS
 from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.controls.kinds import SHUFFLED
-from memory_injections.terms import CURATED
+from memory_injections.terms import ANY_ENCODING, CURATED
 
 OF = ["model", "dataset", "encoding", "relative", "layer"]
 # What the report compares where the model knows both hops: the memory, another one, and the memory as text.
@@ -28,6 +29,21 @@ def shorten_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
         "both_hops": both_hops[both_hops["control"].isin(COMPARED)],
         "shortcuts": count_shortcuts(tables["shortcuts"]),
     }
+
+
+def describe_disagreements(by_outcome: pd.DataFrame | None) -> list[str]:
+    """Say where outcomes disagree: a sentence for each model, data set and encoding with several verdicts, or signs."""
+    sentences = []
+    groups = by_outcome.groupby([*OF[:-1]], sort=False) if by_outcome is not None else ()
+    for (model, dataset, encoding, _), rows in groups:
+        known = rows[rows["effect"].notna()]
+        signs = {np.sign(round(effect, 2)) for effect in known["effect"]} - {0.0}
+        if known["verdict"].nunique() < 2 and len(signs) < 2:
+            continue
+        parts = [f"{row.outcome.replace('_', ' ')} {row.verdict} ({row.effect:+z.2f})" for row in known.itertuples()]
+        what = "" if encoding == ANY_ENCODING else f" with the encoding {encoding}"
+        sentences.append(f"Outcomes disagree for {model} on {dataset}{what}: {', '.join(parts)}.")
+    return sentences
 
 
 def count_shortcuts(shortcuts: pd.DataFrame) -> pd.DataFrame:

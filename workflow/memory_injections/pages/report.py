@@ -17,7 +17,7 @@ from memory_injections.analysis.effects import N_FOLDS, N_REPEATS
 from memory_injections.analysis.hits import AFTER, BEFORE
 from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.figures.registry import RegisteredFigure, list_figures
-from memory_injections.pages.control_tables import shorten_tables
+from memory_injections.pages.control_tables import describe_disagreements, shorten_tables
 from memory_injections.pages.findings import drop_unknown, name_compared, summarise_study, tabulate_findings
 from memory_injections.paper.scorecard import TOLERANCE
 
@@ -109,11 +109,13 @@ NAMES = {
     "n_first_hop": "first hop known",
     "n_second_hop": "second hop known",
     "n_both": "both",
+    "before": "untouched",
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
     "n_hit", "n_broken", "n_kept", "scored_token", "n_informative", "n_informative_other", "best_rank",
     "best_rank_other", "rank_other", "n_only", "n_against_only", "n_first_hop", "n_second_hop", "n_both",
+    "n_wrong", "n_right",
 )  # fmt: skip
 FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
@@ -132,6 +134,7 @@ FORMATS = {
             *EFFECTS,
             "best_effect",
             "effect_reported",
+            "before",
             "curated_effect",
             "random_effect",
             "control_effect",
@@ -261,6 +264,7 @@ def render_report(
         text=format_cell,
         sentences=summarise_study(tables),
         compared=name_compared(tables),
+        disagreements=describe_disagreements(tables.get("by_outcome")),
         findings=drop_unknown(tabulate_findings(tables)),
         libraries={name: version(name) for name in LIBRARIES},
     )

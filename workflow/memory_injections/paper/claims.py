@@ -22,7 +22,17 @@ from memory_injections.analysis.verdicts import (
 from memory_injections.paper.reported import find_reported_site, name_site
 from memory_injections.registry import Registry
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
-from memory_injections.terms import ANY_ENCODING, CURATED, PAPER_ENCODING, RELATIVE, SHUFFLED, Population
+from memory_injections.terms import (
+    ANY_ENCODING,
+    CURATED,
+    FIRST_TOKEN,
+    GENERATION,
+    PAPER_ENCODING,
+    RELATIVE,
+    SHUFFLED,
+    Outcome,
+    Population,
+)
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 # The verdict where there is nothing to test.
@@ -39,8 +49,8 @@ class Case:
     """What a claim is weighed by: sweeps of curated memories of one model on one data set.
 
     It is the sweep that is injected as in the paper, or those of all encodings with relative doses or with factors.
-    `curated` is the row of the evidence, `tables` are those of the study, `paper` has the paper's numbers, and
-    `population` says which prompts the evidence is about.
+    `curated` is the row of the evidence, `tables` are those of the study, `paper` has the paper's numbers,
+    `population` says which prompts the evidence is about, and `outcome` what the memory has to change.
     """
 
     sweep: SweepId
@@ -48,6 +58,7 @@ class Case:
     tables: Mapping[str, pd.DataFrame]
     paper: Mapping[str, Any]
     population: Population = "all"
+    outcome: Outcome = FIRST_TOKEN
 
 
 @dataclass(frozen=True)
@@ -88,12 +99,14 @@ def judge_claims(
     flags: Mapping[SweepId, str],
     margin: float,
     population: Population = "all",
+    outcome: Outcome = FIRST_TOKEN,
 ) -> pd.DataFrame:
     """Judge each claim of the paper for every model and data set, with factors and with relative doses.
 
     `tables` are those of `analysis.evidence.assess_sweeps`, in a study with controls those of `controls.contrasts`, and
     in one with models `informative_contrasts`; sweeps in `flags` do not count. `margin`: effects within so many nats of
-    zero do not matter; `population`: the prompts that the evidence is about. Columns: claim, model, dataset, encoding
+    zero do not matter; `population`: the prompts that the evidence is about; `outcome`: what claims 2 and 4 are weighed
+    by; of written answers, effects, intervals and the margin are shares. Columns: claim, model, dataset, encoding
     (`any`: chosen among all) and relative, verdict, effect with its interval in nats, p (the claim's p-value) and
     p_holm (adjusted for all claims of the study), margin, n_prompts, n_clusters, evidence (a sentence with the numbers)
     and figure (the file that shows them). Claims about effects get a verdict of `analysis.verdicts`; claims about the
@@ -102,7 +115,7 @@ def judge_claims(
     rows: list[dict[str, Any]] = []
     weighed: set[tuple[str, ...]] = set()
     for sweep, curated in select_cases(tables["evidence"], flags).items():
-        case = Case(sweep, curated, tables, paper, population)
+        case = Case(sweep, curated, tables, paper, population, outcome)
         for known in CLAIMS.values():
             of = {"claim": known.label, "model": sweep.model, "dataset": sweep.dataset}
             if known.of_prompts and tuple(of.values()) in weighed:
@@ -154,6 +167,8 @@ def weigh_memory(case: Case) -> dict[str, Any]:
     curated, sweep = case.curated, case.sweep
     if not curated["n_prompts"]:
         return {**curated[["n_prompts", "n_clusters"]], **UNKNOWN, "evidence": NO_PROMPTS, "figure": "population.csv"}
+    if case.outcome == GENERATION:
+        return _weigh_written(case)
     where = f"at sites chosen on other prompts (most often {name_chosen(curated)})"
     figure = f"effect.{replace(sweep, encoding=curated['chosen_encoding']).file_stem}.png"
     says = f"{where}: {describe_effect(curated)}"
@@ -165,6 +180,33 @@ def weigh_memory(case: Case) -> dict[str, Any]:
         return _show([curated, random], f"{says}; {_describe_words(random)}", figure)
     says = f"{says}; the study has no random words to compare with"
     return {**_show([curated], says, figure), **UNKNOWN}
+
+
+def _find_written(case: Case) -> pd.Series:
+    rows = _find_rows(
+        case.tables["by_outcome"], **{name: value for name, value in case.sweep.columns.items() if name != "memories"}
+    )
+    return rows[rows["outcome"] == GENERATION].iloc[0]
+
+
+def _weigh_written(case: Case) -> dict[str, Any]:
+    """Whether more right answers are written with the memory, than without it and than with shuffled ones."""
+    row = _find_written(case)
+    columns = ["effect", "low", "high", "low_99", "high_99", "p"]
+    contrast = row[["contrast", *(f"contrast_{name}" for name in columns[1:])]].set_axis(columns)
+    estimates = [row, contrast] if pd.notna(contrast["effect"]) else [row]
+    where = f"at sites chosen on other prompts (most often {name_chosen(row)})"
+    says = f"{where}: the share of right written answers, {row['before']:.1%}, changes by {_describe_share(row)}"
+    if len(estimates) == 1:
+        return {**_show(estimates, says, "by_outcome.csv"), **UNKNOWN}
+    says = f"{says}, and by {_describe_share(contrast)} more than with other prompts' memories"
+    return _show(estimates, says, "by_outcome.csv")
+
+
+def _describe_share(estimate: pd.Series) -> str:
+    low, high = (f"{100 * estimate[name]:+z.1f}" for name in ("low", "high"))
+    interval = "no interval" if np.isnan(estimate["low"]) else f"{low}, {high}"
+    return f"{100 * estimate['effect']:+z.1f} points [{interval}]"
 
 
 @claim("random", "3. Curated memories do more than random words")
@@ -205,6 +247,17 @@ def weigh_failures(case: Case) -> dict[str, Any] | None:
     curated = case.curated
     if pd.isna(curated["hits_gain"]):
         return None
+    if case.outcome == GENERATION:
+        row = _find_written(case)
+        return {
+            "p": row["p"],
+            "gain": row["effect"],
+            **row[["n_prompts", "n_clusters"]],
+            "evidence": f"of the answers that the model writes, {row['n_rescued']:.0f} of {row['n_wrong']:.0f} wrong "
+            f"ones are rescued and {row['n_broken']:.0f} of {row['n_right']:.0f} right ones broken at sites chosen on "
+            "other prompts",
+            "figure": "by_outcome.csv",
+        }
     if case.population == "composition_missed":
         return {
             **curated[["n_prompts", "n_clusters"]],

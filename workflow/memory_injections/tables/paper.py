@@ -14,22 +14,27 @@ from memory_injections.paper.reported import read_numbers
 from memory_injections.paper.scorecard import build_scorecard
 from memory_injections.sweeps.cells import index_sweeps
 from memory_injections.tables.registry import register_table
-from memory_injections.terms import Population
+from memory_injections.terms import Outcome, Population
 
 
 @register_table(
     {"claims": "claims of the paper", "other_choices": "verdicts at other encodings and doses"},
     reads=("judged", "coverage", "paper"),
-    takes=("margin", "part_of_prompts"),
+    takes=("margin", "part_of_prompts", "outcome"),
 )
 def claims(
-    judged: Sequence[Path], coverage: Sequence[Path], paper: Sequence[Path], margin: float, part_of_prompts: Population
+    judged: Sequence[Path],
+    coverage: Sequence[Path],
+    paper: Sequence[Path],
+    margin: float,
+    part_of_prompts: Population,
+    outcome: Outcome,
 ) -> Mapping[str, pd.DataFrame]:
     """The claims of the paper, with a verdict each, from other tables of the study."""
     tables = {path.stem: read_table(path) for path in judged}
     flags = {sweep: flag for path in coverage for sweep, flag in read_flags(read_table(path)).items()}
     return {
-        "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin, part_of_prompts),
+        "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin, part_of_prompts, outcome),
         "other_choices": judge_other_choices(tables, flags, margin),
     }
 
