@@ -1,6 +1,7 @@
 """Tables of parts of the prompts, from the files that jobs have written."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,12 @@ def test_how_many_prompts_count(files: dict[str, list[Path]]) -> None:
 
 def test_groups_of_what_verdicts_are_about(files: dict[str, list[Path]]) -> None:
     without = dict.fromkeys(("control_cells", "control_sites", "control_texts"), ())
-    table = breakdown(**files, **without, by=["topic"], kinds=[], seed=0)
+    break_down = partial(breakdown, **without, kinds=[], seed=0, outcome="first_token")
+    table = break_down(**files, by=["topic"])
     assert (set(table["encoding"]), set(table["relative"])) == ({"any"}, {True})
     assert table.set_index("group")["effect"].to_dict() == pytest.approx({"works": 1.0, "places": 0.5})
     assert (table["n_prompts"] == 8).all()
     assert table["contrast"].isna().all()
-    everything = breakdown(**files | {"population": []}, **without, by=["topic"], kinds=[], seed=0)
+    everything = break_down(**files | {"population": []}, by=["topic"])
     assert (everything["n_prompts"] == 10).all()
-    assert breakdown(**files, **without, by=["relation"], kinds=[], seed=0).empty  # there is one only
+    assert break_down(**files, by=["relation"]).empty  # there is one only

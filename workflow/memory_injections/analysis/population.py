@@ -26,12 +26,17 @@ COUNTED = ["model", "dataset", "population", "n_prompts", *(f"n_{mark}" for mark
 Counted = Mapping[tuple[str, str], pd.Index]
 
 
-def judge_texts(texts: pd.DataFrame, known_rank: int) -> pd.DataFrame:
-    """Return whether the model says the answer (of first hops: the memory) after each of `TEXTS`, by prompt_id.
+def judge_texts(texts: pd.DataFrame, known_rank: int | None = None) -> pd.DataFrame:
+    """Return whether the model says the answer (of first hops: the memory) after each text, by prompt_id.
 
-    It says what has a rank below `known_rank`. After a text that a prompt lacks, it says nothing.
+    It says what has a rank below `known_rank`; without one, what it writes (the column is_right). After a text that a
+    prompt lacks, it says nothing.
     """
-    return tabulate_ranks(texts).reindex(columns=TEXTS) < known_rank
+    if known_rank is None:
+        said = texts.pivot(index="prompt_id", columns="text", values="is_right").fillna(False).astype(bool)
+    else:
+        said = tabulate_ranks(texts) < known_rank
+    return said.reindex(columns=[*TEXTS, *said.columns.difference(TEXTS)], fill_value=False)
 
 
 def mark_prompts(pairs: pd.DataFrame, said: pd.DataFrame) -> pd.DataFrame:

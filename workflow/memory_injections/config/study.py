@@ -88,8 +88,8 @@ class Study(Section):
     population: Population = Field(
         default="all",
         description="which prompts the verdicts are about: `all`; `both_hops_known`, those of whose facts the model "
-        "knows both (by the smallest of `controls.known_ranks`); `composition_missed`, those of them whose obscure "
-        "prompt it answers wrong",
+        "knows both (by the smallest of `controls.known_ranks` or, with `outcome: generation`, by what it writes); "
+        "`composition_missed`, those of them whose obscure prompt it answers wrong",
     )
     leave_out: tuple[Shortcut, ...] = Field(
         default=(),
@@ -235,9 +235,9 @@ class Study(Section):
         return self.population != "all" or bool(self.leave_out)
 
     @property
-    def known_rank(self) -> int:
-        """The rank below which a model says an answer, where one rank decides: the strictest."""
-        return min((self.controls or Controls()).known_ranks)
+    def known_rank(self) -> int | None:
+        """The rank below which a model says an answer, where one rank decides: the strictest; None if it is written."""
+        return None if self.outcome == GENERATION else min((self.controls or Controls()).known_ranks)
 
     @property
     def has_mechanisms(self) -> bool:

@@ -1,7 +1,7 @@
 """Tables of controls: how much more the memory does than what stands in for it, and where, and at which dose."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,13 @@ TABLES = {
     "positions": [*ID, *SITE, "positions", "control", *ESTIMATE],
     "doses": [*ID, "layer", "dose", "control", *ESTIMATE],
     "both_hops": [
-        *ID, *SITE, "site", "control", "known_rank", "n_prompts", "n_described", "n_first_hop", "n_second_hop",
-        "n_both", "n_missed", "n_rescued", "n_hit", "n_broken",
+        *ID, *SITE, "site", "control", "known_by", "known_rank", "n_prompts", "n_described", "n_first_hop",
+        "n_second_hop", "n_both", "n_missed", "n_rescued", "n_hit", "n_broken",
     ],
     "shortcuts": ["model", "dataset", "prompt_id", *SHORTCUTS, "rank_without_entity", "rank_without_relation"],
 }  # fmt: skip
+# The name of sites that other prompts choose.
+ON_OTHERS = "chosen on other prompts"
 # The row of positions and doses that has the difference of the other two.
 DIFFERENCE = "curated minus shuffled"
 
@@ -50,7 +52,8 @@ DIFFERENCE = "curated minus shuffled"
 class ControlResults:
     """What the controls of a model on a data set gave: their cells, their sites, the texts' scores, and the pairs.
 
-    `score` is what effects are measured by: `logp`, of the answer's first token, or `logp_whole`.
+    `score` is what effects are measured by: `logp`, of the answer's first token, or `logp_whole`. `written` are the
+    answers that the model writes under injections, if it does (`writing.Writer.write_under_injections`).
     """
 
     cells: pd.DataFrame
@@ -60,6 +63,7 @@ class ControlResults:
     kinds: Sequence[str]
     seed: int
     score: str = "logp"
+    written: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def name(self) -> dict[str, str]:
@@ -99,11 +103,15 @@ def read_controls(
     kinds: Sequence[str],
     seed: int,
     score: str = "logp",
+    written: Sequence[Path] = (),
 ) -> Iterator[ControlResults]:
     """Read what the controls of each model and data set gave from its files, one of each kind in the same order."""
-    for paths in zip(cells, sites, texts, strict=True):
-        cells_of, sites_of, texts_of = map(pd.read_parquet, paths)
-        yield ControlResults(cells_of, sites_of, texts_of, pairs[texts_of["dataset"].iloc[0]], kinds, seed, score)
+    for paths in zip(cells, sites, texts, written or [None] * len(cells), strict=True):
+        cells_of, sites_of, texts_of, written_of = (
+            pd.DataFrame() if path is None else pd.read_parquet(path) for path in paths
+        )
+        pairs_of = pairs[texts_of["dataset"].iloc[0]]
+        yield ControlResults(cells_of, sites_of, texts_of, pairs_of, kinds, seed, score, written_of)
 
 
 def contrast_at_sites(results: ControlResults) -> Iterator[dict[str, Any]]:
@@ -298,7 +306,25 @@ def count_both_hops(results: ControlResults, known_ranks: Sequence[int]) -> Iter
                     "n_described": int(ranks.loc[prompts, "first_hop"].notna().sum()),
                     **_count_hops(said[known_rank].loc[prompts], after[control] < known_rank),
                 }
-                yield {**place, "site": site["name"], "control": control, "known_rank": known_rank, **counts}
+                by = {"known_by": "rank", "known_rank": known_rank}
+                yield {**place, "site": site["name"], "control": control, **by, **counts}
+
+
+def count_written_hops(results: ControlResults) -> Iterator[dict[str, Any]]:
+    """Yield the counts of `count_both_hops` by what the model writes, at the site chosen for each prompt by others."""
+    if results.written.empty:
+        return
+    said = judge_texts(results.texts)
+    after_texts = {text: said[text] for text in list_text_controls() if text in said and text in results.kinds}
+    for (encoding, relative), part in results.written.groupby(ENCODING):
+        layer, magnitude = part.value_counts(list(SITE)).index[0]
+        place = {"encoding": encoding, "relative": relative, "layer": layer, "magnitude": magnitude, "site": ON_OTHERS}
+        after = {control: own.set_index("prompt_id")["is_right"] for control, own in part.groupby("control")}
+        prompts = after[CURATED].index
+        for control, right in (after | {text: own.loc[prompts] for text, own in after_texts.items()}).items():
+            n_described = int((results.texts["text"] == "first_hop").sum())
+            counts = {"n_prompts": len(prompts), "n_described": n_described, **_count_hops(said.loc[prompts], right)}
+            yield {**place, "control": control, "known_by": "written", **counts}
 
 
 def _count_hops(said: pd.DataFrame, said_after: pd.Series) -> dict[str, float]:
@@ -332,7 +358,7 @@ def tabulate_controls(every: Sequence[ControlResults], known_ranks: Sequence[int
             "specificity": measure_specificity(results),
             "positions": compare_positions(results),
             "doses": compare_doses(results),
-            "both_hops": count_both_hops(results, known_ranks),
+            "both_hops": [*count_both_hops(results, known_ranks), *count_written_hops(results)],
             "shortcuts": list_shortcuts(results, min(known_ranks)),
         }
         for name, made in found.items():

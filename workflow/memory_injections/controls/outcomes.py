@@ -8,7 +8,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import SITE
 from memory_injections.analysis.verdicts import INCONCLUSIVE, combine_p_values, name_verdict
-from memory_injections.controls.contrasts import ENCODING, ID, ControlResults, take_means, weigh_chosen
+from memory_injections.controls.contrasts import ENCODING, ID, ON_OTHERS, ControlResults, take_means, weigh_chosen
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED, list_text_controls
 from memory_injections.controls.settings import AT_DOSES, AT_SITES
 from memory_injections.terms import CURATED, FIRST_TOKEN, GENERATION, WHOLE_ANSWER
@@ -17,7 +17,7 @@ from memory_injections.terms import CURATED, FIRST_TOKEN, GENERATION, WHOLE_ANSW
 SCORES = {FIRST_TOKEN: "logp", WHOLE_ANSWER: "logp_whole"}
 # What an answer is compared with that the prompt alone is followed by.
 UNTOUCHED = "obscure"
-ON_OTHERS, AT_DOSE = "chosen on other prompts", "dose curve"
+AT_DOSE = "dose curve"
 WHERE = ["chosen_encoding", *SITE]
 CONTRAST = [f"contrast{part}" for part in ("", "_low", "_high", "_low_99", "_high_99", "_p")]
 OF_ESTIMATE = ["effect", "low", "high", "low_99", "high_99", "p"]
@@ -32,7 +32,7 @@ TABLES = {
 }  # fmt: skip
 
 
-def measure_outcomes(results: ControlResults, written: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def measure_outcomes(results: ControlResults) -> Iterator[dict[str, Any]]:
     """Yield a row for each place, control and outcome: the control's mean effect, and curated minus control.
 
     Effects are in nats, differences of log-probabilities from the obscure prompt's; of written answers, the share
@@ -46,11 +46,11 @@ def measure_outcomes(results: ControlResults, written: pd.DataFrame) -> Iterator
         known = {text: texts[text].dropna() for text in texts if text in compared}
         for place, effects in _list_places(measured):
             yield from _estimate_all(results, {**place, "outcome": outcome}, effects | known)
-    if written.empty:
+    if results.written.empty:
         return
     right = results.texts.pivot(index="prompt_id", columns="text", values="is_right").astype("float64")
     known = {text: right[text].dropna() for text in right if text in (UNTOUCHED, *compared)}
-    for (encoding, relative), part in written.groupby(ENCODING):
+    for (encoding, relative), part in results.written.groupby(ENCODING):
         shares = {
             str(control): of.set_index("prompt_id")["is_right"].astype("float64")
             for control, of in part.groupby("control")
@@ -95,7 +95,7 @@ def _estimate_all(
 
 
 def compare_outcomes(
-    results: ControlResults, rows: Sequence[Mapping[str, Any]], written: pd.DataFrame, margin: float
+    results: ControlResults, rows: Sequence[Mapping[str, Any]], margin: float
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each encoding and outcome, at sites chosen on other prompts, with what the verdict is by it.
 
@@ -121,7 +121,7 @@ def compare_outcomes(
         found = {} if contrast is None else dict(zip(CONTRAST, contrast[OF_ESTIMATE], strict=True))
         texts, counted = results.texts, results.cells["prompt_id"].unique()
         before = texts[(texts["text"] == UNTOUCHED) & texts["prompt_id"].isin(counted)]
-        counts = _count_written(before, written, place) if is_written else {}
+        counts = _count_written(before, results.written, place) if is_written else {}
         mean = before["is_right" if is_written else SCORES[row["outcome"]]].mean()
         yield {**row, **effect, **found, "before": mean, "verdict": verdict, **counts}
 
@@ -140,14 +140,12 @@ def _count_written(before: pd.DataFrame, written: pd.DataFrame, place: Mapping[s
     }
 
 
-def tabulate_outcomes(
-    every: Sequence[ControlResults], written: Sequence[pd.DataFrame], margin: float
-) -> dict[str, pd.DataFrame]:
+def tabulate_outcomes(every: Sequence[ControlResults], margin: float) -> dict[str, pd.DataFrame]:
     """Return the tables `outcomes` and `by_outcome` of a study."""
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
-    for results, texts in zip(every, written, strict=True):
-        rows = list(measure_outcomes(results, texts))
+    for results in every:
+        rows = list(measure_outcomes(results))
         tables["outcomes"] += [{**results.name, **row} for row in rows]
-        compared = compare_outcomes(results, rows, texts, margin)
+        compared = compare_outcomes(results, rows, margin)
         tables["by_outcome"] += [{**results.name, **row} for row in compared]
     return {name: pd.DataFrame(rows).reindex(columns=TABLES[name]) for name, rows in tables.items()}

@@ -1,7 +1,7 @@
 """The answers that a model writes: after the texts that injections are compared with, and under injections."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -47,8 +47,8 @@ class Writer:
 
     model: LoadedModel
     planned: PlannedPrompts
-    scales: Mapping[bool, pd.DataFrame]
-    positions: AnswerPositions
+    scales: Mapping[bool, pd.DataFrame] = field(default_factory=dict)
+    positions: AnswerPositions = "prompt"
 
     def write_after_texts(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Return some texts (see `texts.list_texts`) with what the model writes after them: written and is_right."""

@@ -43,9 +43,9 @@ def controls(
 ) -> Mapping[str, pd.DataFrame]:
     """What controls do beside the memories, by site, position and dose, and where both hops are known."""
     pairs_of, score = index_pairs(pairs), SCORES.get(outcome, "logp")
-    every = list(read_controls(control_cells, control_sites, control_texts, pairs_of, kinds, seed, score))
-    written = [pd.read_parquet(path) for path in control_written]
-    tables = tabulate_controls(every, known_ranks) | tabulate_outcomes(every, written, margin)
+    files = control_cells, control_sites, control_texts
+    every = list(read_controls(*files, pairs_of, kinds, seed, score, control_written))
+    tables = tabulate_controls(every, known_ranks) | tabulate_outcomes(every, margin)
     # The figure shows it.
     tables["control_contrasts"]["margin"] = margin
     return tables
