@@ -25,8 +25,8 @@ def test_how_many_prompts_count_stands_beside_the_verdict() -> None:
     }
     said = summarise_study(tables)
     assert said[0] == (
-        "Verdicts are about prompts that the model answers wrong although it knows both facts: m on d (0 of 72 prompts, "
-        "in 0 clusters: too few for a verdict, which takes 6)."
+        "Verdicts are about prompts that the model answers wrong although it knows both facts: m on d (0 of 72 "
+        "prompts, in 0 clusters: too few for a verdict, which takes 6)."
     )
     assert "inconclusive for m on d (no prompts)" in said[1]
     tables["population"]["n_composition_missed"] = 3
