@@ -89,6 +89,6 @@ def test_the_choice_is_written_once_and_read_by_name(texts: pd.DataFrame, tmp_pa
     assert (row["n_prompts"], row["n_counted"]) == (8, 4)
     assert (row["n_both_hops_known"], row["n_words"], row["n_clusters"]) == (5, 1, 4)
     said = describe_population(table.iloc[0])
-    assert said == "4 of 8 prompts in 4 clusters for m on d, too few for a verdict, which takes 6 clusters"
-    assert describe_population(table.assign(n_clusters=6).iloc[0]) == "4 of 8 prompts in 6 clusters for m on d"
+    assert said == "m on d (4 of 8 prompts, in 4 clusters: too few for a verdict, which takes 6)"
+    assert describe_population(table.assign(n_clusters=6).iloc[0]) == "m on d (4 of 8 prompts, in 6 clusters)"
     assert read_population([]) == {}

@@ -25,12 +25,12 @@ def test_how_many_prompts_count_stands_beside_the_verdict() -> None:
     }
     said = summarise_study(tables)
     assert said[0] == (
-        "Verdicts are about prompts that the model answers wrong although it knows both facts: 0 of 72 prompts in 0 "
-        "clusters for m on d, too few for a verdict, which takes 6 clusters."
+        "Verdicts are about prompts that the model answers wrong although it knows both facts: m on d (0 of 72 "
+        "prompts, in 0 clusters: too few for a verdict, which takes 6)."
     )
     assert "inconclusive for m on d (no prompts)" in said[1]
     tables["population"]["n_composition_missed"] = 3
-    assert "it knows both facts, less those with a shortcut that is left out: 0 of 72" in summarise_study(tables)[0]
+    assert "it knows both facts, less those with a shortcut that is left out: m on d" in summarise_study(tables)[0]
     tables["headline"] = pd.DataFrame(columns=["model", "dataset"])
     found = tabulate_findings(tables)["m on d"]
     assert found["mean effect at sites chosen on other prompts"] == "no prompts"

@@ -99,8 +99,8 @@ def describe_population(row: pd.Series) -> str:
 
     `row` is of the table of `count_population`.
     """
-    few = row["n_clusters"] < FEWEST_CLUSTERS
+    few = f": too few for a verdict, which takes {FEWEST_CLUSTERS}" if row["n_clusters"] < FEWEST_CLUSTERS else ""
     return (
-        f"{row['n_counted']} of {row['n_prompts']} prompts in {row['n_clusters']} clusters for {row['model']} on "
-        f"{row['dataset']}{f', too few for a verdict, which takes {FEWEST_CLUSTERS} clusters' if few else ''}"
+        f"{row['model']} on {row['dataset']} ({row['n_counted']} of {row['n_prompts']} prompts, in {row['n_clusters']} "
+        f"clusters{few})"
     )
