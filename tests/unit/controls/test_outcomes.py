@@ -20,8 +20,8 @@ WRITTEN = {"curated": 12, "shuffled": 4, "obscure": 8, "explicit": 16, "first_ho
 def list_cells() -> list[dict[str, Any]]:
     cells = []
     for prompt_id in PROMPTS:
-        jitter = 0.01 * (prompt_id % 5 - 2)
         for control, (first, whole) in CHANGES.items():
+            jitter = 0.01 * (prompt_id % (5 if control == "curated" else 4) - 2)
             scores = {
                 "logp_obscure": -3.0, "logp_injected": -3.0 + first + jitter, "logp_whole_obscure": -200.0,
                 "logp_whole_injected": -200.0 + whole + jitter, "logp_others": -5.0, "rank_injected": 1,
@@ -76,15 +76,15 @@ def test_effects_and_contrasts_by_outcome(tables: dict[str, pd.DataFrame]) -> No
     assert set(table["site"]) == {ON_OTHERS, CHOSEN, AT_DOSE}
     here = table[table["site"] == ON_OTHERS].set_index(["outcome", "control"])
     expected = {
-        ("first_token", "curated"): 0.5, ("first_token", "shuffled"): 0.1, ("first_token", "in_context"): 2.0,
-        ("whole_answer", "curated"): -0.4, ("whole_answer", "shuffled"): 0.2, ("whole_answer", "in_context"): 4.0,
+        ("first_token", "curated"): 0.5, ("first_token", "shuffled"): 0.095, ("first_token", "in_context"): 2.0,
+        ("whole_answer", "curated"): -0.4, ("whole_answer", "shuffled"): 0.195, ("whole_answer", "in_context"): 4.0,
         ("generation", "curated"): 0.6, ("generation", "shuffled"): 0.2, ("generation", "obscure"): 0.4,
         ("generation", "explicit"): 0.8, ("generation", "in_context"): 0.5,
     }  # fmt: skip
     for key, effect in expected.items():
         assert here.loc[key, "effect"] == pytest.approx(effect)
     assert {control for _, control in here.index} == {"curated", "shuffled", "obscure", "explicit", "in_context"}
-    assert here.loc[("whole_answer", "shuffled"), "contrast"] == pytest.approx(-0.6)
+    assert here.loc[("whole_answer", "shuffled"), "contrast"] == pytest.approx(-0.595)
     assert here.loc[("generation", "obscure"), "contrast"] == pytest.approx(0.2)
     assert (here["n"] == 20).all()
     doses = table[table["site"] == AT_DOSE]

@@ -47,8 +47,7 @@ def test_the_texts_of_a_pair(tokenizer: PreTrainedTokenizerFast) -> None:
     own = list_by_name(first_hop_prompt="Das Kapital was written by")
     assert own == texts | {"first_hop": ("Das Kapital was written by", "Karl Marx")}
     assert list_by_name(first_hop_prompt="") == texts  # a row without one
-    unlike = list_by_name(explicit_prompt="He died in", obscure_prompt="Who wrote it left us in", memory="Marx")
-    assert {"first_hop", "without_entity"}.isdisjoint(unlike)
+    assert {"first_hop", "without_entity"}.isdisjoint(list_by_name(obscure_prompt="Died in"))  # it describes nothing
 
 
 @torch.inference_mode()
