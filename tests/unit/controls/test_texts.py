@@ -32,8 +32,13 @@ def test_texts_are_scored_alike_in_smaller_batches_and_batched_once(
     """Batching anew before each batch would take the square of the number of texts."""
     engine = SkippingEngine(AutoModelForCausalLM.from_pretrained(tiny_models["gpt2"]).eval())
     prompts = [Prompt([0, *range(1, 3 + number % 9)], 7) for number in range(600)]
-    batched = []
-    monkeypatch.setattr(texts, "batch_by_length", lambda *given: batched.append(given) or batch_by_length(*given))
+    batched: list[Any] = []
+
+    def note_batches(*given: Any) -> list[list[int]]:
+        batched.append(given)
+        return batch_by_length(*given)
+
+    monkeypatch.setattr(texts, "batch_by_length", note_batches)
     expected = score_prompts(prompts, engine)
     assert len(batched) == 1
 
