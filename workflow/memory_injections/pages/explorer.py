@@ -48,7 +48,8 @@ EVIDENCE = [
 ]  # fmt: skip
 CONTRAST = ["stand_in", "effect", "low", "high", "curated_effect", "other_effect"]
 N_HEADS = 8
-PROMPTS_AT_ONCE = 16
+# Rows of heads that are in memory together: each look into the tables costs the more, the more prompts they have.
+ROWS_AT_ONCE = 100_000
 MEMORY_TARGETS = ("memory", "injected")
 
 
@@ -61,9 +62,10 @@ def pack_heads(top: Path, targets: Path) -> str:
     both) and the top tokens.
     """
     prompt_ids = np.unique(pq.read_table(targets, columns=["prompt_id"])["prompt_id"])
+    at_once = max(1, ROWS_AT_ONCE * len(prompt_ids) // pq.read_metadata(targets).num_rows)
     found = [
-        _find_informative_heads(top, targets, prompt_ids[start : start + PROMPTS_AT_ONCE])
-        for start in range(0, len(prompt_ids), PROMPTS_AT_ONCE)
+        _find_informative_heads(top, targets, prompt_ids[start : start + at_once])
+        for start in range(0, len(prompt_ids), at_once)
     ]
     heads = pd.concat([heads for heads, _ in found])
     says = pd.concat([says for _, says in found])
