@@ -16,7 +16,7 @@ from tqdm import tqdm
 from memory_injections.activations.cache_file import ActivationCache, measure_residual_norms
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.analysis.evidence import COLUMNS, group_encodings, read_any
-from memory_injections.analysis.population import keep_prompts
+from memory_injections.analysis.population import SHORTCUTS, keep_prompts
 from memory_injections.atomic_files import replace_file
 from memory_injections.controls.kinds import SHUFFLED
 from memory_injections.controls.plan import PlannedPrompts, list_specs, plan_controls
@@ -137,15 +137,16 @@ class ControlExperiment:
     def score_texts(self, keep: Keep) -> pd.DataFrame:
         """Score the texts that controls are compared with; see `texts.score_texts`.
 
-        Columns written and is_right, where answers are written: what the model writes after each text.
+        Columns written and is_right, where answers are written: what the model writes after each text, but those that
+        look for shortcuts.
         """
         texts = list_texts(self._planned)
         scored = score_texts(texts, self.model.engine, self.model.tokenizer)
         if not self.answers.write:
             return scored
-        scorable = texts.merge(scored[["prompt_id", "text"]])
+        scorable = texts[~texts["text"].isin(SHORTCUTS)].merge(scored[["prompt_id", "text"]])
         written = self._keep_parts("texts", scorable, keep, self._writer.write_after_texts)
-        return scored.merge(written.drop(columns=["prompt", "answers"]), on=["prompt_id", "text"])
+        return scored.merge(written.drop(columns=["prompt", "answers"]), on=["prompt_id", "text"], how="left")
 
     @cached_property
     def _writer(self) -> Writer:
