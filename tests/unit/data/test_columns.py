@@ -10,7 +10,8 @@ import yaml
 from conftest import ROOT
 from field_tables import HOPPING_TOO_LATE, MQUAKE, TWO_HOP_FACT, Record, write_table
 from memory_injections.config.study import Dataset, parse_study
-from memory_injections.data.prompt_pairs import ALIASES, ENTITY, FIRST_HOP, TEXT_COLUMNS, list_answers, strip_pairs
+from memory_injections.data.answers import ALIASES, list_answers
+from memory_injections.data.prompt_pairs import ENTITY, FIRST_HOP, TEXT_COLUMNS, strip_pairs
 from memory_injections.errors import StudyError
 from pydantic import TypeAdapter
 

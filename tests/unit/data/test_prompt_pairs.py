@@ -5,12 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import PAIRS
+from memory_injections.data.answers import ALIASES, list_answers
 from memory_injections.data.prompt_pairs import (
-    ALIASES,
     TEXT_COLUMNS,
     index_pairs,
     iterate_pairs,
-    list_answers,
     name_pairs,
     normalise_pairs,
     read_pairs,

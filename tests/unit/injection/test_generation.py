@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from memory_injections.injection.generation import (
-    MORE_TOKENS,
     count_new_tokens,
     decode_written,
     is_right,
@@ -13,6 +12,7 @@ from memory_injections.injection.generation import (
     write_answers,
 )
 from memory_injections.injection.skipping_engine import SkippingEngine
+from memory_injections.models.limits import MORE_TOKENS
 from memory_injections.terms import AnswerPositions
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast

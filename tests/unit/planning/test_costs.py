@@ -25,7 +25,7 @@ from memory_injections.planning.machines import find_machine, read_known
 from memory_injections.planning.sizes import DataSize
 from memory_injections.sweeps.cell_plan import plan_cells
 from memory_injections.sweeps.grid import Sweep
-from memory_injections.terms import CURATED
+from memory_injections.terms import CURATED, AnswerPositions
 from tiny_models import CONFIGS
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -56,20 +56,23 @@ def test_arithmetic_is_what_the_engine_does(name: str, tiny_models: dict[str, Pa
         assert counter.get_total_flops() == pytest.approx(n_rows * size.cell(layer, positions), rel=0.01)
 
 
+@pytest.mark.parametrize("score", ["first_token", "whole"])
 @pytest.mark.parametrize("name", COUNTED)
-def test_arithmetic_of_a_whole_sweep(name: str, tiny_models: dict[str, Path]) -> None:
+def test_arithmetic_of_a_whole_sweep(name: str, score: str, tiny_models: dict[str, Path]) -> None:
     folder = tiny_models[name]
     engine, size, tokenizer = load_eager(folder), measure(folder), load_tokenizer(folder)
     pairs = normalise_pairs(read_csv(PAIRS), "own", 22)
     layers, magnitudes = list(range(engine.n_layers)), [float(t) for t in range(1, 16)]
     cells = plan_cells(pairs, [Sweep(CURATED, "unembed", layers, magnitudes)], {}, 0)
-    prompts = {key: Prompt([7] * (11 + row % 2), 5) for row, key in enumerate(cells["prompt"].unique())}
+    prompts = {key: Prompt([7] * (11 + row % 2), 5, [6, 8]) for row, key in enumerate(cells["prompt"].unique())}
     processed = ProcessedWeights.of(load_bridge(folder, [CPU]))
     with FlopCounterMode(display=False) as counter:
-        for _ in CellComputer(engine, MemoryEncoder(engine, tokenizer, processed)).compute(cells, prompts):
+        whole: AnswerPositions | None = "prompt" if score == "whole" else None
+        computer = CellComputer(engine, MemoryEncoder(engine, tokenizer, processed), whole=whole)
+        for _ in computer.compute(cells, prompts):
             pass
-    study = parse_study(tiny_study(folder, injection={}))
-    data = {"pairs": DataSize(len(prompts), {"explicit": 1, "obscure": 11.5, "memory": 1})}
+    study = parse_study(tiny_study(folder, injection={"score": score}))
+    data = {"pairs": DataSize(len(prompts), {"explicit": 1, "obscure": 11.5, "memory": 1}, answer_tokens=3)}
     planned = plan_study(study, {"tiny": size}, data, find_machine("cpu"))["cells tiny/pairs"]
     assert planned.cells == len(cells)
     assert planned.flop == pytest.approx(counter.get_total_flops(), rel=0.05)

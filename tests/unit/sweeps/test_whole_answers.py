@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bench import Bench, assert_same, read_own_pairs, sweep
-from memory_injections.data.prompt_pairs import ALIASES
+from memory_injections.data.answers import ALIASES
 from memory_injections.models.tokenisation import Prompt
 from memory_injections.sweeps.cell_plan import KeyedPrompts, hash_prompt
 from memory_injections.sweeps.cells import KEY, WHOLE_SCORES, read_cells

@@ -1,6 +1,7 @@
 """Tables of parts of the prompts, from the files that jobs have written."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_how_many_prompts_count(files: dict[str, list[Path]]) -> None:
 
 def test_groups_of_what_verdicts_are_about(files: dict[str, list[Path]]) -> None:
     without = dict.fromkeys(("control_cells", "control_sites", "control_texts"), ())
-    break_down = partial(breakdown, **without, kinds=[], seed=0, outcome="first_token")
+    break_down: Callable[..., pd.DataFrame] = partial(breakdown, **without, kinds=[], seed=0, outcome="first_token")
     table = break_down(**files, by=["topic"])
     assert (set(table["encoding"]), set(table["relative"])) == ({"any"}, {True})
     assert table.set_index("group")["effect"].to_dict() == pytest.approx({"works": 1.0, "places": 0.5})

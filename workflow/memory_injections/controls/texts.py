@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.plan import PlannedPrompts
 from memory_injections.controls.shortcuts import leave_out
-from memory_injections.data.prompt_pairs import ENTITY, FIRST_HOP, list_answers
+from memory_injections.data.answers import list_answers
+from memory_injections.data.prompt_pairs import ENTITY, FIRST_HOP
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import Batches, WholeAnswers
 from memory_injections.injection.engine import InjectionEngine

@@ -10,7 +10,7 @@ import torch
 from memory_injections.analysis.averages import SITE
 from memory_injections.controls.plan import PlannedPrompts
 from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
-from memory_injections.data.prompt_pairs import list_answers
+from memory_injections.data.answers import list_answers
 from memory_injections.injection.generation import count_new_tokens, decode_written, is_right, write_answers
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.models.tokenisation import tokenise_prompt

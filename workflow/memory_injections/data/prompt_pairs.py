@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from memory_injections.data.answers import ALIASES
 from memory_injections.data.characters import has_text, strip_end, strip_ends
 from memory_injections.data.text_files import iterate_rows
 from memory_injections.data.text_tables import read_csv
@@ -32,8 +33,6 @@ AUTHORS_NAMES = {
 TEXT_COLUMNS = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
 # The entity that the obscure prompt names to describe the memory: a column that a data set may have, texts it may lack.
 ENTITY = "entity"
-# Other texts of the answer that are as right: a column that a data set may have, a JSON list of texts in each row.
-ALIASES = "answer_aliases"
 # What asks for the memory, such as "The author of Das Kapital is": a column that a data set may have, texts may lack.
 FIRST_HOP = "first_hop_prompt"
 # The first fact of a pair in the authors' file of 2WikiMultiHopQA, whose subject is that entity.
@@ -163,11 +162,6 @@ def _read_aliases(cell: str, source: str, row: int) -> list[str]:
 def _flatten(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         yield from _flatten(value) if isinstance(value, list | tuple) else [value]
-
-
-def list_answers(pair: Mapping[Any, str]) -> list[str]:
-    """List the texts of a pair's answer, each once: the answer, and its aliases behind it."""
-    return list(dict.fromkeys([pair["answer"], *json.loads(pair.get(ALIASES) or "[]")]))
 
 
 def _read_subject(fact: str) -> str:

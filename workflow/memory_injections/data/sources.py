@@ -93,8 +93,9 @@ class _Table(DataSource):
 
     def _normalise(self, table: "pd.DataFrame", name: str) -> "pd.DataFrame":
         """Bring a table as it was read into the study's form; a row's number stays that of the data."""
+        from memory_injections.data.answers import ALIASES
         from memory_injections.data.columns import count_entries, map_columns, write_texts
-        from memory_injections.data.prompt_pairs import ALIASES, normalise_pairs
+        from memory_injections.data.prompt_pairs import normalise_pairs
 
         table = table.head(self._first_rows)
         for field, length in self.lengths.items():

@@ -14,10 +14,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from memory_injections.injection.cell_computer import Batches
 from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
+from memory_injections.models.limits import MORE_TOKENS
 from memory_injections.terms import AnswerPositions
 
-# How many tokens more than the longest right answer has are written: "the", quotation marks and the like.
-MORE_TOKENS = 4
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 

@@ -27,6 +27,8 @@ MEMORY_PADDING = 4
 ACTIVATION_TOKENS = 1024
 # Heads that are read in vocabulary space at once.
 HEADS_AT_ONCE = 1024
+# How many tokens more than the longest right answer has are written: "the", quotation marks and the like.
+MORE_TOKENS = 4
 # How often weight processing holds a model's weights on its GPUs for a while.
 PROCESSING_COPIES = 2
 # The environment variable that says how many MB of a GPU a job may take.

@@ -81,12 +81,15 @@ class ModelSize:
         written = (self.n_layers - 1) * positions + 1
         return self.n_layers * self._attention(positions) + 2 * written * (self.writing + self.mlp) + self.unembedding
 
-    def cell(self, layer: int, positions: float) -> float:
-        """FLOP of `SkippingEngine.injected` for one cell: from the layer's MLP on, without its attention."""
+    def cell(self, layer: int, positions: float, n_read: float = 1) -> float:
+        """FLOP of `SkippingEngine.injected` for one cell: from the layer's MLP on, without its attention.
+
+        Logits are read at the last `n_read` of its positions.
+        """
         above = self.n_layers - 1 - layer
         attention = above * self._attention(positions)
-        writing = ((above - 1) * positions + 1) * self.writing if above else 0
-        return attention + 2 * (writing + (above * positions + 1) * self.mlp) + self.unembedding
+        writing = ((above - 1) * positions + n_read) * self.writing if above else 0
+        return attention + 2 * (writing + (above * positions + n_read) * self.mlp) + n_read * self.unembedding
 
     def heads(self) -> float:
         """FLOP of every head's output at one position, read in vocabulary space."""

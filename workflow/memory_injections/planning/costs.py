@@ -16,6 +16,7 @@ from memory_injections.models.limits import (
     CELL_PADDING,
     CELL_TOKENS,
     HEADS_AT_ONCE,
+    MORE_TOKENS,
     PROCESSING_COPIES,
 )
 from memory_injections.models.sizes import BYTES_PER_WEIGHT, GIB, ModelSize, count_gpus
@@ -153,7 +154,12 @@ class Costs:
         n_cells = self.study.controls.count_cells(CONTROL_SITES + len(self.study.controls.sites), texts.n_prompts)
         sweeps = self._assume_sites(self.study.controls, model, n_cells)
         tokens = texts.tokens["obscure"] + texts.tokens["memory"]
-        return self._estimate_sweeps(model, texts, sweeps, CONTROL_TEXTS * texts.n_prompts * model.clean_pass(tokens))
+        flop = CONTROL_TEXTS * texts.n_prompts * model.clean_pass(tokens)
+        if self.study.answers.write:
+            n_written = CONTROL_TEXTS + 1  # after most texts, and under two kinds of memories
+            n_tokens = tokens + texts.answer_tokens + MORE_TOKENS
+            flop += n_written * texts.n_prompts * n_tokens * model.full_pass(1)
+        return self._estimate_sweeps(model, texts, sweeps, flop)
 
     def estimate_mechanisms(self, model: ModelSize, texts: DataSize) -> Job:
         """What looking at the injections closely costs over one data set; a site is assumed in each encoding."""
@@ -172,7 +178,13 @@ class Costs:
     def _assume_sites(self, part: Controls | Mechanisms, model: ModelSize, n_cells: int) -> list[Sweep]:
         """Assume so many cells of each prompt in the middle of the layers, in each encoding that a part looks at."""
         return [
-            Sweep(sweep.memories, sweep.encoding, [sweep.layers[len(sweep.layers) // 2]], range(n_cells))
+            Sweep(
+                sweep.memories,
+                sweep.encoding,
+                [sweep.layers[len(sweep.layers) // 2]],
+                range(n_cells),
+                scores_whole=isinstance(part, Controls),
+            )
             for sweep in self.study.expand_grids(model.n_layers)
             if sweep.memories == CURATED and (sweep.encoding, sweep.relative) in self.study.list_curated(part)
         ]
@@ -182,7 +194,7 @@ class Costs:
         precision = self.study.precision
         # Prompts are padded to a multiple of so many positions.
         positions = texts.tokens["obscure"] + (CELL_PADDING[self.machine.device] - 1) / 2
-        injections = sum(len(s.magnitudes) * sum(model.cell(layer, positions) for layer in s.layers) for s in sweeps)
+        injections = sum(self._count_flop(model, texts, positions, sweep) for sweep in sweeps)
         n_cells = texts.n_prompts * sum(sweep.cells_per_prompt for sweep in sweeps)
         weights = model.weight_bytes(precision)
         return _estimate(
@@ -195,6 +207,12 @@ class Costs:
             working=model.processed_bytes + self._measure_batch(model, positions, sweeps),
             seconds=CELL_SECONDS * n_cells,
         )
+
+    def _count_flop(self, model: ModelSize, texts: DataSize, positions: float, sweep: Sweep) -> float:
+        """Operations of all cells of a prompt in a sweep; where whole answers are scored, of each answer."""
+        n_answers, n_read = (texts.n_answers, texts.answer_tokens) if sweep.scores_whole else (1, 1)
+        cells = sum(model.cell(layer, positions + n_read - 1, n_read) for layer in sweep.layers)
+        return n_answers * len(sweep.magnitudes) * cells
 
     def _measure_batch(self, model: ModelSize, positions: float, sweeps: Sequence[Sweep]) -> float:
         """Working memory of a full batch: scores, a block's activations, and the clean passes that it starts from."""

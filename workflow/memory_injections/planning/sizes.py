@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from memory_injections.data.answers import list_answers
 from memory_injections.data.sources import DataSource, check_local_files
 from memory_injections.errors import StudyError
 from memory_injections.models.checkpoints import check_model_folder, read_manifest
@@ -47,10 +48,15 @@ class UnknownDataSizeError(StudyError):
 
 @dataclass(frozen=True)
 class DataSize:
-    """How many prompt pairs a data set has, and how many tokens, BOS included, each kind of text has on average."""
+    """How many prompt pairs a data set has, and how many tokens, BOS included, each kind of text has on average.
+
+    Of each pair, `n_answers` are scored, aliases among them, with `answer_tokens` (without BOS) on average.
+    """
 
     n_prompts: int
     tokens: Mapping[str, float]
+    n_answers: float = 1
+    answer_tokens: float = 3
 
 
 def find_model_size(name: str, source: ModelSource, shared: Path | None = None) -> tuple[ModelSize, str]:
@@ -131,11 +137,13 @@ def measure_pairs(path: Path) -> DataSize:
 
 def measure_texts(pairs: Iterable[Mapping[str, str]]) -> DataSize:
     """The size of some prompt pairs, their tokens estimated from their characters."""
-    n_prompts, characters = 0, dict.fromkeys(KIND_COLUMNS, 0)
+    n_prompts, characters, answers = 0, dict.fromkeys(KIND_COLUMNS, 0), [0, 0]
     for pair in pairs:
         n_prompts += 1
         for kind, column in KIND_COLUMNS.items():
             characters[kind] += len(pair[column])
-    return DataSize(
-        n_prompts, {kind: 1 + total / max(1, n_prompts) / CHARACTERS_PER_TOKEN for kind, total in characters.items()}
-    )
+        for answer in list_answers(pair):
+            answers = [answers[0] + 1, answers[1] + len(answer) + 1]
+    tokens = {kind: 1 + total / max(1, n_prompts) / CHARACTERS_PER_TOKEN for kind, total in characters.items()}
+    n_answers, length = answers[0] / max(1, n_prompts), answers[1] / max(1, answers[0])
+    return DataSize(n_prompts, tokens, n_answers, max(1, length / CHARACTERS_PER_TOKEN))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.data.prompt_pairs import list_answers
+from memory_injections.data.answers import list_answers
 from memory_injections.errors import StudyError
 from memory_injections.models.tokenisation import Prompt, check_length
 from memory_injections.sweeps.grid import Sweep
