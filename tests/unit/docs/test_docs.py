@@ -31,6 +31,7 @@ from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.figures.style import COLUMN, MARK
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.mechanisms.side_effects import WINDOW
+from memory_injections.models.limits import MORE_TOKENS
 from memory_injections.paper.coverage import N_TOP
 from PIL import Image
 
@@ -139,6 +140,7 @@ WORDS = {4: "four", 6: "six", 8: "eight", 9: "nine"}
 OF_METHOD = (
     f"*tells* of the answer or the memory if its rank there is below {INFORMATIVE}",
     f"Table 2 has example pairs, {WORDS[N_EXAMPLES]} of each target",
+    f"as many tokens as the longest right answer has, and {MORE_TOKENS} more",
     f"more than {N_DEVIATIONS} standard deviations from their mean dropped, once",
     f"the answer's rank is below k ({HITS_AT[0]}, {HITS_AT[1]} or {HITS_AT[2]})",
     f"read in windows of {WINDOW} tokens behind BOS",

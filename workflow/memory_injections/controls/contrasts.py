@@ -106,10 +106,10 @@ def read_controls(
     written: Sequence[Path] = (),
 ) -> Iterator[ControlResults]:
     """Read what the controls of each model and data set gave from its files, one of each kind in the same order."""
-    for paths in zip(cells, sites, texts, written or [None] * len(cells), strict=True):
-        cells_of, sites_of, texts_of, written_of = (
-            pd.DataFrame() if path is None else pd.read_parquet(path) for path in paths
-        )
+    nothing: Sequence[Path | None] = [None] * len(cells)
+    for paths in zip(cells, sites, texts, written or nothing, strict=True):
+        tables = (pd.DataFrame() if path is None else pd.read_parquet(path) for path in paths)
+        cells_of, sites_of, texts_of, written_of = tables
         pairs_of = pairs[texts_of["dataset"].iloc[0]]
         yield ControlResults(cells_of, sites_of, texts_of, pairs_of, kinds, seed, score, written_of)
 
