@@ -150,6 +150,21 @@ def check_registered(results: Path, report: str) -> None:
     assert {claim.label for name, claim in CLAIMS.items() if name not in ("headline", "site")} <= said
 
 
+def check_outcomes(results: Path) -> None:
+    """The sweep that is asked for has whole answers, and verdicts rest on the answers that the model writes."""
+    swept = pd.read_parquet(results / "injections/gpt2/2wmh/curated.unembed.parquet")
+    other = pd.read_parquet(results / "injections/gpt2/2wmh/curated.embed.parquet")
+    assert swept["logp_whole_injected"].notna().all()
+    assert (swept["logp_whole_injected"] <= swept["logp_injected"] + 1e-5).all()
+    assert other["logp_whole_injected"].isna().all()
+    tables = {name: pd.read_csv(results / f"tables/{name}.csv") for name in ("outcomes", "by_outcome", "claims")}
+    for name in ("outcomes", "by_outcome"):
+        assert set(tables[name]["outcome"]) == {"first_token", "whole_answer", "generation"}
+    assert set(tables["outcomes"].query("outcome == 'whole_answer'")["control"]) == {"curated", "explicit", *CONTROLS}
+    helps = tables["claims"].query("claim == @CLAIMS['helps'].label")
+    assert helps["evidence"].str.contains("the share of right written answers").all()
+
+
 def check_field(results: Path) -> None:
     """A table is the same pairs from everywhere, and a pair keeps the number of its row up to the last table."""
     cases = ("cases", "cases-web", "cases-hub", "cases-git")
@@ -181,6 +196,7 @@ def check_whole(results: Path, report: str, explorer: str) -> None:
     assert own.loc[own["magnitude"] == 0, "effect"].abs().max() < 1e-5
     side_effects = pd.read_csv(results / "tables" / "side_effects.csv")
     assert (side_effects.loc[side_effects["magnitude"] == 0, "other_kl"] < 1e-6).all()
+    check_outcomes(results)
     claims = set(pd.read_csv(results / "tables" / "claims.csv")["claim"])
     assert CLAIMS["site"].label not in claims
     assert not any(claim.startswith(CLAIMS["headline"].label.partition("{")[0]) for claim in claims)

@@ -59,7 +59,7 @@ def test_tables(finished: Checkout) -> None:
     tables = {path.stem: pd.read_csv(path) for path in (finished.folder / "results/tiny/tables").glob("*.csv")}
     assert set(tables) == {
         "table1", "table2", "informative_heads", "informative_contrasts", "table3", "evidence", "contrasts",
-        "breakdown", "shortcuts", "sites", "other_choices", "specificity",
+        "breakdown", "shortcuts", "sites", "other_choices", "specificity", "outcomes", "by_outcome",
         "explicit_prompts", "claims", "headline", "headline_prompts", "scorecard", "controls", "control_contrasts",
         "positions", "doses", "both_hops", "text_check", "text_check_pairs",
         *MECHANISMS,

@@ -21,6 +21,7 @@ if __name__ == "__main__":
             random = {sweep.memories for sweep in sweeps} - {CURATED}
             words = {memories: read_column(Path(inputs.words), memories) for memories in random}
             cache = ActivationCache(inputs.activations)
-            positions = params.answer_positions or "prompt"
-            experiment = Experiment(model, cache, Path(inputs.pairs), words, params.seed, positions)
+            experiment = Experiment(
+                model, cache, Path(inputs.pairs), words, params.seed, params.answer_positions or "prompt"
+            )
             experiment.write(sweeps, Path(params.store), params.engine, Path(job.output.cells))
