@@ -8,6 +8,7 @@ import torch
 from bench import Bench, read_own_pairs
 from memory_injections.controls.plan import PlannedPrompts, list_specs
 from memory_injections.controls.settings import Controls
+from memory_injections.controls.texts import list_texts, score_texts
 from memory_injections.controls.writing import Writer, choose_writing_sites
 from memory_injections.injection.generation import count_new_tokens, decode_written, is_right, write_answers
 from memory_injections.models.tokenisation import tokenise_memory, tokenise_prompt
@@ -83,7 +84,26 @@ def test_what_is_written_after_texts(tiny_models: dict[str, Path], tmp_path: Pat
     ids = tokenise_prompt(model.tokenizer, prompt)
     text = decode_written(model.tokenizer, ids, write_answers(model.engine, [ids], [9])[0])
     assert torch.is_inference_mode_enabled() is False
-    texts = pd.DataFrame({"prompt_id": 0, "text": ["a", "b"], "prompt": prompt, "answers": [[text[:3]], [text]]})
+    texts = pd.DataFrame({"prompt_id": 0, "text": ["a", "b"], "prompt": prompt, "answers": [["x"], [text.split()[0]]]})
     found = Writer(model, planned).write_after_texts(texts)
     assert found["written"].map(lambda written: text.startswith(written) or written.startswith(text)).all()
     assert found.loc[1, "is_right"]
+
+
+def test_what_is_wrong_from_its_first_token_on_is_not_written_out(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+    model, pairs = Bench(tiny_models["gpt2"], tmp_path).model, read_own_pairs(12)
+    planned = PlannedPrompts.of_pairs(pairs, model.tokenizer, model.engine.n_ctx)
+    texts, writer = list_texts(planned), Writer(model, planned)
+    texts = texts[texts["text"].isin(["obscure", "explicit"])].reset_index(drop=True)
+    whole = writer.write_after_texts(texts)
+    # For some prompts, what is written is the answer.
+    texts["answers"] = [
+        [text.split()[0]] if row % 3 == 0 and text else answers
+        for row, (text, answers) in enumerate(zip(whole["written"], texts["answers"], strict=True))
+    ]
+    whole = writer.write_after_texts(texts)
+    scored = score_texts(texts, model.engine, model.tokenizer)[["prompt_id", "text", "next_token_id"]]
+    both = writer.write_after_texts(texts.merge(scored)).merge(whole, on=["prompt_id", "text"], suffixes=("", "_whole"))
+    assert both["is_right"].tolist() == both["is_right_whole"].tolist()
+    assert both["is_right"].sum() > 3
+    assert (both["written"].str.len() < both["written_whole"].str.len()).sum() > 3

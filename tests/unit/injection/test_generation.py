@@ -8,6 +8,7 @@ from memory_injections.injection.generation import (
     count_new_tokens,
     decode_written,
     is_right,
+    may_be_right,
     normalise_answer,
     write_answers,
 )
@@ -105,6 +106,24 @@ def test_a_models_own_way_of_writing_does_not_matter(engine: SkippingEngine) -> 
 )
 def test_right_answers(written: str, answers: list[str], right: bool) -> None:
     assert is_right(written, answers) == right
+
+
+@pytest.mark.parametrize(
+    ("first", "answers", "may"),
+    [
+        (" Mel", ["Herman Melville", "Melville"], True),
+        (" Herman", ["Melville"], False),
+        (" Melvilles", ["Melville"], True),  # which later words decide
+        (" the", ["Melville"], True),
+        (" th", ["Melville"], True),
+        (' "', ["Melville"], True),
+        ("", ["Melville"], True),
+        (" A", ["Moscow"], True),
+        (" Ap", ["Moscow"], False),
+    ],
+)
+def test_first_tokens_that_leave_an_answer_open(first: str, answers: list[str], may: bool) -> None:
+    assert may_be_right(first, answers) == may
 
 
 def test_normalisation_is_squads() -> None:

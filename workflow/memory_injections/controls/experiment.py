@@ -144,9 +144,11 @@ class ControlExperiment:
         scored = score_texts(texts, self.model.engine, self.model.tokenizer)
         if not self.answers.write:
             return scored
-        scorable = texts[~texts["text"].isin(SHORTCUTS)].merge(scored[["prompt_id", "text"]])
+        first = scored[["prompt_id", "text", "next_token_id"]]
+        scorable = texts[~texts["text"].isin(SHORTCUTS)].merge(first)
         written = self._keep_parts("texts", scorable, keep, self._writer.write_after_texts)
-        return scored.merge(written.drop(columns=["prompt", "answers"]), on=["prompt_id", "text"], how="left")
+        columns = ["prompt_id", "text", "written", "is_right"]
+        return scored.merge(written[columns], on=columns[:2], how="left")
 
     @cached_property
     def _writer(self) -> Writer:

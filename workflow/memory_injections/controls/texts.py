@@ -53,8 +53,8 @@ def score_texts(texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrai
     """Return how probable each text's answer is, and the most probable token there.
 
     Columns: prompt_id, text, p, logp (nats) and rank of the answer's first token, logp_whole of the whole answer or, if
-    that is more, of an alias, top_token_id, top_token. Texts that do not split from their answers into tokens, or are
-    longer than the model's context, are left out.
+    that is more, of an alias, next_token_id, top_token_id and top_token (see `score_prompts`). Texts that do not split
+    from their answers into tokens, or are longer than the model's context, are left out.
     """
     prompts = {}
     for index, text in texts.iterrows():
@@ -80,8 +80,9 @@ def score_texts(texts: pd.DataFrame, engine: InjectionEngine, tokenizer: PreTrai
 def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping[str, torch.Tensor]:
     """Return the scores of each prompt's answer, without an injection, each [prompt].
 
-    They are p, logp (nats) and rank of its first token, logp_whole of all its tokens, and top_token_id, the most
-    probable token in the place of the first.
+    They are p, logp (nats) and rank of its first token, logp_whole of all its tokens, top_token_id, the most probable
+    token in the place of the first, and next_token_id, the one behind the prompt itself: without the answer's bare
+    spaces.
     """
     batches, multiple_of = Batches(engine.device), CELL_PADDING[engine.device.type]
     lengths = [len(prompt.whole) - 1 for prompt in prompts]
@@ -99,9 +100,11 @@ def score_prompts(prompts: Sequence[Prompt], engine: InjectionEngine) -> Mapping
                 answers = torch.tensor([prompt.answer for prompt in here], device=engine.device)
                 log_probs = engine.clean(tokens, sizes, [], whole.n_read).logits.log_softmax(dim=1)
                 first, logp_whole = whole.score(log_probs, np.arange(len(here)))
+                n_bare = torch.tensor([prompt.n_bare for prompt in here], device=engine.device)
+                next_token = log_probs[first - n_bare].argmax(dim=1)
                 log_probs = log_probs[first]
-                scored = score_answers(log_probs, answers)
-                return {**scored, "logp_whole": logp_whole, "top_token_id": log_probs.argmax(dim=1)}
+                scored = score_answers(log_probs, answers) | {"logp_whole": logp_whole, "next_token_id": next_token}
+                return {**scored, "top_token_id": log_probs.argmax(dim=1)}
 
             found = batches.attempt(len(batch), max(lengths[index] for index in batch), score)
             if found is None:

@@ -11,7 +11,13 @@ from memory_injections.analysis.averages import SITE
 from memory_injections.controls.plan import PlannedPrompts
 from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.data.answers import list_answers
-from memory_injections.injection.generation import count_new_tokens, decode_written, is_right, write_answers
+from memory_injections.injection.generation import (
+    count_new_tokens,
+    decode_written,
+    is_right,
+    may_be_right,
+    write_answers,
+)
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.models.tokenisation import tokenise_prompt
 from memory_injections.terms import ANY_ENCODING, AnswerPositions
@@ -51,9 +57,13 @@ class Writer:
     positions: AnswerPositions = "prompt"
 
     def write_after_texts(self, texts: pd.DataFrame) -> pd.DataFrame:
-        """Return some texts (see `texts.list_texts`) with what the model writes after them: written and is_right."""
+        """Return some texts (see `texts.list_texts`) with what the model writes after them: written and is_right.
+
+        They may have the column next_token_id, which is what the model writes first.
+        """
         prompts = [tokenise_prompt(self.model.tokenizer, text) for text in texts["prompt"]]
-        return texts.assign(**self._write(prompts, texts["answers"].tolist()))
+        first = texts["next_token_id"].tolist() if "next_token_id" in texts else None
+        return texts.assign(**self._write(prompts, texts["answers"].tolist(), first))
 
     def write_under_injections(self, places: pd.DataFrame, specs: pd.DataFrame) -> pd.DataFrame:
         """Return what the model writes at some sites under curated memories and controls.
@@ -77,21 +87,32 @@ class Writer:
         texts = pairs.loc[cells["prompt_id"]]
         prompts = [tokenise_prompt(self.model.tokenizer, text) for text in texts["obscure_prompt"]]
         answers = [list_answers(pair) for pair in texts.to_dict("records")]
-        found = self._write(prompts, answers, cells["layer"].tolist(), vectors.to(self.model.engine.device))
+        vectors = vectors.to(self.model.engine.device)
+        found = self._write(prompts, answers, None, cells["layer"].tolist(), vectors)
         return cells.assign(**found)[[*PLACE, "prompt_id", "control", *found]]
 
     def _write(
         self,
         prompts: Sequence[Sequence[int]],
         answers: Sequence[Sequence[str]],
+        first: Sequence[int] | None = None,
         layers: Sequence[int] | None = None,
         vectors: torch.Tensor | None = None,
     ) -> Mapping[str, Sequence[str | bool]]:
+        """Write answers; one that is wrong from its first token on ends there."""
         tokenizer = self.model.tokenizer
         n_new = [count_new_tokens(tokenizer, names) for names in answers]
-        tokens = write_answers(self.model.engine, prompts, n_new, layers, vectors, self.positions)
-        # Others of the batch may need more tokens.
-        written = [
-            decode_written(tokenizer, prompt, ids[:n]) for prompt, ids, n in zip(prompts, tokens, n_new, strict=True)
-        ]
+        tokens = [[token] for token in first] if first else [[] for _ in prompts]
+        open_rows = [row for row, ids in enumerate(tokens) if may_be_right(str(tokenizer.decode(ids)), answers[row])]
+        found = write_answers(
+            self.model.engine,
+            [prompts[row] for row in open_rows],
+            [n_new[row] for row in open_rows],
+            None if layers is None else [layers[row] for row in open_rows],
+            None if vectors is None else vectors[open_rows],
+            self.positions,
+        )
+        for row, ids in zip(open_rows, found, strict=True):
+            tokens[row] = ids[: n_new[row]]  # others of the batch may need more
+        written = [decode_written(tokenizer, prompt, ids) for prompt, ids in zip(prompts, tokens, strict=True)]
         return {"written": written, "is_right": [is_right(*both) for both in zip(written, answers, strict=True)]}

@@ -26,8 +26,19 @@ def normalise_answer(text: str) -> str:
 
     What nothing would be left of stays as it is, in lower case.
     """
-    lower = text.lower()
-    return " ".join(ARTICLES.sub(" ", lower.translate(PUNCTUATION)).split()) or lower.strip()
+    return _reduce(text) or text.lower().strip()
+
+
+def _reduce(text: str) -> str:
+    return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
+
+
+def may_be_right(first: str, answers: Iterable[str]) -> bool:
+    """Return whether a continuation with this first token may begin with the words of one of the answers."""
+    beginning = _reduce(first)
+    if any(article.startswith(beginning) for article in ("a", "an", "the")):  # or there is nothing yet
+        return True
+    return any(right.startswith(beginning) or beginning.startswith(right) for right in map(normalise_answer, answers))
 
 
 def is_right(written: str, answers: Iterable[str]) -> bool:
