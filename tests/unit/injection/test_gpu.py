@@ -11,11 +11,16 @@ import pytest
 import torch
 from architectures import OTHERS, QUICK, Family
 from memory_injections import Injector
+from memory_injections.controls.texts import score_prompts
+from memory_injections.injection.cell_computer import CellComputer
 from memory_injections.injection.encodings import ENCODINGS
+from memory_injections.injection.generation import write_answers
+from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.jobs.gpus import reserve_devices
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.tokenisation import pad
+from memory_injections.terms import AnswerPositions
 from slow_path import Model, list_cells, tokenise_pairs
 from tiny_models import CONFIGS
 from transformer_lens.model_bridge import TransformerBridge
@@ -58,6 +63,30 @@ def test_a_gpu_computes_what_the_cpu_computes(model: Model, pairs: pd.DataFrame)
     for column in ("logp_obscure", "logp_injected"):
         np.testing.assert_allclose(found[column], expected[column], atol=2e-4)
     np.testing.assert_allclose(found["kl"], expected["kl"], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("positions", ["prompt", "all"])
+def test_whole_and_written_answers_on_a_gpu(model: Model, pairs: pd.DataFrame, positions: AnswerPositions) -> None:
+    cells, prompts = cells_of(model, pairs), tokenise_pairs(pairs, model.tokenizer)
+    engines = [SkippingEngine(load_causal_lm(model.folder, GPU)), model.engine]
+    encoders = [MemoryEncoder(engine, model.tokenizer, model.processed) for engine in engines]
+    both = zip(engines, encoders, strict=True)
+    computers = [CellComputer(engine, encoder, whole=positions) for engine, encoder in both]
+    found, expected = (pd.concat(computer.compute(cells, prompts)).sort_index() for computer in computers)
+    for column in ("logp_injected", "logp_whole_obscure", "logp_whole_injected"):
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-5, atol=5e-4)
+    rows = [list(prompt.tokens) for prompt in prompts.values()]
+    vectors = torch.randn(len(rows), model.processed.W_U.shape[0], generator=torch.Generator().manual_seed(0))
+    written = [
+        write_answers(engine, rows, [6] * len(rows), [1] * len(rows), vectors.to(engine.device), positions)
+        for engine in engines
+    ]
+    assert written[0] == written[1]
+    texts = [
+        {name: values.numpy() for name, values in score_prompts(list(prompts.values()), engine).items()}
+        for engine in engines
+    ]
+    np.testing.assert_allclose(texts[0]["logp_whole"], texts[1]["logp_whole"], rtol=1e-5, atol=5e-4)
 
 
 @pytest.mark.parametrize("family", EXACT.values(), ids=EXACT)

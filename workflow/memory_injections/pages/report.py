@@ -110,6 +110,8 @@ NAMES = {
     "n_second_hop": "second hop known",
     "n_both": "both",
     "before": "untouched",
+    "n_wrong": "wrong before",
+    "n_right": "right before",
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
@@ -190,6 +192,8 @@ def format_columns(table: pd.DataFrame) -> pd.DataFrame:
     if "relative" in table:
         is_relative = table["relative"].fillna(False).astype(bool)
         table = table.assign(encoding=table["encoding"].mask(is_relative, table["encoding"] + ", relative doses"))
+    if "outcome" in table:
+        table = table.assign(outcome=table["outcome"].str.replace("_", " "))
     for part in ("", "contrast_"):
         if f"{part}low" in table:
             ends = zip(table[f"{part}low"], table[f"{part}high"], strict=True)
