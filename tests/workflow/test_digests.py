@@ -34,8 +34,9 @@ STUDIES: dict[str, dict[str, Any]] = {
     "own": {
         "words": {"source": "file", "path": str(WORDS)},
         "published": PUBLISHED,
+        "leave_out": ["words"],
         "injection": [
-            {"encodings": ["unembed", "layer"], "magnitudes": [1, 4]},
+            {"encodings": ["unembed", "layer"], "magnitudes": [1, 4], "score": "whole"},
             {"encodings": ["embed"], "magnitudes": {"relative": [0.1, 1]}, "layers": [1]},
             {"memories": ["nouns"], "magnitudes": [4], "layers": [0, 2]},
         ],

@@ -151,14 +151,32 @@ def test_an_installed_package_adds_what_a_study_asks_for(
         assert checkout.plan().keys() & edits.keys() == set([*edits][:place]), rule
 
 
+TABLE = """
+from memory_injections.tables.registry import register_table
+
+@register_table({"places": "places"}, reads=("poetry",))
+def places(poetry): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (
+            "import no_such_module",
+            "the installed package poems does not load (ModuleNotFoundError: No module named 'no_such_module')",
+        ),
+        (TABLE, "the table job poems.places reads 'poetry', which no study has; name some of "),
+    ],
+)
 def test_a_broken_package_ends_a_run_in_one_sentence(
-    tiny_models: dict[str, Path], tmp_path: Path, python: Path
+    code: str, sentence: str, tiny_models: dict[str, Path], tmp_path: Path, python: Path
 ) -> None:
-    install(tmp_path / "site", "poems", "import no_such_module")
+    install(tmp_path / "site", "poems", code)
     checkout = make_checkout(tmp_path / "study", tiny_models["gpt2"], python)
     checkout.environment["PYTHONPATH"] = str(tmp_path / "site")
     done = checkout.call("--dry-run")
     assert done.returncode == 1
     said = done.stdout + done.stderr
-    assert "the installed package poems does not load (ModuleNotFoundError: No module named 'no_such_module')" in said
+    assert sentence in said
     assert "Traceback" not in said

@@ -14,6 +14,7 @@ from checkout import Checkout
 from conftest import WORDS, Run
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.sweeps.cell_plan import draw_word
+from memory_injections.sweeps.cells import WHOLE_SCORES
 from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
 
 MECHANISMS = {"patching", "patching_agreement", "direct_effects", "logit_lens", "side_effects"}
@@ -27,7 +28,8 @@ def test_cells(finished: Checkout) -> None:
     injections = finished.folder / "results/tiny/injections/llama/mine"
     curated = pd.read_parquet(injections / "curated.unembed.parquet")
     assert len(curated) == 4 * 3 * 2
-    assert not curated.isna().any(axis=None)
+    assert not curated.drop(columns=list(WHOLE_SCORES)).isna().any(axis=None)
+    assert curated[list(WHOLE_SCORES)].isna().all(axis=None)
     assert {"prompt_id", "layer", "magnitude", "memory", "p_explicit", "p_obscure", "p_injected", "rank_obscure",
             "rank_injected"} <= set(curated)  # fmt: skip
     assert curated["p_injected"].between(0, 1).all()
@@ -131,7 +133,7 @@ def test_tables_of_causes(finished: Checkout) -> None:
 def test_figures_show_something(finished: Checkout) -> None:
     pngs = sorted((finished.folder / "results/tiny/figures").glob("*.png"))
     kinds = {path.name.split(".")[0] for path in pngs}
-    of_study = {"controls", "doses", "patching", "direct_effects", "logit_lens", "frontier"}
+    of_study = {"breakdown", "controls", "doses", "patching", "direct_effects", "logit_lens", "frontier"}
     assert kinds == {"attribution", "change", "comparison", "distribution", "effect", *of_study}
     kinds_of_injection = ["curated.layer", "curated.unembed", "nouns.unembed", "verbs.embed"]
     assert {path.stem for path in pngs} == {

@@ -80,13 +80,23 @@ TAKEN = {
     "known_ranks": STUDY.controls.known_ranks if "controls" in PARTS else [],
 }
 
+try:
+    READ_BY = {
+        name: made.pick(READ, made.reads, "reads") for name, made in TABLE_JOBS.items()
+    }
+    TAKEN_BY = {
+        name: made.pick(TAKEN, made.takes, "takes") for name, made in TABLE_JOBS.items()
+    }
+except StudyError as error:
+    raise WorkflowError(describe_error(error)) from None
+
 for made in TABLE_JOBS.values():
 
     rule:
         name:
             made.name
         input:
-            **{name: READ[name] for name in made.reads},
+            **READ_BY[made.name],
         output:
             [
                 (
@@ -110,7 +120,7 @@ for made in TABLE_JOBS.values():
         conda:
             "../envs/memory-injections.yaml"
         params:
-            **{name: TAKEN[name] for name in made.takes},
+            **TAKEN_BY[made.name],
             code=digest_code("tables", made.code),
         script:
             "../scripts/tables.py"

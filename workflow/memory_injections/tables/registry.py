@@ -6,7 +6,7 @@ registry is read from their syntax, as that of figures is: what the functions im
 workflow.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from memory_injections.registry import Declared, read_declarations
 # Part of a study that can be missing: the models in a re-analysis, controls and mechanisms where they are off, a
 # population where all prompts count, and groups of prompts where none are named.
 StudyPart = Literal["models", "controls", "mechanisms", "population", "groups"]
+Value = TypeVar("Value")
 Function = TypeVar("Function", bound=Callable[..., object])
 SOURCES = ("prompts", "heads", "sites", "groups", "paper", "controls", "mechanisms")
 
@@ -40,6 +41,19 @@ class TableJob(Declared):
     part: StudyPart | None = None
     is_quick: bool = True
     priority: int = 0
+
+    def pick(self, known: Mapping[str, Value], names: Sequence[str], what: str) -> dict[str, Value]:
+        """Return the values of some names out of those that the workflow knows.
+
+        Raises `DeclarationError` for a name that it does not know; `what` says what the job does with it.
+        """
+        for name in names:
+            if name not in known:
+                raise DeclarationError(
+                    f"the table job {self.module}.{self.name} {what} {name!r}, which no study has; name some of "
+                    f"{', '.join(sorted(known))}"
+                )
+        return {name: known[name] for name in names}
 
 
 def register_table(
