@@ -35,7 +35,7 @@ rule control_cells:
         dataset="{dataset}",
         controls=STUDY.controls.model_dump(),
         answers=STUDY.answers.model_dump(),
-        outcome=STUDY.outcome,
+        outcome=STUDY.swept_outcome,
         word_kinds=STUDY.list_random_memories(),
         paper={name: PAPER[name] for name in ("models", "datasets", "sites")},
         seed=STUDY.seed,

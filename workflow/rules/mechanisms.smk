@@ -32,7 +32,7 @@ rule mechanism_measurements:
         dataset="{dataset}",
         mechanisms=STUDY.mechanisms.model_dump(),
         seed=STUDY.seed,
-        outcome=STUDY.outcome,
+        outcome=STUDY.swept_outcome,
         precision=STUDY.precision,
         unfinished=lambda wildcards: f"{SHARED}/unfinished/{wildcards.model}/{wildcards.dataset}",
     script:

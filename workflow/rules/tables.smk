@@ -72,7 +72,8 @@ READ = {
 TAKEN = {
     "seed": STUDY.seed,
     "margin": STUDY.margin,
-    "outcome": STUDY.outcome,
+    "outcome": STUDY.swept_outcome,
+    "judged_by": STUDY.outcome,
     "source": SOURCE,
     "part_of_prompts": STUDY.population,
     "by": list(STUDY.by),

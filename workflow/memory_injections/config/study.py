@@ -18,6 +18,7 @@ from memory_injections.sweeps.grid import InjectionGrid, Sweep, check_list, expa
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import (
     CURATED,
+    FIRST_TOKEN,
     GENERATION,
     PAPER_ENCODING,
     TWIN,
@@ -238,6 +239,11 @@ class Study(Section):
     def known_rank(self) -> int | None:
         """The rank below which a model says an answer, where one rank decides: the strictest; None if it is written."""
         return None if self.outcome == GENERATION else min((self.controls or Controls()).known_ranks)
+
+    @property
+    def swept_outcome(self) -> Outcome:
+        """The outcome that sites are chosen and sweeps judged by: no sweep writes answers."""
+        return WHOLE_ANSWER if self.outcome == WHOLE_ANSWER else FIRST_TOKEN
 
     @property
     def has_mechanisms(self) -> bool:

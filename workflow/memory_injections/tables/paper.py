@@ -20,7 +20,7 @@ from memory_injections.terms import Outcome, Population
 @register_table(
     {"claims": "claims of the paper", "other_choices": "verdicts at other encodings and doses"},
     reads=("judged", "coverage", "paper"),
-    takes=("margin", "part_of_prompts", "outcome"),
+    takes=("margin", "part_of_prompts", "judged_by"),
 )
 def claims(
     judged: Sequence[Path],
@@ -28,13 +28,13 @@ def claims(
     paper: Sequence[Path],
     margin: float,
     part_of_prompts: Population,
-    outcome: Outcome,
+    judged_by: Outcome,
 ) -> Mapping[str, pd.DataFrame]:
     """The claims of the paper, with a verdict each, from other tables of the study."""
     tables = {path.stem: read_table(path) for path in judged}
     flags = {sweep: flag for path in coverage for sweep, flag in read_flags(read_table(path)).items()}
     return {
-        "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin, part_of_prompts, outcome),
+        "claims": judge_claims(tables, read_numbers(paper[0]), flags, margin, part_of_prompts, judged_by),
         "other_choices": judge_other_choices(tables, flags, margin),
     }
 
