@@ -24,6 +24,7 @@ SITES = pd.DataFrame(
         (7, "unembed", False, 0, 5.0, 0.7, 0.0),
         (9, "unembed", False, 0, 4.0, 1.0, 0.0),
         (9, "layer", False, 1, 4.0, 1.0, 0.0),
+        (9, "embed", False, 2, 4.0, 0.0, 1.0),  # not the paper's encoding
     ],
     columns=["prompt_id", "encoding", "relative", "layer", "magnitude", "weight", "weight_any"],
 )

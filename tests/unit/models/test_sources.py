@@ -26,6 +26,7 @@ CASES: list[tuple[Any, dict[str, Any], bool]] = [
     (Dataset, DATA | {"revision": COMMIT}, True),
     (Dataset, {"source": "url"} | URL, True),
     (Dataset, {"source": "file", "path": "a"}, False),
+    (Dataset, {"source": "git", "repo": "https://example.org/a", "commit": COMMIT, "file": "a.csv"}, True),
     (Dataset, RECORDS | URL, True),
     (Dataset, RECORDS | {"path": "a"}, False),
     (Words, {"source": "url"} | URL, True),

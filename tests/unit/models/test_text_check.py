@@ -88,7 +88,7 @@ def test_what_only_weakens_a_score_is_named(folder: Path) -> None:
         {"explicit_prompt": "Peru lies in " + 60 * "the "},
     )
     assert list_checks(check_texts(folder, pairs)) == [[KEPT, WORD], [SHORT], [PIECE], [SHARED], [SHARED], [], [KEPT]]
-    assert list_checks(check_texts(folder, strip_pairs(pairs, "x").head(1))) == [[LEFT_OUT]]
+    assert list_checks(check_texts(folder, strip_pairs(pairs, "x").head(1))) == [[LEFT_OUT, WORD]]
     change_json(folder / "config.json", n_positions=70)
     assert list_checks(check_texts(folder, strip_pairs(pairs, "x"))).pop() == [LEFT_OUT, NEAR]
 

@@ -20,7 +20,7 @@ from memory_injections.injection.generation import (
 )
 from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.models.tokenisation import tokenise_prompt
-from memory_injections.terms import ANY_ENCODING, AnswerPositions
+from memory_injections.terms import ANY_ENCODING, PAPER_ENCODING, AnswerPositions
 
 PLACE = ["encoding", "chosen_encoding", "relative", *SITE]
 
@@ -28,12 +28,14 @@ PLACE = ["encoding", "chosen_encoding", "relative", *SITE]
 def choose_writing_sites(sites: pd.DataFrame) -> pd.DataFrame:
     """Return the site that other clusters choose most often for each prompt: prompt_id and `PLACE`.
 
-    `sites` are those of `sites.join_sites`. Where sites are chosen among all encodings (encoding `any`), it is one of
-    those; otherwise each encoding has its own.
+    `sites` are those of `sites.join_sites`. It is the choice that claims are weighed by: with relative doses, among all
+    encodings (encoding `any`) if there are several; with factors, in the encoding that the paper uses, if it has sites.
+    Otherwise each encoding has its own.
     """
     tables = []
-    for _, alike in sites.groupby("relative"):
-        of_any = alike["weight_any"].max() > 0
+    for relative, alike in sites.groupby("relative"):
+        has_papers = not relative and (alike.loc[alike["encoding"] == PAPER_ENCODING, "weight"] > 0).any()
+        of_any = alike["weight_any"].max() > 0 and not has_papers
         weight, by = ("weight_any", []) if of_any else ("weight", ["encoding"])
         most = alike.sort_values(weight, ascending=False, kind="stable").drop_duplicates([*by, "prompt_id"])
         most = most[most[weight] > 0].assign(chosen_encoding=most["encoding"])

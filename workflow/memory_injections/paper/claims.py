@@ -37,6 +37,7 @@ from memory_injections.terms import (
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 # The verdict where there is nothing to test.
 UNKNOWN = {"verdict": INCONCLUSIVE, "p": float("nan")}
+NONE_WRITTEN = "no answers are written at the sites of these injections"
 NO_PROMPTS = "no prompt is in the part of the data that verdicts are about"
 COLUMNS = [
     "claim", "model", "dataset", "encoding", "relative", "verdict", "effect", "low", "high", "low_99", "high_99",
@@ -168,7 +169,7 @@ def weigh_memory(case: Case) -> dict[str, Any]:
     if not curated["n_prompts"]:
         return {**curated[["n_prompts", "n_clusters"]], **UNKNOWN, "evidence": NO_PROMPTS, "figure": "population.csv"}
     if case.outcome == GENERATION:
-        return _weigh_written(case)
+        return _weigh_written(case) or {**UNKNOWN, "evidence": NONE_WRITTEN, "figure": "by_outcome.csv"}
     where = f"at sites chosen on other prompts (most often {name_chosen(curated)})"
     figure = f"effect.{replace(sweep, encoding=curated['chosen_encoding']).file_stem}.png"
     says = f"{where}: {describe_effect(curated)}"
@@ -182,16 +183,19 @@ def weigh_memory(case: Case) -> dict[str, Any]:
     return {**_show([curated], says, figure), **UNKNOWN}
 
 
-def _find_written(case: Case) -> pd.Series:
+def _find_written(case: Case) -> pd.Series | None:
     rows = _find_rows(
         case.tables["by_outcome"], **{name: value for name, value in case.sweep.columns.items() if name != "memories"}
     )
-    return rows[rows["outcome"] == GENERATION].iloc[0]
+    rows = rows[rows["outcome"] == GENERATION]
+    return rows.iloc[0] if len(rows) else None
 
 
-def _weigh_written(case: Case) -> dict[str, Any]:
+def _weigh_written(case: Case) -> dict[str, Any] | None:
     """Whether more right answers are written with the memory, than without it and than with shuffled ones."""
     row = _find_written(case)
+    if row is None:
+        return None
     columns = ["effect", "low", "high", "low_99", "high_99", "p"]
     contrast = row[["contrast", *(f"contrast_{name}" for name in columns[1:])]].set_axis(columns)
     estimates = [row, contrast] if pd.notna(contrast["effect"]) else [row]
@@ -201,6 +205,24 @@ def _weigh_written(case: Case) -> dict[str, Any]:
         return {**_show(estimates, says, "by_outcome.csv"), **UNKNOWN}
     says = f"{says}, and by {_describe_share(contrast)} more than with other prompts' memories"
     return _show(estimates, says, "by_outcome.csv")
+
+
+def _weigh_written_failures(case: Case) -> dict[str, Any] | None:
+    """Whether more written answers are rescued than broken."""
+    row = _find_written(case)
+    if row is None:
+        return None
+    broken = f"{row['n_broken']:.0f} of {row['n_right']:.0f} right ones broken"
+    return {
+        "p": row["p"],
+        "gain": row["effect"],
+        **row[["n_prompts", "n_clusters"]],
+        # Where only wrong answers were chosen, none can be broken.
+        **(UNKNOWN if case.population == "composition_missed" else {}),
+        "evidence": f"of the answers that the model writes, {row['n_rescued']:.0f} of {row['n_wrong']:.0f} wrong ones "
+        f"are rescued and {broken} at sites chosen on other prompts",
+        "figure": "by_outcome.csv",
+    }
 
 
 def _describe_share(estimate: pd.Series) -> str:
@@ -248,16 +270,7 @@ def weigh_failures(case: Case) -> dict[str, Any] | None:
     if pd.isna(curated["hits_gain"]):
         return None
     if case.outcome == GENERATION:
-        row = _find_written(case)
-        return {
-            "p": row["p"],
-            "gain": row["effect"],
-            **row[["n_prompts", "n_clusters"]],
-            "evidence": f"of the answers that the model writes, {row['n_rescued']:.0f} of {row['n_wrong']:.0f} wrong "
-            f"ones are rescued and {row['n_broken']:.0f} of {row['n_right']:.0f} right ones broken at sites chosen on "
-            "other prompts",
-            "figure": "by_outcome.csv",
-        }
+        return _weigh_written_failures(case)
     if case.population == "composition_missed":
         return {
             **curated[["n_prompts", "n_clusters"]],
