@@ -131,6 +131,11 @@ def test_a_prompt_has_no_say_in_the_site_that_it_is_judged_by() -> None:
     assert (choose_sites(values, np.unique(together, return_inverse=True)[1], seed=0)[[3, 7]] == 2).all()
 
 
+def test_a_single_cluster_has_no_interval_of_any_site() -> None:
+    values = np.array([[0.1, 0.5], [0.2, -0.5], [0.4, 0.3]])
+    assert np.isnan(bound_sites(values, np.zeros(3, dtype=int), seed=0)).all()
+
+
 def test_single_cluster_takes_the_best_site() -> None:
     assert (choose_sites(np.array([[0.0, 1.0], [0.0, 2.0]]), np.zeros(2, dtype=int), seed=0) == 1).all()
 

@@ -195,7 +195,7 @@ def _sum_flipped(flips: Flips, totals: ClusterSums) -> Float[np.ndarray, "flip m
 
 def _divide(flips: Flips, n_means: int) -> list[Flips]:
     """Divide flips into parts that can be computed with at once; each is a view."""
-    return np.array_split(flips, -(-len(flips) * max(flips.shape[1], n_means) // NUMBERS_AT_ONCE))
+    return np.array_split(flips, max(1, -(-len(flips) * max(flips.shape[1], n_means) // NUMBERS_AT_ONCE)))
 
 
 @lru_cache(maxsize=2)
