@@ -57,7 +57,7 @@ def wait_for_script(run: subprocess.Popen[str], folder: Path, name: str) -> psut
     ("script", "file", "old", "new"),
     [
         ("inject.py", f"{LIBRARY}/models/limits.py", "MIN_ROWS = 32", "MIN_ROWS = 64"),
-        ("tables.py", f"{LIBRARY}/analysis/evidence.py", "FEWEST_PROMPTS = 5", "FEWEST_PROMPTS = 1"),
+        ("tables.py", f"{LIBRARY}/analysis/breakdown.py", "FEWEST_PROMPTS = 5", "FEWEST_PROMPTS = 1"),
     ],
 )
 def test_a_killed_job_is_made_by_the_same_command(
