@@ -34,7 +34,7 @@ def test_reanalysis_from_files_to_report(tmp_path: Path, snakemake: Run) -> None
     assert contrasts[["memories", "n_sites"]].to_numpy().tolist() == [["nouns", 4]]
     assert contrasts["effect"].iloc[0] == pytest.approx(-np.log(0.8))
     assert sorted(path.name for path in (results / "figures").glob("*.png")) == [
-        "change.gpt2.hand.curated.unembed.png", "change.gpt2.hand.nouns.unembed.png",
+        "breakdown.study.png", "change.gpt2.hand.curated.unembed.png", "change.gpt2.hand.nouns.unembed.png",
         "comparison.gpt2.hand.unembed.png",
         "distribution.gpt2.hand.curated.unembed.png", "distribution.gpt2.hand.nouns.unembed.png",
         "effect.gpt2.hand.curated.unembed.png", "effect.gpt2.hand.nouns.unembed.png", "headline.study.png",
