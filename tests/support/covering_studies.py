@@ -35,6 +35,7 @@ def build_whole() -> dict[str, Any]:
         "seed": 1,
         "margin": 0.05,
         "population": "all",
+        "leave_out": ["without_relation"],
         "by": ["topic", "relation"],
         "models": {"gpt2": {"source": "local", "path": "gpt2"}},
         "datasets": {

@@ -25,14 +25,16 @@ from memory_injections.analysis.effects import (
 )
 from memory_injections.analysis.hits import HITS_AT
 from memory_injections.analysis.paper_tables import INFORMATIVE, N_EXAMPLES
-from memory_injections.config.study import Study, parse_study
+from memory_injections.config.study import Study, parse_study, read_study
 from memory_injections.controls.kinds import CONTROLS
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.figures.style import COLUMN, MARK
 from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.mechanisms.side_effects import WINDOW
 from memory_injections.models.limits import MORE_TOKENS
+from memory_injections.models.sizes import GIB
 from memory_injections.paper.coverage import N_TOP
+from memory_injections.planning.sizes import find_data_size, find_model_size
 from PIL import Image
 
 PAGES = [
@@ -171,6 +173,15 @@ OF_METHOD = (
 def test_the_method_has_the_numbers_of_the_code(sentence: str) -> None:
     text = " ".join((ROOT / "docs" / "method.md").read_text(encoding="utf-8").split())
     assert re.sub(r"(?<=\d)%", " %", sentence) in text
+
+
+def test_what_the_activations_of_the_fields_data_take() -> None:
+    study = read_study(ROOT / "config" / "twohopfact.yaml", ROOT)
+    model, _ = find_model_size("olmo-2-1b", study.models["olmo-2-1b"])
+    data, _ = find_data_size("twohopfact", study.datasets["twohopfact"])
+    text = (ROOT / "docs" / "field-data.md").read_text(encoding="utf-8")
+    whole = model.activation_bytes * data.n_prompts / GIB
+    assert f"that is {model.activation_bytes / 1e6:.1f} MB a prompt, {whole:.0f} GiB for TwoHopFact" in text
 
 
 def test_catalogue_and_citation() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import SITE
 from memory_injections.analysis.verdicts import INCONCLUSIVE, combine_p_values, name_verdict
-from memory_injections.controls.contrasts import ENCODING, ID, ON_OTHERS, ControlResults, take_means, weigh_chosen
+from memory_injections.controls.contrasts import ENCODING, ID, ON_OTHERS, ControlResults, measure_at_chosen_sites
 from memory_injections.controls.kinds import CONTROLS, SHUFFLED, list_text_controls
 from memory_injections.controls.settings import AT_DOSES, AT_SITES
 from memory_injections.terms import CURATED, FIRST_TOKEN, GENERATION, WHOLE_ANSWER
@@ -39,7 +39,7 @@ def measure_outcomes(results: ControlResults) -> Iterator[dict[str, Any]]:
     that is right. Places are the sites with a name, those that other prompts choose, and the doses of the dose curve;
     written answers (`writing.Writer.write_under_injections`) are at the site that other prompts choose most often.
     """
-    compared = {"explicit", *(text for text in list_text_controls() if text in results.kinds)}
+    compared = {"explicit", *list_text_controls()}
     for outcome, score in SCORES.items():
         measured = replace(results, score=score)
         texts = measured.measure_texts()
@@ -62,10 +62,10 @@ def measure_outcomes(results: ControlResults) -> Iterator[dict[str, Any]]:
 
 def _list_places(results: ControlResults) -> Iterator[tuple[dict[str, Any], dict[str, pd.Series]]]:
     """Yield the effects of each control at each place, by prompt."""
-    at_sites = results.measure(AT_SITES, ["control", *ENCODING, *SITE])
-    for place, weights in weigh_chosen(results):
+    for place, means in measure_at_chosen_sites(results):
         site = {name: place[name] for name in (*ENCODING, *SITE, "chosen_encoding")}
-        yield {**site, "site": ON_OTHERS}, take_means(at_sites, weights)
+        yield {**site, "site": ON_OTHERS}, means
+    at_sites = results.measure(AT_SITES, ["control", *ENCODING, *SITE])
     for site in results.list_named_sites().to_dict("records"):
         here = at_sites.xs(tuple(site[name] for name in (*ENCODING, *SITE)), level=[*ENCODING, *SITE])
         name = site.pop("name")
@@ -84,7 +84,8 @@ def _estimate_all(
     results: ControlResults, place: Mapping[str, Any], effects: Mapping[str, pd.Series]
 ) -> Iterator[dict[str, Any]]:
     curated = effects[CURATED]
-    for control in (name for name in (CURATED, UNTOUCHED, "explicit", *CONTROLS) if name in effects):
+    wanted = CURATED, UNTOUCHED, "explicit", *(kind for kind in CONTROLS if kind in results.kinds)
+    for control in (name for name in wanted if name in effects):
         here = effects[control].loc[effects[control].index.intersection(curated.index)]
         found = results.estimate(here, with_power=False)
         row = {**place, "control": control, **found, "n": found["n_prompts"]}
