@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 from memory_injections.controls.contrasts import DIFFERENCE
-from memory_injections.pages.control_tables import shorten_tables
+from memory_injections.pages.control_tables import describe_written, shorten_tables
 
 PLACE = {"model": "tiny", "dataset": "mine", "encoding": "unembed", "relative": False, "layer": 3}
 SHORTCUTS = pd.DataFrame(
@@ -12,6 +12,11 @@ SHORTCUTS = pd.DataFrame(
         "without_relation": False,
     }
 )  # fmt: skip
+
+OUTCOMES = pd.DataFrame(
+    [("first_token", 0.5, None, None, None, None), ("generation", 0.1, 2, 58, 3, 14)],
+    columns=["outcome", "effect", "n_rescued", "n_wrong", "n_broken", "n_right"],
+).assign(model="tiny", dataset="mine", encoding="any")
 
 
 def effects(place: str, values: dict[float | str, tuple[float, float]]) -> pd.DataFrame:
@@ -31,6 +36,7 @@ def test_a_row_for_each_position_and_the_best_dose() -> None:
         "doses": effects("dose", {0.1: (0.2, 0.0), 0.3: (0.4, 0.6), 1.0: (-2.0, -4.0)}),
         "both_hops": hops,
         "shortcuts": SHORTCUTS,
+        "by_outcome": OUTCOMES,
     }
     short = shorten_tables(tables)
     assert list(short["positions"]["positions"]) == ["all", "last"]
@@ -45,12 +51,22 @@ def test_a_row_for_each_position_and_the_best_dose() -> None:
     assert (row["n_words"], row["n_without_entity"], row["n_without_relation"]) == (1, 2, 0)
 
 
+def test_written_answers_are_counted_in_a_sentence() -> None:
+    (sentence,) = describe_written(OUTCOMES)
+    assert sentence == (
+        "Of the answers that tiny writes on mine, memories with the encoding any rescue 2 of 58 wrong ones and break 3 "
+        "of 14 right ones."
+    )
+    assert describe_written(None) == []
+
+
 def test_without_shuffled_memories_the_difference_is_missing() -> None:
     tables = {
         name: effects(place, {1.0: (0.5, 0.2)}) for name, place in (("positions", "positions"), ("doses", "dose"))
     }
     own = {name: table[table["control"] == "curated"] for name, table in tables.items()}
-    short = shorten_tables({**own, "both_hops": pd.DataFrame({"control": ["curated"]}), "shortcuts": SHORTCUTS})
+    others = {"both_hops": pd.DataFrame({"control": ["curated"]}), "shortcuts": SHORTCUTS, "by_outcome": OUTCOMES}
+    short = shorten_tables({**own, **others})
     assert short["doses"]["curated_effect"].tolist() == [0.5]
     assert short["doses"]["effect"].isna().all()
 

@@ -8,7 +8,7 @@ import pandas as pd
 from memory_injections.analysis.population import SHORTCUTS
 from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.controls.kinds import SHUFFLED
-from memory_injections.terms import ANY_ENCODING, CURATED
+from memory_injections.terms import ANY_ENCODING, CURATED, GENERATION
 
 OF = ["model", "dataset", "encoding", "relative", "layer"]
 # What the report compares where the model knows both hops: the memory, another one, and the memory as text.
@@ -28,6 +28,8 @@ def shorten_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame
         "doses": find_best_doses(compare_with_shuffled(tables["doses"], ["dose"])),
         "both_hops": both_hops[both_hops["control"].isin(COMPARED)],
         "shortcuts": count_shortcuts(tables["shortcuts"]),
+        # Of written answers, it is a share.
+        "by_outcome": tables["by_outcome"].rename(columns={"effect": "outcome_effect"}),
     }
 
 
@@ -44,6 +46,19 @@ def describe_disagreements(by_outcome: pd.DataFrame | None) -> list[str]:
         what = "" if encoding == ANY_ENCODING else f" with the encoding {encoding}"
         sentences.append(f"Outcomes disagree for {model} on {dataset}{what}: {', '.join(parts)}.")
     return sentences
+
+
+def describe_written(by_outcome: pd.DataFrame | None) -> list[str]:
+    """Say how many written answers are rescued and broken: a sentence for each model, data set and encoding."""
+    if by_outcome is None:
+        return []
+    written = by_outcome[by_outcome["outcome"] == GENERATION]
+    return [
+        f"Of the answers that {row.model} writes on {row.dataset}, memories with the encoding {row.encoding} rescue "
+        f"{row.n_rescued:.0f} of {row.n_wrong:.0f} wrong ones and break {row.n_broken:.0f} of {row.n_right:.0f} "
+        "right ones."
+        for row in written.itertuples()
+    ]
 
 
 def count_shortcuts(shortcuts: pd.DataFrame) -> pd.DataFrame:

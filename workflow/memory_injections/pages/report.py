@@ -17,7 +17,7 @@ from memory_injections.analysis.effects import N_FOLDS, N_REPEATS
 from memory_injections.analysis.hits import AFTER, BEFORE
 from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.figures.registry import RegisteredFigure, list_figures
-from memory_injections.pages.control_tables import describe_disagreements, shorten_tables
+from memory_injections.pages.control_tables import describe_disagreements, describe_written, shorten_tables
 from memory_injections.pages.findings import drop_unknown, name_compared, summarise_study, tabulate_findings
 from memory_injections.paper.scorecard import TOLERANCE
 
@@ -105,19 +105,18 @@ NAMES = {
     "scored": "scored token",
     "checks": "text check",
     "left_out": "left out",
+    "known_by": "known by",
     "known_rank": "known below rank",
     "n_first_hop": "first hop known",
     "n_second_hop": "second hop known",
     "n_both": "both",
     "before": "untouched",
-    "n_wrong": "wrong before",
-    "n_right": "right before",
+    "outcome_effect": "effect (nats, or share)",
 }
 COUNTS = (
     "n", "n_beyond", "n_improved", "n_prompts", "n_clusters", "n_sites", "n_better", "n_worse", "n_missed", "n_rescued",
     "n_hit", "n_broken", "n_kept", "scored_token", "n_informative", "n_informative_other", "best_rank",
     "best_rank_other", "rank_other", "n_only", "n_against_only", "n_first_hop", "n_second_hop", "n_both",
-    "n_wrong", "n_right",
 )  # fmt: skip
 FORMATS = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
@@ -137,6 +136,7 @@ FORMATS = {
             "best_effect",
             "effect_reported",
             "before",
+            "outcome_effect",
             "curated_effect",
             "random_effect",
             "control_effect",
@@ -268,7 +268,10 @@ def render_report(
         text=format_cell,
         sentences=summarise_study(tables),
         compared=name_compared(tables),
-        disagreements=describe_disagreements(tables.get("by_outcome")),
+        of_outcomes=[
+            *describe_disagreements(tables.get("by_outcome")),
+            *describe_written(tables.get("by_outcome")),
+        ],
         findings=drop_unknown(tabulate_findings(tables)),
         libraries={name: version(name) for name in LIBRARIES},
     )
