@@ -1,6 +1,8 @@
 """Answers that are written under injections: at which sites, and with which vectors."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,8 +12,10 @@ from memory_injections.controls.plan import PlannedPrompts, list_specs
 from memory_injections.controls.settings import Controls
 from memory_injections.controls.texts import list_texts, score_texts
 from memory_injections.controls.writing import Writer, choose_writing_sites
+from memory_injections.data.answers import ALIASES, list_answers
 from memory_injections.injection.generation import count_new_tokens, decode_written, is_right, write_answers
-from memory_injections.models.tokenisation import tokenise_memory, tokenise_prompt
+from memory_injections.injection.loaded_model import LoadedModel
+from memory_injections.models.tokenisation import PIECE, tokenise_memory, tokenise_prompt
 from memory_injections.terms import AnswerPositions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,15 +53,11 @@ def test_what_is_written_is_what_the_vectors_make_the_model_write(
     model, pairs = Bench(tiny_models["gpt2"], tmp_path).model, read_own_pairs(10)
     planned = PlannedPrompts.of_pairs(pairs, model.tokenizer, model.engine.n_ctx)
     doses = pd.DataFrame([[5.0, 6.0, 7.0 + row] for row in range(10)])
-    writer = Writer(model, planned, {True: doses, False: 0 * doses + 1}, positions)
     places = choose_writing_sites(SITES)
     specs = list_specs(planned, Controls(kinds=("shuffled",), shuffles=1), [], 0)
-    found = writer.write_under_injections(places, specs)
-    assert len(found) == 2 * len(places)
-    changed = 0
-    for row in found[found["control"] == "curated"].itertuples():
-        pair = pairs.iloc[row.prompt_id]
-        encoder = model.build_encoder(False)
+    expected, changed = [], 0
+    for row in places.itertuples():
+        pair, encoder = pairs.loc[row.prompt_id], model.build_encoder(False)
         tokens = list(tokenise_memory(model.tokenizer, pair["memory"]))
         if row.chosen_encoding == "layer":
             vector = encoder.encode([("layer", pair["memory"])], [row.layer]).vectors[0]
@@ -66,16 +66,29 @@ def test_what_is_written_is_what_the_vectors_make_the_model_write(
             vector = of[tokens].sum(dim=0)
         if row.relative:
             vector = vector / model.processed.measure_lengths(vector[None])[0] * doses.loc[row.prompt_id, row.layer]
-        prompt = tokenise_prompt(model.tokenizer, pair["obscure_prompt"])
-        n_new = count_new_tokens(model.tokenizer, [pair["answer"]])
         vectors = (row.magnitude * vector)[None]
-        (ids,) = write_answers(model.engine, [prompt], [n_new], [row.layer], vectors, positions)
-        written = decode_written(model.tokenizer, prompt, ids[:n_new])
-        assert row.written == written
-        assert row.is_right == is_right(written, [pair["answer"]])
-        untouched = write_answers(model.engine, [prompt], [n_new])[0]
-        changed += written != decode_written(model.tokenizer, prompt, untouched)
+        expected.append(write_all(model, pair, [row.layer], vectors, positions))
+        changed += expected[-1] != write_all(model, pair)
     assert changed > 1
+    # What the model writes for one of the prompts is right, and written out.
+    begun = json.dumps([text.split()[0] for text in expected])
+    pairs[ALIASES] = [begun if row == 7 else "[]" for row in pairs["prompt_id"]]
+    planned = PlannedPrompts.of_pairs(pairs, model.tokenizer, model.engine.n_ctx)
+    found = Writer(model, planned, {True: doses, False: 0 * doses + 1}, positions)
+    found = found.write_under_injections(places, specs)
+    assert len(found) == 2 * len(places)
+    found = found[found["control"] == "curated"].merge(places.assign(expected=expected), validate="one_to_one")
+    for row in found.itertuples():
+        shorter, longer = sorted([row.expected.rstrip(PIECE), row.written.rstrip(PIECE)], key=len)
+        assert longer.startswith(shorter)
+        assert row.is_right == is_right(row.expected, list_answers(pairs.loc[row.prompt_id].to_dict()))
+        assert not row.is_right or len(row.written.split()) > 1
+    assert found["is_right"].sum() > 1
+
+
+def write_all(model: LoadedModel, pair: pd.Series, *injected: Any) -> str:
+    prompt = tokenise_prompt(model.tokenizer, pair["obscure_prompt"])
+    return decode_written(model.tokenizer, prompt, write_answers(model.engine, [prompt], [40], *injected)[0])
 
 
 def test_what_is_written_after_texts(tiny_models: dict[str, Path], tmp_path: Path) -> None:
@@ -91,20 +104,25 @@ def test_what_is_written_after_texts(tiny_models: dict[str, Path], tmp_path: Pat
     assert found.loc[1, "is_right"]
 
 
-def test_what_is_wrong_from_its_first_token_on_is_not_written_out(tiny_models: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_wrong_is_not_written_out(tiny_models: dict[str, Path], tmp_path: Path) -> None:
     model, pairs = Bench(tiny_models["gpt2"], tmp_path).model, read_own_pairs(12)
     planned = PlannedPrompts.of_pairs(pairs, model.tokenizer, model.engine.n_ctx)
     texts, writer = list_texts(planned), Writer(model, planned)
     texts = texts[texts["text"].isin(["obscure", "explicit"])].reset_index(drop=True)
-    whole = writer.write_after_texts(texts)
+    prompts = [tokenise_prompt(model.tokenizer, text) for text in texts["prompt"]]
+    ids = write_answers(model.engine, prompts, [40] * len(prompts))
+    texts["whole"] = [decode_written(model.tokenizer, *both) for both in zip(prompts, ids, strict=True)]
     # For some prompts, what is written is the answer.
     texts["answers"] = [
         [text.split()[0]] if row % 3 == 0 and text else answers
-        for row, (text, answers) in enumerate(zip(whole["written"], texts["answers"], strict=True))
+        for row, (text, answers) in enumerate(zip(texts["whole"], texts["answers"], strict=True))
     ]
-    whole = writer.write_after_texts(texts)
     scored = score_texts(texts, model.engine, model.tokenizer)[["prompt_id", "text", "next_token_id"]]
-    both = writer.write_after_texts(texts.merge(scored)).merge(whole, on=["prompt_id", "text"], suffixes=("", "_whole"))
-    assert both["is_right"].tolist() == both["is_right_whole"].tolist()
-    assert both["is_right"].sum() > 3
-    assert (both["written"].str.len() < both["written_whole"].str.len()).sum() > 3
+    for known in (texts, texts.merge(scored)):  # the first token may be known
+        found = writer.write_after_texts(known)
+        assert found["is_right"].tolist() == [is_right(row.whole, row.answers) for row in found.itertuples()]
+        assert found["is_right"].sum() > 3
+        assert all(row.whole.startswith(row.written.rstrip(PIECE)) for row in found.itertuples())
+        n_new = [count_new_tokens(model.tokenizer, answers) for answers in found["answers"]]
+        lengths = [len(model.tokenizer(text)["input_ids"]) for text in found["written"]]
+        assert sum(length < most - 2 for length, most in zip(lengths, n_new, strict=True)) > 3

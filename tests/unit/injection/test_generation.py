@@ -1,9 +1,12 @@
 """Answers are written as the bare model writes them, and compared as SQuAD's evaluation compares them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from memory_injections.injection.generation import (
     count_new_tokens,
     decode_written,
@@ -61,8 +64,8 @@ def test_a_batch_writes_what_the_bare_model_writes_token_after_token(
 ) -> None:
     prompts, layers = draw_prompts(), [0, 2, 1, 2, 0, 1]
     vectors = 3 * torch.randn(len(prompts), 32, generator=torch.Generator().manual_seed(1))
-    given = (layers, vectors, positions) if positions else ()
-    written = write_answers(engine, prompts, N_NEW, *given)
+    added = (layers, vectors, positions) if positions else ()
+    written = write_answers(engine, prompts, N_NEW, *added)
     changed, ends = 0, engine.model.generation_config.eos_token_id
     for row, prompt in enumerate(prompts):
         module = engine.components.attention[layers[row]] if positions else None
@@ -70,6 +73,19 @@ def test_a_batch_writes_what_the_bare_model_writes_token_after_token(
         assert end_at(written[row][: N_NEW[row]], ends) == end_at(slow, ends)
         changed += slow != write_slowly(engine.model, None, prompt, N_NEW[row], vectors[row], False)
     assert changed > 2 if positions else not changed
+
+
+def test_a_continuation_ends_where_it_leaves_nothing_open(engine: SkippingEngine) -> None:
+    prompts, n_new = draw_prompts(), [6] * 6
+    whole = write_answers(engine, prompts, n_new)
+    lengths = [3, 1, 6, 2, 4, 9]
+
+    def is_open(row: int, ids: Sequence[int]) -> bool:
+        assert list(ids) == whole[row][: len(ids)]
+        return len(ids) < lengths[row]
+
+    written = write_answers(engine, prompts, n_new, is_open=is_open)
+    assert written == [ids[:length] for ids, length in zip(whole, lengths, strict=True)]
 
 
 def test_the_context_ends_what_is_written(engine: SkippingEngine) -> None:
@@ -120,10 +136,29 @@ def test_right_answers(written: str, answers: list[str], right: bool) -> None:
         ("", ["Melville"], True),
         (" A", ["Moscow"], True),
         (" Ap", ["Moscow"], False),
+        ("", ["The"], True),
+        (" \ufffd", ["Łódź"], True),  # the first byte of two
+        (" Łó\ufffd", ["Łódź"], True),
+        (" \ufffd Ł", ["Łódź"], False),
+        ("university of th", ["University of the Arts"], True),
+        ("university of thin", ["University of the Arts"], False),
     ],
 )
-def test_first_tokens_that_leave_an_answer_open(first: str, answers: list[str], may: bool) -> None:
+def test_beginnings_that_leave_an_answer_open(first: str, answers: list[str], may: bool) -> None:
     assert may_be_right(first, answers) == may
+
+
+WORDS = st.sampled_from(
+    ["the", "The", "a", "an", "Arts", "that", "U.S.", '"Moby-Dick"', "Ann", "x\u2212the", "Łódź", "--"]
+)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=5), st.data())
+def test_no_beginning_of_a_right_text_is_taken_for_wrong(words: list[str], data: st.DataObject) -> None:
+    text = " ".join(words)
+    answers = [" ".join(words[: data.draw(st.integers(1, len(words)))]), "another"]
+    if is_right(text, answers):
+        assert all(may_be_right(text[:end], answers) for end in range(len(text) + 1))
 
 
 def test_normalisation_is_squads() -> None:

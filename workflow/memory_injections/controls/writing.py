@@ -61,7 +61,8 @@ class Writer:
     def write_after_texts(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Return some texts (see `texts.list_texts`) with what the model writes after them: written and is_right.
 
-        They may have the column next_token_id, which is what the model writes first.
+        They may have the column next_token_id, which is what the model writes first. What is written ends where it is
+        wrong already.
         """
         prompts = [tokenise_prompt(self.model.tokenizer, text) for text in texts["prompt"]]
         first = texts["next_token_id"].tolist() if "next_token_id" in texts else None
@@ -101,11 +102,15 @@ class Writer:
         layers: Sequence[int] | None = None,
         vectors: torch.Tensor | None = None,
     ) -> Mapping[str, Sequence[str | bool]]:
-        """Write answers; one that is wrong from its first token on ends there."""
+        """Write answers; one ends where it is wrong already."""
         tokenizer = self.model.tokenizer
+
+        def is_open(row: int, ids: Sequence[int]) -> bool:
+            return may_be_right(decode_written(tokenizer, prompts[row], ids), answers[row])
+
         n_new = [count_new_tokens(tokenizer, names) for names in answers]
         tokens = [[token] for token in first] if first else [[] for _ in prompts]
-        open_rows = [row for row, ids in enumerate(tokens) if may_be_right(str(tokenizer.decode(ids)), answers[row])]
+        open_rows = [row for row, ids in enumerate(tokens) if is_open(row, ids)]
         found = write_answers(
             self.model.engine,
             [prompts[row] for row in open_rows],
@@ -113,8 +118,9 @@ class Writer:
             None if layers is None else [layers[row] for row in open_rows],
             None if vectors is None else vectors[open_rows],
             self.positions,
+            lambda index, ids: is_open(open_rows[index], ids),
         )
         for row, ids in zip(open_rows, found, strict=True):
-            tokens[row] = ids[: n_new[row]]  # others of the batch may need more
+            tokens[row] = ids
         written = [decode_written(tokenizer, prompt, ids) for prompt, ids in zip(prompts, tokens, strict=True)]
         return {"written": written, "is_right": [is_right(*both) for both in zip(written, answers, strict=True)]}

@@ -2,7 +2,7 @@
 
 import re
 import string
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from typing import Any
@@ -10,15 +10,20 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
 from memory_injections.injection.cell_computer import Batches
 from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
 from memory_injections.models.limits import MORE_TOKENS
+from memory_injections.models.tokenisation import PIECE
 from memory_injections.terms import AnswerPositions
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+# What may become an article, which does not count.
+UNFINISHED_ARTICLE = re.compile(r"\b(a|an|t|th|the)$", re.IGNORECASE)
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+# Says of a row whether its new tokens leave open what was asked.
+IsOpen = Callable[[int, Sequence[int]], bool]
 
 
 def normalise_answer(text: str) -> str:
@@ -33,12 +38,15 @@ def _reduce(text: str) -> str:
     return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
 
-def may_be_right(first: str, answers: Iterable[str]) -> bool:
-    """Return whether a continuation with this first token may begin with the words of one of the answers."""
-    beginning = _reduce(first)
-    if any(article.startswith(beginning) for article in ("a", "an", "the")):  # or there is nothing yet
-        return True
-    return any(right.startswith(beginning) or beginning.startswith(right) for right in map(normalise_answer, answers))
+def may_be_right(beginning: str, answers: Iterable[str]) -> bool:
+    """Return whether a continuation that begins with this text may begin with the words of one of the answers.
+
+    The text may end within a word or a character.
+    """
+    text = beginning.rstrip(PIECE)
+    beginnings = {_reduce(text), _reduce(UNFINISHED_ARTICLE.sub("", text))}
+    rights = [normalise_answer(answer) for answer in answers]
+    return any(right.startswith(begun) or begun.startswith(right) for begun in beginnings for right in rights)
 
 
 def is_right(written: str, answers: Iterable[str]) -> bool:
@@ -59,11 +67,13 @@ def write_answers(
     layers: Sequence[int] | None = None,
     vectors: Float[Tensor, "prompt d_model"] | None = None,
     positions: AnswerPositions = "prompt",
+    is_open: IsOpen | None = None,
 ) -> list[list[int]]:
-    """Continue each prompt (its token ids) greedily, by at least `n_new` tokens, fewer if the text or the context ends.
+    """Continue each prompt (its token ids) greedily, by `n_new` tokens, fewer if the text or the context ends.
 
     With `layers`, each prompt's vector is added to the attention output of its layer, at the prompt's positions or at
-    `all`, those of what is written, too. Prompts of one length go through the model together.
+    `all`, those of what is written, too. With `is_open`, a continuation also ends with the token that leaves nothing
+    open; it gets the prompt's row. Prompts of one length go through the model together.
     """
     batches = Batches(engine.device)
     written: list[list[int]] = [[] for _ in prompts]
@@ -75,27 +85,44 @@ def write_answers(
             n_positions = n_tokens + n_new[waiting[0]]
             rows = waiting[: max(1, batches.max_tokens // n_positions)]
 
-            def write(rows: Sequence[int] = tuple(rows), most: int = most) -> Tensor:
+            def write(rows: Sequence[int] = tuple(rows), most: int = most) -> list[list[int]]:
                 with ExitStack() as stack:
                     if layers is not None and vectors is not None:
                         here = [layers[row] for row in rows]
                         stack.enter_context(_adding(engine, here, vectors[list(rows)], positions))
-                    longest = min(most, max(n_new[row] for row in rows))
-                    return _continue(engine.model, [prompts[row] for row in rows], longest)
+                    ends = _Ends(rows, [min(most, n_new[row]) for row in rows], is_open)
+                    return _continue(engine.model, [prompts[row] for row in rows], ends)
 
             found = batches.attempt(len(rows), n_positions, write)
             if found is not None:
                 waiting = waiting[len(rows) :]
-                for row, tokens in zip(rows, found.tolist(), strict=True):
+                for row, tokens in zip(rows, found, strict=True):
                     written[row] = tokens
     return written
 
 
-def _continue(model: Any, prompts: Sequence[Sequence[int]], n_new: int) -> Tensor:
+class _Ends(StoppingCriteria):
+    """Where each continuation of a batch ends: after how many new tokens."""
+
+    def __init__(self, rows: Sequence[int], n_new: Sequence[int], is_open: IsOpen | None) -> None:
+        self.rows, self.n_new, self.is_open = rows, list(n_new), is_open
+        self.n_calls = 0
+
+    def __call__(self, input_ids: Tensor, scores: Any, **_: Any) -> Tensor:
+        self.n_calls += 1
+        if self.is_open is not None:
+            new = input_ids[:, -self.n_calls :].tolist()
+            for index, row in enumerate(self.rows):
+                if self.n_calls < self.n_new[index] and not self.is_open(row, new[index]):
+                    self.n_new[index] = self.n_calls
+        return torch.tensor(self.n_new, device=input_ids.device) <= self.n_calls
+
+
+def _continue(model: Any, prompts: Sequence[Sequence[int]], ends: _Ends) -> list[list[int]]:
     """Return the tokens that the model writes behind prompts of one length; a text that has ended is filled up."""
     tokens = torch.tensor(prompts, device=model.device)
-    ends = model.generation_config.eos_token_id
-    pad = ends[0] if isinstance(ends, list) else ends
+    eos = model.generation_config.eos_token_id
+    pad = eos[0] if isinstance(eos, list) else eos
     # What else a model brings along for writing, such as a penalty of repetitions, is no greedy decoding.
     before, model.generation_config = model.generation_config, GenerationConfig()
     try:
@@ -104,13 +131,15 @@ def _continue(model: Any, prompts: Sequence[Sequence[int]], n_new: int) -> Tenso
                 tokens,
                 attention_mask=torch.ones_like(tokens),
                 do_sample=False,
-                max_new_tokens=n_new,
-                eos_token_id=ends,
+                max_new_tokens=max(ends.n_new),
+                stopping_criteria=StoppingCriteriaList([ends]),
+                eos_token_id=eos,
                 pad_token_id=0 if pad is None else pad,
             )
     finally:
         model.generation_config = before
-    return whole[:, tokens.shape[1] :]
+    new = whole[:, tokens.shape[1] :].tolist()
+    return [ids[:length] for ids, length in zip(new, ends.n_new, strict=True)]
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from memory_injections.errors import StudyError
 from memory_injections.models.checkpoints import read_json
 from memory_injections.models.sizes import measure_context
 from memory_injections.models.tokenisation import (
+    PIECE,
     check_length,
     find_bos,
     find_first_token,
@@ -36,8 +37,6 @@ from memory_injections.terms import KIND_COLUMNS
 NEAR = 0.9
 # A first token of so few characters says little of an answer.
 SHORT = 2
-# What stands for bytes that are no whole character.
-PIECE = "\N{REPLACEMENT CHARACTER}"
 # So many decoded tokens are kept: prompts of a data set share most of theirs.
 KNOWN_TOKENS = 50_000
 # How many refused pairs a sentence names.

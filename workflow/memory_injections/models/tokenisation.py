@@ -22,6 +22,8 @@ from memory_injections.terms import KIND_COLUMNS, PROMPT_KINDS
 KNOWN_MEMORIES = 8192
 # Each check of a prompt pair asks for its texts again.
 KNOWN_TEXTS = 16
+# Stands in decoded text for bytes that are no whole character.
+PIECE = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True)
