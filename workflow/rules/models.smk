@@ -75,7 +75,7 @@ rule processed_weights:
     cache: True
     conda:
         "../envs/memory-injections.yaml"
-    threads: share_cores()
+    threads: share_cores(beside=2)  # the text check is beside it
     resources:
         **FOR_PROCESSED_WEIGHTS,
     params:

@@ -10,16 +10,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock, Timeout
 
 from memory_injections.errors import StudyError
-from memory_injections.injection.loaded_model import LoadedModel
 from memory_injections.models.checkpoints import read_manifest
 from memory_injections.models.limits import limit_gpu_memory
 from memory_injections.models.sizes import ModelSize, count_gpus
 from memory_injections.terms import Precision
+
+if TYPE_CHECKING:
+    from memory_injections.injection.loaded_model import LoadedModel
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
@@ -88,7 +91,10 @@ def reserve_devices_for(
 @contextmanager
 def load_on_reserved_devices(
     checkpoint: str, manifest: str, processed: str, precision: Precision
-) -> Iterator[LoadedModel]:
+) -> Iterator["LoadedModel"]:
     """Load a model from its files, and hold the devices that it is on for the block."""
+    # It takes seconds, and a job that only holds devices does without it.
+    from memory_injections.injection.loaded_model import LoadedModel
+
     with reserve_devices_for(manifest, precision) as devices:
         yield LoadedModel.load(Path(checkpoint), Path(manifest), Path(processed), devices, precision)
