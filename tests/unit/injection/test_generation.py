@@ -11,7 +11,7 @@ from memory_injections.injection.generation import (
     count_new_tokens,
     decode_written,
     is_right,
-    may_be_right,
+    leaves_open,
     normalise_answer,
     write_answers,
 )
@@ -125,7 +125,7 @@ def test_right_answers(written: str, answers: list[str], right: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "answers", "may"),
+    ("beginning", "answers", "is_open"),
     [
         (" Mel", ["Herman Melville", "Melville"], True),
         (" Herman", ["Melville"], False),
@@ -142,10 +142,14 @@ def test_right_answers(written: str, answers: list[str], right: bool) -> None:
         (" \ufffd Ł", ["Łódź"], False),
         ("university of th", ["University of the Arts"], True),
         ("university of thin", ["University of the Arts"], False),
+        (" Melville", ["Melville"], True),
+        (" Melville, the", ["Melville"], True),
+        (" Melville, who", ["Melville"], False),  # it is right
+        (" a the", ["A"], True),
     ],
 )
-def test_beginnings_that_leave_an_answer_open(first: str, answers: list[str], may: bool) -> None:
-    assert may_be_right(first, answers) == may
+def test_beginnings_that_leave_an_answer_open(beginning: str, answers: list[str], is_open: bool) -> None:
+    assert leaves_open(beginning, answers) == is_open
 
 
 WORDS = st.sampled_from(
@@ -153,12 +157,12 @@ WORDS = st.sampled_from(
 )
 
 
-@given(st.lists(WORDS, min_size=1, max_size=5), st.data())
-def test_no_beginning_of_a_right_text_is_taken_for_wrong(words: list[str], data: st.DataObject) -> None:
-    text = " ".join(words)
-    answers = [" ".join(words[: data.draw(st.integers(1, len(words)))]), "another"]
-    if is_right(text, answers):
-        assert all(may_be_right(text[:end], answers) for end in range(len(text) + 1))
+@given(st.lists(WORDS, min_size=1, max_size=5), st.lists(WORDS, min_size=1, max_size=3))
+def test_what_comes_behind_a_text_that_leaves_nothing_open_changes_nothing(text: list[str], answer: list[str]) -> None:
+    whole, answers = " ".join(text), [" ".join(answer), " ".join(text[:2])]
+    for these in (answers, answers[:1]):
+        for end in range(len(whole) + 1):
+            assert leaves_open(whole[:end], these) or is_right(whole[:end], these) == is_right(whole, these)
 
 
 def test_normalisation_is_squads() -> None:

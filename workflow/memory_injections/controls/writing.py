@@ -15,7 +15,7 @@ from memory_injections.injection.generation import (
     count_new_tokens,
     decode_written,
     is_right,
-    may_be_right,
+    leaves_open,
     write_answers,
 )
 from memory_injections.injection.loaded_model import LoadedModel
@@ -61,8 +61,8 @@ class Writer:
     def write_after_texts(self, texts: pd.DataFrame) -> pd.DataFrame:
         """Return some texts (see `texts.list_texts`) with what the model writes after them: written and is_right.
 
-        They may have the column next_token_id, which is what the model writes first. What is written ends where it is
-        wrong already.
+        They may have the column next_token_id, which is what the model writes first. What is written ends where
+        it is known whether it is right.
         """
         prompts = [tokenise_prompt(self.model.tokenizer, text) for text in texts["prompt"]]
         first = texts["next_token_id"].tolist() if "next_token_id" in texts else None
@@ -102,11 +102,11 @@ class Writer:
         layers: Sequence[int] | None = None,
         vectors: torch.Tensor | None = None,
     ) -> Mapping[str, Sequence[str | bool]]:
-        """Write answers; one ends where it is wrong already."""
+        """Write answers; one ends where it is known whether it is right."""
         tokenizer = self.model.tokenizer
 
         def is_open(row: int, ids: Sequence[int]) -> bool:
-            return may_be_right(decode_written(tokenizer, prompts[row], ids), answers[row])
+            return leaves_open(decode_written(tokenizer, prompts[row], ids), answers[row])
 
         n_new = [count_new_tokens(tokenizer, names) for names in answers]
         tokens = [[token] for token in first] if first else [[] for _ in prompts]

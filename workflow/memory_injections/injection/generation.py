@@ -38,14 +38,16 @@ def _reduce(text: str) -> str:
     return " ".join(ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
 
-def may_be_right(beginning: str, answers: Iterable[str]) -> bool:
-    """Return whether a continuation that begins with this text may begin with the words of one of the answers.
+def leaves_open(beginning: str, answers: Iterable[str]) -> bool:
+    """Return whether it is still open if a continuation that begins with this text is right; see `is_right`.
 
     The text may end within a word or a character.
     """
     text = beginning.rstrip(PIECE)
-    beginnings = {_reduce(text), _reduce(UNFINISHED_ARTICLE.sub("", text))}
     rights = [normalise_answer(answer) for answer in answers]
+    if any(f"{_reduce(text)} ".startswith(f"{right} ") and _reduce(text) != right for right in rights):
+        return False
+    beginnings = {_reduce(text), _reduce(UNFINISHED_ARTICLE.sub("", text))}
     return any(right.startswith(begun) or begun.startswith(right) for begun in beginnings for right in rights)
 
 
