@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from memory_injections.analysis.effects import LEVEL
 
@@ -24,6 +23,8 @@ def combine_p_values(estimates: Sequence[pd.Series]) -> float:
 
 def adjust_p_values(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of all claims of a study by Holm's method; missing ones stay missing."""
+    from statsmodels.stats.multitest import multipletests  # most of a second, which readers of verdicts do without
+
     adjusted = np.asarray(p_values, dtype="float64")
     known = ~np.isnan(adjusted)
     if known.any():
