@@ -107,6 +107,7 @@ def list_modules(package: str, folder: Path) -> dict[str, Path]:
     }
 
 
+@cache
 def find_extensions() -> dict[str, Path]:
     """Find all modules of the installed packages that add to this one, by their names."""
     found: dict[str, Path] = {}

@@ -1,6 +1,7 @@
 # Reads the study from the config, checks it before anything runs, and defines what all stages share.
 #
 # The source of the cells (source_models.smk or source_published.smk) defines these names for the other rules:
+#   remember(function)            the function, which keeps its result if the sweeps are known from the start
 #   list_sweeps(wildcards)        the sweeps that tables and figures are made of
 #   list_published_sweeps(w)      the authors' sweeps among them, as paths of cells, to compare with
 #   list_own_sweeps(w)            this study's sweeps, as paths of cells, to compare with those

@@ -8,6 +8,7 @@ MAY_BE_PAPERS = any(
     and (not source.is_pinned or source.repository[1] in PAPER["models"].values())
     for source in STUDY.models.values()
 )
+remember = cache
 BOS = "bos" if STUDY.attribution.bos else "no-bos"
 
 

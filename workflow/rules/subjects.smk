@@ -1,6 +1,8 @@
 # The subjects of figures: what one figure file shows, such as a sweep. A subject's name is part of the file's name.
 from functools import partial
 
+from memory_injections.sweeps.identity import find_other_memories
+
 
 def list_swept(wildcards):
     """Each sweep by itself."""
@@ -12,15 +14,12 @@ def list_swept(wildcards):
 
 def list_compared(wildcards):
     """The sweeps of each model, data set and encoding that has curated and random memories, curated first."""
-    sweeps = list_sweeps(wildcards)
     return {
         f"{sweep.model}.{sweep.dataset}.{sweep.coding}": {
-            "tables": [
-                locate_cells(one) for one in (sweep, *sweep.other_memories(sweeps))
-            ]
+            "tables": [locate_cells(one) for one in (sweep, *others)]
         }
-        for sweep in sweeps
-        if sweep.memories == CURATED and sweep.other_memories(sweeps)
+        for sweep, others in find_other_memories(list_sweeps(wildcards)).items()
+        if sweep.memories == CURATED and others
     }
 
 
@@ -54,6 +53,12 @@ SUBJECTS = {
 }
 
 
+@remember
+def list_subjects(kind):
+    """The subjects of a kind, each with its tables by name."""
+    return SUBJECTS[kind](None)
+
+
 def list_drawn(subject):
     """The figures of a kind of subject that this study has, by name."""
     return {
@@ -66,7 +71,7 @@ def list_drawn(subject):
 
 def list_tables(subject, wildcards):
     """The tables that the figures of one subject are drawn of, by name."""
-    tables = SUBJECTS[subject](wildcards)[wildcards.subject]
+    tables = list_subjects(subject)[wildcards.subject]
     used = {figure.table or "tables" for figure in list_drawn(subject).values()}
     return {name: paths for name, paths in tables.items() if name in used}
 
@@ -76,7 +81,5 @@ def draw_all(figure):
     subject = list_figures()[figure].subject
     return lambda wildcards: [
         f"{RESULTS}/figures/{figure}.{name}.png"
-        for name in (
-            SUBJECTS[subject](wildcards) if figure in list_drawn(subject) else []
-        )
+        for name in (list_subjects(subject) if figure in list_drawn(subject) else [])
     ]

@@ -1,7 +1,7 @@
 """The identity of a sweep, as a path and as columns."""
 
 import pytest
-from memory_injections.sweeps.identity import ID_COLUMNS, SweepId
+from memory_injections.sweeps.identity import ID_COLUMNS, SweepId, find_other_memories
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ def test_other_memories_are_those_of_the_same_model_data_and_encoding() -> None:
     others = [SweepId("m", "d", memories, "unembed") for memories in ("adverbs", "nouns")]
     strangers = [SweepId("n", "d", "nouns", "unembed"), SweepId("m", "e", "nouns", "unembed"),
                  SweepId("m", "d", "nouns", "layer")]  # fmt: skip
-    assert own.other_memories([*reversed(others), own, *strangers]) == others
+    assert find_other_memories([*reversed(others), own, *strangers])[own] == others

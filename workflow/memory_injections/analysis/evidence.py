@@ -30,7 +30,7 @@ from memory_injections.analysis.effects import (
 from memory_injections.analysis.hits import HIT_COLUMNS, count_hits, count_hits_by_site, measure_gain_of_hits
 from memory_injections.analysis.population import Counted
 from memory_injections.sweeps.cells import read_cells
-from memory_injections.sweeps.identity import SweepId
+from memory_injections.sweeps.identity import SweepId, find_other_memories
 from memory_injections.terms import ANY_ENCODING, CURATED, FIRST_TOKEN, LEAST_LOGP, PROMPT_KINDS, Outcome
 
 logger = logging.getLogger(__name__)
@@ -281,9 +281,9 @@ def assess_sweeps(
         effects[sweep] = every.keep(counted.get((sweep.model, sweep.dataset)))
         if sweep.memories == CURATED:
             rows["evidence"].append(pd.DataFrame([assess_sweep(cells, effects[sweep])]).assign(**sweep.columns))
-    for sweep in effects:
+    for sweep, others in find_other_memories(effects).items():
         if sweep.memories == CURATED:
-            random = {other.memories: effects[other] for other in sweep.other_memories(effects)}
+            random = {other.memories: effects[other] for other in others}
             table = pd.DataFrame(contrast_sweeps(effects[sweep], random))
             rows["contrasts"].append(pd.DataFrame({**sweep.columns, **table}) if len(table) else table)
     rows["explicit_prompts"] = [

@@ -23,7 +23,7 @@ from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import estimate_mean
 from memory_injections.analysis.hits import compute_mcnemar
 from memory_injections.data.prompt_pairs import TEXT_COLUMNS
-from memory_injections.sweeps.identity import SweepId
+from memory_injections.sweeps.identity import SweepId, find_other_memories
 from memory_injections.terms import CURATED, PROMPT_KINDS, TARGETS
 
 # The paper's average, and the one that the evidence rests on.
@@ -234,12 +234,13 @@ def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
     are missing; in an encoding that no curated memory has, each random memory stands at its own best site.
     """
     rows: list[dict[str, Any]] = []
+    other_memories = find_other_memories(sweeps)
     for sweep, path in sweeps.items():
         curated = replace(sweep, memories=CURATED)
         if sweep != curated and curated in sweeps:
             continue
         cells = pd.read_parquet(path)
-        others = sweep.other_memories(sweeps) if sweep == curated else []
+        others = other_memories[sweep] if sweep == curated else []
         tables = {sweep.memories: cells, **{other.memories: pd.read_parquet(sweeps[other]) for other in others}}
         sites = average_sites(cells)
         for best_by in BEST_BY:

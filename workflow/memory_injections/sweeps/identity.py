@@ -1,6 +1,7 @@
 """The identity of a sweep, and the one way to a path and back."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -56,9 +57,13 @@ class SweepId:
         """The fields by name, as columns for a table."""
         return asdict(self)
 
-    def other_memories(self, sweeps: Iterable["SweepId"]) -> list["SweepId"]:
-        """List the sweeps that differ from this one in their memories only."""
-        return sorted(sweep for sweep in sweeps if sweep != self and replace(sweep, memories=self.memories) == self)
-
 
 ID_COLUMNS = [field.name for field in fields(SweepId)]
+
+
+def find_other_memories(sweeps: Collection[SweepId]) -> dict[SweepId, list[SweepId]]:
+    """Return for each sweep those that differ from it in their memories only, sorted."""
+    alike: dict[SweepId, list[SweepId]] = defaultdict(list)
+    for sweep in sorted(sweeps):
+        alike[replace(sweep, memories="")].append(sweep)
+    return {sweep: [other for other in alike[replace(sweep, memories="")] if other != sweep] for sweep in sweeps}
