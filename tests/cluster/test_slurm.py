@@ -123,8 +123,8 @@ def test_same_results_as_locally(
     run = submit(there, study, *TARGETS)
     assert snakemake(here, study, TABLE).returncode == 0
     assert run.process.wait(timeout=600) == 0, run.said()[-3000:]
-    # Small jobs are grouped; downloads and tables are not submitted at all.
-    assert len(run.jobs()) == 5
+    # Small jobs are grouped; downloads and small tables are not submitted at all.
+    assert len(run.jobs()) == 6
     gpu_jobs = {rule: output("scontrol", "show", "job", run.jobs(rule)[0]) for rule in ("activations", "inject")}
     for about in gpu_jobs.values():
         assert re.search(r"Partition=gpu", about)
@@ -248,6 +248,21 @@ def test_a_job_killed_for_memory_comes_back_with_more(
     asked = [output("squeue", "-h", "-t", "all", "-j", job, "-o", "%m").strip() for job in (first, last)]
     assert asked == ["100M", "3200M"]
     assert (folder / CELLS).exists()
+
+
+@pytest.mark.parametrize(("job", "target"), [("table3", TABLE), ("drawing", FIGURE)])
+def test_a_job_without_a_model_and_a_group_come_back_with_more(
+    job: str, target: str, tiny_models: dict[str, Path], folder: Path, snakemake: Run, submit: Callable[..., Submitted]
+) -> None:
+    study = make_study(tiny_models["llama"], 1)
+    assert snakemake(folder, study, "results/tiny/injections/tiny/pairs/curated.unembed.parquet").returncode == 0
+    run = submit(folder, study, target)
+    output("scancel", "--signal=KILL", run.running(job, attempt=1))
+    assert run.process.wait(timeout=300) == 0, run.said()[-3000:]
+    asked = [output("squeue", "-h", "-t", "all", "-j", slurm, "-o", "%m %l").split() for slurm in run.jobs(job)]
+    (first, minutes), (second, more) = ((int(memory.rstrip("M")), time) for memory, time in asked)
+    assert second == 2 * first >= 3000
+    assert minutes != more
 
 
 def test_a_full_disk_of_the_node_is_one_sentence_and_loses_nothing(

@@ -23,6 +23,8 @@ PAPER_AVERAGE = "mean_within_2sd"
 # Beyond these numbers of standard deviations, the paper's average drops a percent change.
 N_DEVIATIONS = 2
 Values = Float[np.ndarray, "prompt site"]
+# The columns of cells that averages are taken of.
+AVERAGED = ["prompt_id", *SITE, "p_obscure", "p_injected", "logp_obscure", "logp_injected"]
 
 
 def measure_change(cells: pd.DataFrame) -> pd.Series:

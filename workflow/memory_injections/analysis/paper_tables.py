@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.analysis.averages import (
+    AVERAGED,
     AVERAGES,
     EFFECTS,
     PAPER_AVERAGE,
     average_site,
     average_sites,
     find_best_site,
-    select_site,
 )
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts
 from memory_injections.analysis.effects import estimate_mean
@@ -116,8 +116,9 @@ def build_table2(readings: Iterable[tuple[Path, Path]], pairs: Mapping[str, pd.D
 
 def _find_examples(top: Path, targets: Path, pairs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Find the examples of one model and data set."""
-    ratings = pd.read_parquet(targets)
-    wide = ratings.pivot(index=HEAD, columns=["target", "prompt_kind"], values=["logit", "rank", "rank_other"])
+    values, by = ["logit", "rank", "rank_other"], ["target", "prompt_kind"]
+    ratings = pd.read_parquet(targets, columns=["model", "dataset", *HEAD, *by, *values])
+    wide = ratings.pivot(index=HEAD, columns=by, values=values)
     informative = order_heads(wide).drop_duplicates("prompt_id").query("rank < @INFORMATIVE")
     best = informative.sort_values(["rank", "gain"], ascending=[True, False]).groupby("tells").head(N_EXAMPLES)
     model, dataset = ratings[["model", "dataset"]].iloc[0]
@@ -239,18 +240,18 @@ def build_table3(sweeps: Mapping[SweepId, Path]) -> pd.DataFrame:
         curated = replace(sweep, memories=CURATED)
         if sweep != curated and curated in sweeps:
             continue
-        cells = pd.read_parquet(path)
+        cells = pd.read_parquet(path, columns=AVERAGED)
         others = other_memories[sweep] if sweep == curated else []
-        tables = {sweep.memories: cells, **{other.memories: pd.read_parquet(sweeps[other]) for other in others}}
         sites = average_sites(cells)
         for best_by in BEST_BY:
             layer, magnitude = find_best_site(sites, best_by)
             site = {"layer": layer, "paper_layer": layer + 1, "magnitude": magnitude}
             where = {"best_by": best_by, **site}
-            for memories, table in tables.items():
-                here = select_site(table, layer, magnitude)
+            is_here = [("layer", "==", layer), ("magnitude", "==", magnitude)]
+            for one in (sweep, *others):
+                here = pd.read_parquet(sweeps[one], columns=AVERAGED, filters=is_here)
                 numbers = dict.fromkeys(NUMBERS) if here.empty else average_site(here).to_dict()
-                rows.append({**sweep.columns, **where, "memories": memories, **numbers})
+                rows.append({**sweep.columns, **where, "memories": one.memories, **numbers})
     first = ["model", "dataset", "encoding", "relative", "best_by", "layer", "paper_layer", "magnitude", "memories"]
     return pd.DataFrame(rows, columns=[*first, *NUMBERS]).astype({"n_improved": "Int64", "n_prompts": "Int64"})
 

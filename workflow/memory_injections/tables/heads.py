@@ -23,6 +23,7 @@ from memory_injections.tables.registry import register_table
     reads=("top", "targets", "pairs"),
     takes=("seed",),
     part="models",
+    is_quick=False,
 )
 def table2(
     top: Sequence[Path], targets: Sequence[Path], pairs: Sequence[Path], seed: int

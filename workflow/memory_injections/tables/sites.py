@@ -14,7 +14,7 @@ from memory_injections.tables.registry import register_table
 from memory_injections.terms import Outcome
 
 
-@register_table({"table3": "3: best sites"}, reads=("cells",))
+@register_table({"table3": "3: best sites"}, reads=("cells",), is_quick=False)
 def table3(cells: Sequence[Path]) -> pd.DataFrame:
     """Table 3: the best sites of curated memories, with random memories at the same sites."""
     return build_table3(index_sweeps(cells))
