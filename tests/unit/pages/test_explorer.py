@@ -67,6 +67,24 @@ def test_what_does_not_fit_is_left_out(tables: dict[str, Any], monkeypatch: pyte
     assert {sweep["memories"]: sweep["has_cells"] for sweep in index["sweeps"]} == {"curated": True, "nouns": False}
 
 
+def test_what_cannot_fit_is_not_packed(tables: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid(100, 36, 15).to_parquet(tmp_path / "large.parquet")
+    packed: dict[int, int] = {}
+
+    def pack(cells: pd.DataFrame) -> str:
+        page = pack_cells(cells)
+        packed[len(cells)] = len(page)
+        return page
+
+    pack_cells = explorer.pack_cells
+    monkeypatch.setattr(explorer, "pack_cells", pack)
+    monkeypatch.setattr(explorer, "LIMIT", 50_000)
+    sweeps = {**tables["sweeps"], replace(OURS, encoding="embed"): tmp_path / "large.parquet"}
+    explorer.render_explorer(**{**tables, "sweeps": sweeps})
+    assert 100 * 36 * 15 not in packed
+    assert all(length > explorer.LEAST_CHARACTERS * n_cells for n_cells, length in packed.items())
+
+
 def test_evidence_is_that_of_the_tables(tables: dict[str, Any]) -> None:
     evidence = tables["tables"]["evidence"]
     for row in evidence.to_dict("records"):

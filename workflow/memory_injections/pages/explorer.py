@@ -34,6 +34,8 @@ from memory_injections.terms import CURATED, PROMPT_KINDS
 
 # Characters of packed numbers: with its markup, the page stays under 30 MB.
 LIMIT = 29_000_000
+# At least so many of them, a cell takes.
+LEAST_CHARACTERS = 1
 # What a reader chooses from, by kind, as the page's script describes each; the first is what the page opens with. The
 # keys are in links that readers have kept.
 MEASURES = {
@@ -141,7 +143,10 @@ def render_explorer(
         last[f"prompts-{of}"] = pack_prompts(_read_memory_tokens(targets), texts.get(of))
         last[f"heads-{of}"] = pack_heads(top, targets)
     room = LIMIT - sum(map(len, [*first.values(), *last.values()]))
-    for name in sorted(sweeps, key=lambda name: (name.memories != CURATED, pq.read_metadata(sweeps[name]).num_rows)):
+    sizes = {name: pq.read_metadata(path).num_rows for name, path in sweeps.items()}
+    for name in sorted(sweeps, key=lambda name: (name.memories != CURATED, sizes[name])):
+        if sizes[name] * LEAST_CHARACTERS > room:
+            continue  # packing takes longer than all the rest of the page
         cells = pack_cells(_read_columns(sweeps[name]))
         if len(cells) <= room:
             last[f"cells-{numbers[name]}"] = cells
