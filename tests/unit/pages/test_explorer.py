@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from explorer_tables import N_PROMPTS, OURS, grid, tables_in, unpack
 from memory_injections.analysis.paper_tables import build_table2
