@@ -11,7 +11,7 @@ from memory_injections.controls.experiment import ControlExperiment
 from memory_injections.controls.settings import Answers, Controls
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.data.text_tables import read_column
-from memory_injections.jobs.gpus import load_on_reserved_devices
+from memory_injections.jobs.loading import load_on_reserved_devices
 from memory_injections.jobs.unfinished import UnfinishedParts
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.data.text_tables import read_column
-from memory_injections.jobs.gpus import load_on_reserved_devices
+from memory_injections.jobs.loading import load_on_reserved_devices
 from memory_injections.sweeps.experiment import Experiment
 from memory_injections.sweeps.grid import InjectionGrid, expand_grids, take_shard
 from memory_injections.terms import CURATED

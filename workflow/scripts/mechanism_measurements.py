@@ -8,7 +8,7 @@ from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import read_pairs
-from memory_injections.jobs.gpus import load_on_reserved_devices
+from memory_injections.jobs.loading import load_on_reserved_devices
 from memory_injections.jobs.unfinished import UnfinishedParts
 from memory_injections.mechanisms.measurements import Injections
 from memory_injections.mechanisms.settings import Mechanisms

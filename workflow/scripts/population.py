@@ -10,7 +10,7 @@ from memory_injections.controls.plan import PlannedPrompts
 from memory_injections.controls.texts import list_texts, score_texts
 from memory_injections.controls.writing import Writer
 from memory_injections.data.prompt_pairs import read_pairs
-from memory_injections.jobs.gpus import load_on_reserved_devices
+from memory_injections.jobs.loading import load_on_reserved_devices
 
 if __name__ == "__main__":
     with start_job(globals()) as job:

@@ -1,4 +1,4 @@
-"""Devices of jobs, and models on them: jobs that run at the same time on one host take different GPUs.
+"""Devices of jobs: jobs that run at the same time on one host take different GPUs.
 
 A job holds a GPU by a lock on a file named after it. The operating system releases the lock when the job ends, however
 it ends.
@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from filelock import FileLock, Timeout
@@ -20,9 +19,6 @@ from memory_injections.models.checkpoints import read_manifest
 from memory_injections.models.limits import limit_gpu_memory
 from memory_injections.models.sizes import ModelSize, count_gpus
 from memory_injections.terms import Precision
-
-if TYPE_CHECKING:
-    from memory_injections.injection.loaded_model import LoadedModel
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
@@ -86,15 +82,3 @@ def reserve_devices_for(
     """Hold the devices that some copies of a model's weights need."""
     size = ModelSize.from_manifest(read_manifest(manifest))
     return reserve_devices(copies * size.weight_bytes(precision))
-
-
-@contextmanager
-def load_on_reserved_devices(
-    checkpoint: str, manifest: str, processed: str, precision: Precision
-) -> Iterator["LoadedModel"]:
-    """Load a model from its files, and hold the devices that it is on for the block."""
-    # It takes seconds, and a job that only holds devices does without it.
-    from memory_injections.injection.loaded_model import LoadedModel
-
-    with reserve_devices_for(manifest, precision) as devices:
-        yield LoadedModel.load(Path(checkpoint), Path(manifest), Path(processed), devices, precision)
