@@ -177,7 +177,9 @@ def test_a_mutation_of_what_a_job_runs_is_another_digest(
     for name, call in random.Random(0).sample(found, 40):
         file = next(
             path
-            for path in (own.package / f"{call[0].replace('.', '/')}{end}" for end in (".py", "/__init__.py"))
+            for path in (
+                own.package / f"{call[0].replace('.', '/')}{end}".strip("/") for end in (".py", "/__init__.py")
+            )
             if path.exists()
         )
         before, text = traces[name]().digest, file.read_text(encoding="utf-8")
