@@ -4,7 +4,7 @@ A head's output at the last position is multiplied by the unembedding, without t
 highest logits are what the head says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from memory_injections.activations.cache_file import ActivationCache
-from memory_injections.models.limits import HEADS_AT_ONCE
-from memory_injections.models.processed_weights import ProcessedWeights, compute_head_results, read_in_vocabulary
+from memory_injections.models.limits import HEADS_AT_ONCE, TEXTS_READ_AT_ONCE
+from memory_injections.models.processed_weights import ProcessedWeights, read_each_head
 from memory_injections.terms import PROMPT_KINDS, TARGETS
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -56,64 +56,81 @@ def read_heads(
     `pairs` are the prompt pairs that the cache was recorded from, `vocabulary` has the text of each token id, and
     `top_k` is the number of tokens to list for each head.
     """
-    n_layers, n_heads = processed.W_O.shape[:2]
-    step = max(1, HEADS_AT_ONCE // (n_layers * n_heads))
-    prompt_ids = pairs["prompt_id"].tolist()
-    token_ids = {name: cache.read_array(f"{name}_id") for name in TARGETS}
-    others = find_others(*token_ids.values())
-    for start in range(0, len(pairs), step):
-        stop = min(start + step, len(pairs))
-        rows = others[start:stop]
-        targets = {
-            name: torch.from_numpy(np.stack([ids[start:stop], np.where(rows < 0, ids[start:stop], ids[rows])], axis=1))
-            for name, ids in token_ids.items()
-        }
-        readings = [
-            _read_prompts(cache.rows(f"{kind}.z", start, stop), targets, processed, top_k, prompt_ids[start:stop], kind)
-            for kind in PROMPT_KINDS
-        ]
-        top, rated = (pd.concat(tables, ignore_index=True) for tables in zip(*readings, strict=True))
-        alone = [prompt_ids[row] for row in np.flatnonzero(others < 0)]
-        rated["rank_other"] = rated["rank_other"].astype("Int32").mask(rated["prompt_id"].isin(alone))
-        for table in (top, rated):
-            table.insert(0, "model", cache.model)
-            table.insert(1, "dataset", cache.dataset)
-            table["token"] = [vocabulary[token] for token in table["token_id"]]
-        yield HeadReadings(top, rated)
+    own = np.stack([cache.read_array(f"{name}_id") for name in TARGETS], axis=1)
+    others = find_others(*own.T)
+    other = np.where(others[:, None] < 0, own, own[others])
+    prompt_ids, is_alone = pairs["prompt_id"].to_numpy(), others < 0
+    device, at_once = processed.W_O.device, TEXTS_READ_AT_ONCE // len(PROMPT_KINDS)
+    for start in range(0, len(pairs), at_once):
+        part = slice(start, min(start + at_once, len(pairs)))
+        z = torch.cat([cache.rows(f"{kind}.z", part.start, part.stop) for kind in PROMPT_KINDS])
+        tokens = torch.from_numpy(np.stack([own[part], other[part]])).repeat(1, len(PROMPT_KINDS), 1)
+        found = _read_texts(z.to(device), tokens.to(device), processed, top_k)
+        step = max(1, HEADS_AT_ONCE // (z.shape[1] * z.shape[2]))
+        for first in range(0, part.stop - start, step):
+            few = slice(start + first, min(start + first + step, part.stop))
+            here = {name: values[:, few.start - start : few.stop - start] for name, values in found.items()}
+            top, rated = _tabulate(prompt_ids[few], own[few], here)
+            rated["rank_other"] = (
+                rated["rank_other"].astype("Int32").mask(rated["prompt_id"].isin(prompt_ids[few][is_alone[few]]))
+            )
+            for table in (top, rated):
+                table.insert(0, "model", cache.model)
+                table.insert(1, "dataset", cache.dataset)
+                table["token"] = [vocabulary[token] for token in table["token_id"]]
+            yield HeadReadings(top, rated)
 
 
 @torch.inference_mode()
-def _read_prompts(
-    z: Float[Tensor, "prompt layer head d_head"],
-    targets: dict[str, Int[Tensor, "prompt 2"]],
+def _read_texts(
+    z: Float[Tensor, "text layer head d_head"],
+    tokens: Int[Tensor, "2 text target"],
     processed: ProcessedWeights,
     top_k: int,
-    prompt_ids: Sequence[int],
-    kind: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read the heads of prompts of one kind: return their top tokens, and how they rate the targets.
+) -> dict[str, np.ndarray]:
+    """Read all heads at the end of some texts: return their top tokens, and how they rate the targets.
 
-    Of each target, there is the prompt's own token and that of another pair.
+    The texts are those of some prompt pairs, one kind after the other. `tokens` are the targets of the text's own pair,
+    and those of another. What is returned is [kind, pair, layer, head, top token or target].
     """
-    logits = read_in_vocabulary(processed, compute_head_results(processed, z.to(processed.W_O.device)))
-    top = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
-    index = _list_heads(prompt_ids, kind, top.values.shape, "rank")
-    top_table = index.assign(
-        token_id=top.indices.flatten().numpy(force=True), logit=top.values.flatten().numpy(force=True)
+    found: dict[str, np.ndarray] = {}
+    own, other = tokens
+    for layer, head, logits in read_each_head(processed, z):
+        top = logits.topk(min(top_k, logits.shape[-1]))
+        logit = logits.gather(1, own)
+        values = {
+            "top_id": top.indices.int(),
+            "top_logit": top.values,
+            "logit": logit,
+            "rank": count_above(logits, logit),
+            "rank_other": count_above(logits, logits.gather(1, other)),
+        }
+        for name, value in values.items():
+            here = value.numpy(force=True)
+            if name not in found:
+                found[name] = np.empty((len(z), *processed.W_O.shape[:2], here.shape[1]), here.dtype)
+            found[name][:, layer, head] = here
+    return {name: values.reshape(len(PROMPT_KINDS), -1, *values.shape[1:]) for name, values in found.items()}
+
+
+def _tabulate(
+    prompt_ids: Int[np.ndarray, " pair"], own: Int[np.ndarray, "pair target"], found: Mapping[str, np.ndarray]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what `_read_texts` found as tables: of the top tokens, and of the targets, whose tokens are `own`."""
+    top = _list_heads(prompt_ids, found["top_id"].shape, "rank").assign(
+        token_id=found["top_id"].ravel(), logit=found["top_logit"].ravel()
     )
-    tables = []
-    for name, tokens in targets.items():
-        token = tokens.to(logits.device)[:, None, None].expand(*logits.shape[:-1], 2)
-        logit, other = logits.gather(-1, token).split(1, dim=-1)
-        table = _list_heads(prompt_ids, kind, logit.shape, "target").assign(
+    shape = found["logit"].shape[:-1]
+    index = _list_heads(prompt_ids, (*shape, 1), "target")
+    tables = [
+        index.assign(
             target=name,
-            token_id=token[..., 0].flatten().numpy(force=True),
-            logit=logit.flatten().numpy(force=True),
-            rank=count_above(logits, logit).flatten().numpy(force=True),
-            rank_other=count_above(logits, other).flatten().numpy(force=True),
+            token_id=np.broadcast_to(own[:, number, None, None], shape).ravel(),
+            **{column: found[column][..., number].ravel() for column in ("logit", "rank", "rank_other")},
         )
-        tables.append(table)
-    return top_table, pd.concat(tables, ignore_index=True)
+        for number, name in enumerate(TARGETS)
+    ]
+    return top, pd.concat(tables, ignore_index=True)
 
 
 def find_others(*token_ids: Int[np.ndarray, " prompt"]) -> Int[np.ndarray, " prompt"]:
@@ -130,23 +147,24 @@ def find_others(*token_ids: Int[np.ndarray, " prompt"]) -> Int[np.ndarray, " pro
     return others
 
 
-def count_above(logits: Float[Tensor, "*head vocab"], values: Float[Tensor, "*head 1"]) -> Int[Tensor, "*head"]:
-    """Count the logits above a value along the last axis: the value's rank.
+def count_above(
+    logits: Float[Tensor, "*head vocab"], values: Float[Tensor, "*head value"]
+) -> Int[Tensor, "*head value"]:
+    """Count the logits above each value along the last axis: the value's rank.
 
     On a CPU this goes row by row with NumPy, many times as fast as PyTorch: a row stays in the caches.
     """
     if logits.is_cuda:
-        return (logits > values).sum(dim=-1)
-    rows = zip(logits.reshape(-1, logits.shape[-1]).numpy(), values.reshape(-1).numpy(), strict=True)
-    counts = [np.count_nonzero(row > value) for row, value in rows]
-    return torch.tensor(counts, dtype=torch.int64).reshape(logits.shape[:-1])
+        return torch.stack([(logits > value[..., None]).sum(dim=-1) for value in values.unbind(-1)], dim=-1)
+    rows = zip(logits.reshape(-1, logits.shape[-1]).numpy(), values.reshape(-1, values.shape[-1]).numpy(), strict=True)
+    counts = [[np.count_nonzero(row > value) for value in these] for row, these in rows]
+    return torch.tensor(counts, dtype=torch.int64).reshape(values.shape)
 
 
-def _list_heads(prompt_ids: Sequence[int], kind: str, shape: torch.Size, last: str) -> pd.DataFrame:
-    """List prompt, layer and head of every value of a tensor [prompt, layer, head, `last`], in its order."""
-    _, n_layers, n_heads, n_last = shape
+def _list_heads(prompt_ids: Int[np.ndarray, " pair"], shape: Sequence[int], last: str) -> pd.DataFrame:
+    """List prompt, layer and head of every value of an array [kind, pair, layer, head, `last`], in its order."""
     index = pd.MultiIndex.from_product(
-        [prompt_ids, [kind], range(n_layers), range(n_heads), range(n_last)],
-        names=["prompt_id", "prompt_kind", "layer", "head", last],
+        [PROMPT_KINDS, prompt_ids, *map(range, shape[2:])],
+        names=["prompt_kind", "prompt_id", "layer", "head", last],
     )
     return index.to_frame(index=False)

@@ -284,7 +284,7 @@ class Injector:
                 for token in wanted:
                     wanted_logits = logits[:, token, None]
                     columns["answer_logit"] = wanted_logits.flatten().numpy(force=True)[heads.ravel()]
-                    columns["answer_rank"] = count_above(logits, wanted_logits).numpy(force=True)[heads.ravel()]
+                    columns["answer_rank"] = count_above(logits, wanted_logits).numpy(force=True)[heads.ravel(), 0]
                 tables.append(pd.DataFrame(columns))
         table = pd.concat(tables, ignore_index=True)
         table.insert(4, "token", self._decode_each(table["token_id"]))

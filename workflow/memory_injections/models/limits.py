@@ -25,7 +25,10 @@ MEMORY_TOKENS = 1024
 MEMORY_PADDING = 4
 # Tokens of a batch of texts whose activations are recorded.
 ACTIVATION_TOKENS = 1024
-# Heads that are read in vocabulary space at once.
+# Rows of a product with the unembedding where heads are read in vocabulary space, and the texts that are read together.
+READ_AT_ONCE = 1024
+TEXTS_READ_AT_ONCE = 512
+# Outputs of heads that are in one piece of a table.
 HEADS_AT_ONCE = 1024
 # How many tokens more than the longest right answer has are written: "the", quotation marks and the like.
 MORE_TOKENS = 4

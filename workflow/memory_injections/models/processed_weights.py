@@ -5,9 +5,10 @@ final norm's gain folded into W_U, W_U and the writing weights centred where the
 centred over the vocabulary, value biases folded into the output bias.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from memory_injections.errors import UnsupportedArchitectureError
+from memory_injections.models.limits import READ_AT_ONCE
 from memory_injections.models.loading import stack_blocks
 
 if TYPE_CHECKING:
@@ -97,10 +99,7 @@ def compute_head_results(
 
     A norm behind the attention divides every head's part by the size of the whole.
     """
-    results = torch.einsum("...lhd,lhdm->...lhm", _cut_heads(processed, z), processed.W_O)
-    if processed.norm_w is None:
-        return results
-    return results * _scale_by_norm(processed, results.sum(dim=-2) + processed.b_O)[..., None, :]
+    return torch.einsum("...lhd,lhdm->...lhm", *_fold_norm(processed, z))
 
 
 def compute_attention_output(
@@ -126,6 +125,17 @@ def compute_head_swaps(
     return change.transpose(-3, -2)
 
 
+def _fold_norm(
+    processed: ProcessedWeights, z: Float[Tensor, "... layer head d_head"]
+) -> tuple[Float[Tensor, "... layer head d_head"], Float[Tensor, "layer head d_head d_model"]]:
+    """Return z and W_O such that a head's product of both is what it adds to the residual stream."""
+    z = _cut_heads(processed, z)
+    if processed.norm_w is None:
+        return z, processed.W_O
+    whole = torch.einsum("...lhd,lhdm->...lm", z, processed.W_O) + processed.b_O
+    return z * _measure_norm(processed, whole)[..., None], processed.W_O * processed.norm_w[:, None, None]
+
+
 def _cut_heads(processed: ProcessedWeights, z: Float[Tensor, "... layer head d_head"]) -> Float[Tensor, "..."]:
     """Cut z into W_O's heads; TransformerLens may cut otherwise (DeepSeek, whose values are narrower than its keys)."""
     return z.flatten(-2).unflatten(-1, processed.W_O.shape[1:3])
@@ -136,8 +146,15 @@ def _scale_by_norm(
 ) -> Float[Tensor, "... layer d_model"]:
     """Return what the norm behind the attention multiplies its input by, from that input."""
     assert processed.norm_w is not None
+    return processed.norm_w * _measure_norm(processed, whole)
+
+
+def _measure_norm(
+    processed: ProcessedWeights, whole: Float[Tensor, "... layer d_model"]
+) -> Float[Tensor, "... layer 1"]:
+    """Return what the norm behind the attention multiplies its input by, but for the gain."""
     assert processed.norm_eps is not None
-    return processed.norm_w * (whole.square().mean(dim=-1, keepdim=True) + processed.norm_eps).rsqrt()
+    return (whole.square().mean(dim=-1, keepdim=True) + processed.norm_eps).rsqrt()
 
 
 def read_in_vocabulary(
@@ -147,3 +164,26 @@ def read_in_vocabulary(
     # One product of two matrices: with more dimensions, torch would multiply slice by slice.
     logits = torch.addmm(processed.b_U, vectors.flatten(0, -2), processed.W_U)
     return logits.unflatten(0, vectors.shape[:-1])
+
+
+def read_each_head(
+    processed: ProcessedWeights, z: Float[Tensor, "text layer head d_head"]
+) -> Iterator[tuple[int, int, Float[Tensor, "text d_vocab"]]]:
+    """Yield layer, head and logits of one head after another: `read_in_vocabulary` of `compute_head_results`.
+
+    With many texts, W_O and W_U are multiplied first: that is less work, as a head is narrower than the stream.
+    """
+    z, W_O = _fold_norm(processed, z)
+    n_texts, n_layers, n_heads, d_head = z.shape
+    d_model = W_O.shape[-1]
+    are_many = n_texts * (d_model - d_head) > d_head * d_model
+    step = max(1, READ_AT_ONCE // (d_head if are_many else n_texts))
+    for layer, start in product(range(n_layers), range(0, n_heads, step)):
+        here, weights = z[:, layer, start : start + step].transpose(0, 1), W_O[layer, start : start + step]
+        each: Iterable[Tensor]
+        if are_many:
+            unembedding = (weights.flatten(0, 1) @ processed.W_U).unflatten(0, weights.shape[:2])
+            each = (torch.addmm(processed.b_U, *one) for one in zip(here, unembedding, strict=True))
+        else:
+            each = read_in_vocabulary(processed, here @ weights)
+        yield from ((layer, head, logits) for head, logits in enumerate(each, start))

@@ -91,9 +91,11 @@ class ModelSize:
         writing = ((above - 1) * positions + n_read) * self.writing if above else 0
         return attention + 2 * (writing + (above * positions + n_read) * self.mlp) + n_read * self.unembedding
 
-    def heads(self) -> float:
-        """FLOP of every head's output at one position, read in vocabulary space."""
-        return self.n_layers * (2 * self.writing + self.n_heads * self.unembedding)
+    def heads(self, n_texts: int) -> float:
+        """FLOP of `read_each_head`: every head's output at one position of some texts, read in vocabulary space."""
+        width = self.writing // self.d_model
+        direct = n_texts * (2 * self.writing + self.n_heads * self.unembedding)
+        return self.n_layers * min(direct, width * (self.unembedding + n_texts * 2 * self.d_vocab))
 
 
 def measure_context(config: "PreTrainedConfig") -> int | None:

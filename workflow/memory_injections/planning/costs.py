@@ -15,9 +15,10 @@ from memory_injections.models.limits import (
     ACTIVATION_TOKENS,
     CELL_PADDING,
     CELL_TOKENS,
-    HEADS_AT_ONCE,
     MORE_TOKENS,
     PROCESSING_COPIES,
+    READ_AT_ONCE,
+    TEXTS_READ_AT_ONCE,
 )
 from memory_injections.models.sizes import BYTES_PER_WEIGHT, GIB, ModelSize, count_gpus
 from memory_injections.planning.machines import Machine, find_machine
@@ -129,12 +130,13 @@ class Costs:
     def estimate_attribution(self, model: ModelSize, texts: DataSize) -> Job:
         """What reading every head of a data set's prompts costs."""
         heads, readings = model.n_layers * model.n_heads, texts.n_prompts * len(PROMPT_KINDS)
+        whole, rest = divmod(readings, TEXTS_READ_AT_ONCE)
         return _estimate(
             self.machine,
-            flop=readings * model.heads(),
+            flop=whole * model.heads(TEXTS_READ_AT_ONCE) + model.heads(rest),
             loaded=model.processed_bytes,
             spread=model.processed_bytes,
-            working=4 * READING * max(heads, HEADS_AT_ONCE) * model.d_vocab,
+            working=4 * READING * READ_AT_ONCE * model.d_vocab,
             seconds=HEAD_TOKEN_SECONDS * readings * heads * self.study.attribution.top_k,
         )
 
