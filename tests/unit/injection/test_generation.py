@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from architectures import OTHERS, QUICK, Family
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_injections.injection.generation import (
@@ -54,8 +55,9 @@ def write_slowly(
     return ids[len(prompt) :]
 
 
-def end_at(tokens: list[int], eos: int) -> list[int]:
-    return tokens[: tokens.index(eos)] if eos in tokens else tokens
+def end_at(tokens: list[int], eos: int | list[int] | None) -> list[int]:
+    ends = eos if isinstance(eos, list) else [eos]
+    return tokens[: next((place for place, token in enumerate(tokens) if token in ends), len(tokens))]
 
 
 @pytest.mark.parametrize("positions", ["prompt", "all", None])
@@ -73,6 +75,25 @@ def test_a_batch_writes_what_the_bare_model_writes_token_after_token(
         assert end_at(written[row][: N_NEW[row]], ends) == end_at(slow, ends)
         changed += slow != write_slowly(engine.model, None, prompt, N_NEW[row], vectors[row], False)
     assert changed > 2 if positions else not changed
+
+
+@pytest.mark.parametrize(
+    "family", [*QUICK.values(), *(pytest.param(family, marks=pytest.mark.slow) for family in OTHERS.values())],
+    ids=[*QUICK, *OTHERS],
+)  # fmt: skip
+def test_prompts_that_are_filled_up_are_continued_as_alone(family: Family) -> None:
+    engine = SkippingEngine(family.build())
+    generator = torch.Generator().manual_seed(0)
+    prompts = [[0, *torch.randint(1, 300, (n,), generator=generator).tolist()] for n in (8, 9, 11, 12, 15, 14)]
+    vectors, layers = 3 * torch.randn(len(prompts), 32, generator=generator), [0, 1, 0, 1, 0, 1]
+    ends = engine.model.generation_config.eos_token_id
+    for added in ((), (layers, vectors)):
+        together = write_answers(engine, prompts, [5] * len(prompts), *added)
+        for row, prompt in enumerate(prompts):
+            alone = write_answers(
+                engine, [prompt], [5], *((layers[row : row + 1], vectors[row : row + 1]) if added else ())
+            )
+            assert end_at(together[row], ends) == end_at(alone[0], ends)
 
 
 def test_a_continuation_ends_where_it_leaves_nothing_open(engine: SkippingEngine) -> None:

@@ -14,7 +14,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCrit
 
 from memory_injections.injection.cell_computer import Batches
 from memory_injections.injection.skipping_engine import SkippingEngine, add_to_first
-from memory_injections.models.limits import MORE_TOKENS
+from memory_injections.models.limits import MORE_TOKENS, PROMPT_PADDING
 from memory_injections.models.tokenisation import PIECE
 from memory_injections.terms import AnswerPositions
 
@@ -75,24 +75,30 @@ def write_answers(
 
     With `layers`, each prompt's vector is added to the attention output of its layer, at the prompt's positions or at
     `all`, those of what is written, too. With `is_open`, a continuation also ends with the token that leaves nothing
-    open; it gets the prompt's row. Prompts of one length go through the model together.
+    open; it gets the prompt's row. Prompts of similar lengths go through the model together, filled up on the left.
     """
     batches = Batches(engine.device)
     written: list[list[int]] = [[] for _ in prompts]
-    order = sorted(range(len(prompts)), key=lambda row: (len(prompts[row]), n_new[row]))
-    for n_tokens, group in groupby(order, key=lambda row: len(prompts[row])):
-        most = max(n_new) if engine.n_ctx is None else engine.n_ctx - n_tokens
-        waiting = list(group) if most > 0 else []
+    room = [max(n_new) if engine.n_ctx is None else engine.n_ctx - len(prompt) for prompt in prompts]
+
+    def measure(row: int) -> int:
+        """The length that a prompt is filled up to, unless the context ends before."""
+        n_filled = -(-len(prompts[row]) // PROMPT_PADDING) * PROMPT_PADDING
+        return n_filled if n_filled - len(prompts[row]) + n_new[row] <= room[row] else len(prompts[row])
+
+    order = sorted((row for row in range(len(prompts)) if room[row] > 0), key=lambda row: (measure(row), n_new[row]))
+    for n_tokens, group in groupby(order, key=measure):
+        waiting = list(group)
         while waiting:
             n_positions = n_tokens + n_new[waiting[0]]
             rows = waiting[: max(1, batches.max_tokens // n_positions)]
 
-            def write(rows: Sequence[int] = tuple(rows), most: int = most) -> list[list[int]]:
+            def write(rows: Sequence[int] = tuple(rows)) -> list[list[int]]:
                 with ExitStack() as stack:
                     if layers is not None and vectors is not None:
                         here = [layers[row] for row in rows]
                         stack.enter_context(_adding(engine, here, vectors[list(rows)], positions))
-                    ends = _Ends(rows, [min(most, n_new[row]) for row in rows], is_open)
+                    ends = _Ends(rows, [min(room[row], n_new[row]) for row in rows], is_open)
                     return _continue(engine.model, [prompts[row] for row in rows], ends)
 
             found = batches.attempt(len(rows), n_positions, write)
@@ -121,8 +127,11 @@ class _Ends(StoppingCriteria):
 
 
 def _continue(model: Any, prompts: Sequence[Sequence[int]], ends: _Ends) -> list[list[int]]:
-    """Return the tokens that the model writes behind prompts of one length; a text that has ended is filled up."""
-    tokens = torch.tensor(prompts, device=model.device)
+    """Return the tokens that the model writes behind some prompts."""
+    longest = max(map(len, prompts))
+    fillings = [longest - len(prompt) for prompt in prompts]
+    tokens = torch.tensor([[0] * n + list(ids) for n, ids in zip(fillings, prompts, strict=True)], device=model.device)
+    is_token = torch.tensor([[0] * n + [1] * (longest - n) for n in fillings], device=model.device)
     eos = model.generation_config.eos_token_id
     pad = eos[0] if isinstance(eos, list) else eos
     # What else a model brings along for writing, such as a penalty of repetitions, is no greedy decoding.
@@ -131,7 +140,7 @@ def _continue(model: Any, prompts: Sequence[Sequence[int]], ends: _Ends) -> list
         with torch.inference_mode():
             whole = model.generate(
                 tokens,
-                attention_mask=torch.ones_like(tokens),
+                attention_mask=is_token,
                 do_sample=False,
                 max_new_tokens=max(ends.n_new),
                 stopping_criteria=StoppingCriteriaList([ends]),

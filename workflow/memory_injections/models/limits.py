@@ -30,6 +30,8 @@ READ_AT_ONCE = 1024
 TEXTS_READ_AT_ONCE = 512
 # Outputs of heads that are in one piece of a table.
 HEADS_AT_ONCE = 1024
+# Prompts behind which answers are written are filled up to a multiple of so many tokens.
+PROMPT_PADDING = 8
 # How many tokens more than the longest right answer has are written: "the", quotation marks and the like.
 MORE_TOKENS = 4
 # How often weight processing holds a model's weights on its GPUs for a while.
