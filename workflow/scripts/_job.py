@@ -58,6 +58,7 @@ def start_job(namespace: Mapping[str, Any]) -> Iterator[Any]:
         check_code(job.params.code, os.environ.get(STATUS_VARIABLE))
         origin = describe_origin(dict(job.params.items()), inputs, checksums)
         write_checksums(map(Path, job.output), origin | {"started": started, "ended": time.time()})
+        gc.freeze()  # or the interpreter, as it ends, looks among them once more, for a second
     except DamagedFileError as error:
         logging.error("%s: it is set aside as %s, run the same command again", error, set_aside(error.path))
         raise SystemExit(1) from None

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from memory_injections.analysis.averages import measure_effect
@@ -12,6 +11,7 @@ from memory_injections.controls.texts import score_prompts
 from memory_injections.controls.vector_specs import ControlEncoder, VectorSpec
 from memory_injections.errors import StudyError
 from memory_injections.injection.cell_computer import CellComputer
+from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import check_layer, check_magnitude
 from memory_injections.interactive.injector import Injector, check_draws
 from memory_injections.models.tokenisation import Prompt
@@ -19,6 +19,10 @@ from memory_injections.terms import CURATED, PAPER_ENCODING
 
 # Controls that need no other text, in the order in which they are shown.
 WITHOUT_OTHERS = ("opposite", "without_answer", "answer")
+PAIR_SCORES = [
+    "p_obscure", "p_injected", "p_shuffled", "p_random", "rank_obscure", "rank_injected", "effect", "effect_shuffled",
+    "effect_random",
+]  # fmt: skip
 
 
 def inject_controls(
@@ -50,7 +54,7 @@ def inject_controls(
     others, words = ([injector.read_memory(text, encoding) for text in texts] for texts in (others, words))
     scored = injector.tokenise_answer(prompt, answer)
     in_front = injector.tokenise_answer(f"{memory}. {prompt}", answer, "prompt with the memory in front of it")
-    specs = list(_list_specs(memory, scored, others, words, draws, seed))
+    specs = list(_list_specs(memory, scored, others, words, draws, seed, WITHOUT_OTHERS))
     cells = pd.DataFrame({"control": [spec.control for spec in specs]}).assign(
         prompt="prompt", encoding=encoding, memory=[spec.key for spec in specs], layer=layer, magnitude=magnitude
     )
@@ -67,7 +71,13 @@ def inject_controls(
 
 
 def _list_specs(
-    memory: str, scored: Prompt, others: Sequence[str], words: Sequence[str], draws: int, seed: int
+    memory: str,
+    scored: Prompt,
+    others: Sequence[str],
+    words: Sequence[str],
+    draws: int,
+    seed: int,
+    without_others: Sequence[str],
 ) -> Iterator[VectorSpec]:
     n_tokens = len(scored.tokens)
     yield VectorSpec(CURATED, memory, 0, n_tokens)
@@ -76,7 +86,7 @@ def _list_specs(
             yield VectorSpec(control, memory, 0, n_tokens, source=text)
     for draw in range(draws):
         yield VectorSpec(RANDOM, memory, 0, n_tokens, seed=seed + draw)
-    for control in WITHOUT_OTHERS:
+    for control in without_others:
         yield VectorSpec(
             control, memory, 0, n_tokens, answer=scored.answer if "answer" in CONTROLS[control].takes else 0
         )
@@ -93,6 +103,7 @@ def inject_pairs(
     *,
     layer: int,
     magnitude: float = 1.0,
+    relative: bool = False,
     encoding: str = PAPER_ENCODING,
     draws: int = 10,
     seed: int = 0,
@@ -100,31 +111,52 @@ def inject_pairs(
 ) -> pd.DataFrame:
     """Inject each prompt pair's memory into its obscure prompt at one site, beside its controls.
 
-    `pairs` has a study's columns (config/README.md). `shuffled` is another pair's memory, each taken once. Returns a
-    row for each pair: prompt_id, memory, shuffled, answer (its first token), p_obscure, p_injected, p_shuffled,
-    p_random, rank_obscure, rank_injected, and in nats effect, effect_shuffled and effect_random: the changes of the
-    answer's log-probability, for random directions that of their mean probability. Raises `StudyError` for what
-    `Injector.inject` refuses, and for pairs of which more than half share a memory.
+    `pairs` has a study's columns (config/README.md). `shuffled` is another pair's memory, each taken once. If
+    `relative`, the magnitude is a dose: a share of the length of the residual stream. `progress` is called with the
+    number of finished injections and that of all. Returns a row for each pair: prompt_id, memory, shuffled, answer (its
+    first token), p_obscure, p_injected, p_shuffled, p_random (the mean over random directions), rank_obscure,
+    rank_injected, and in nats effect, effect_shuffled and effect_random: the changes of the answer's log-probability,
+    for random directions their mean. Raises `StudyError` for what `Injector.inject` refuses, for pairs of which more
+    than half share a memory, and for no pairs.
     """
+    check_draws(draws)
+    check_layer(layer, injector.n_layers)
+    check_magnitude(magnitude)
+    if pairs.empty:
+        raise StudyError("there are no pairs; give at least two")
     others = derange_memories(pairs["memory"], None, seed)
     if others.isna().any():
         raise StudyError(
             "more than half of the pairs share a memory, so they cannot be exchanged; give other pairs too"
         )
-    rows = []
+    specs, prompts = [], {}
     for other, pair in zip(others, pairs.itertuples(), strict=True):
-        found = injector.inject(
-            pair.obscure_prompt, pair.memory, layer=layer, magnitude=magnitude, encoding=encoding, answer=pair.answer,
-            top_k=1, other=other, draws=draws, seed=seed,
-        ).answer  # fmt: skip
-        assert found is not None
-        rows.append({"prompt_id": pair.prompt_id, "memory": pair.memory, "shuffled": other, "answer": found["token"]})
-        rows[-1] |= found.drop(["token_id", "token", "percent_change"]).to_dict()
+        prompts[pair.prompt_id] = injector.tokenise_answer(pair.obscure_prompt, pair.answer)
+        texts = [injector.read_memory(text, encoding) for text in (pair.memory, other)]
+        listed = _list_specs(texts[0], prompts[pair.prompt_id], texts[1:], [], draws, seed, ())
+        specs += [(pair.prompt_id, spec.control, spec.key) for spec in listed]
+    cells = pd.DataFrame(specs, columns=["prompt", "control", "memory"]).assign(
+        encoding=encoding, layer=layer, magnitude=magnitude
+    )
+    model = injector.model
+    encoder = MemoryEncoder(model.engine, model.tokenizer, model.processed, relative)
+    finished: list[pd.DataFrame] = []
+    for part in CellComputer(model.engine, ControlEncoder(encoder), yield_seconds=0.2).compute(cells, prompts):
+        finished.append(part)
         if progress:
-            progress(len(rows), len(pairs))
-    table = pd.DataFrame(rows)
-    for name, effect in (("injected", "effect"), ("shuffled", "effect_shuffled"), ("random", "effect_random")):
-        with np.errstate(divide="ignore"):  # `measure_effect` knows what a probability of zero counts as
-            logs = np.log(pd.DataFrame({"logp_obscure": table["p_obscure"], "logp_injected": table[f"p_{name}"]}))
-        table[effect] = measure_effect(logs)
-    return table
+            progress(sum(map(len, finished)), len(cells))
+    scored = pd.concat(finished).sort_index()
+    scored["effect"] = measure_effect(scored)
+    means = scored.pivot_table(index="prompt", columns="control", values=["p_injected", "effect"], aggfunc="mean")
+    table = scored[scored["control"] == CURATED].set_index("prompt").join(
+        pd.DataFrame(
+            {
+                f"{column}_{name}": means[value, control]
+                for column, value in (("p", "p_injected"), ("effect", "effect"))
+                for name, control in (("shuffled", SHUFFLED), ("random", RANDOM))
+            }
+        )
+    )
+    named = pairs.set_index("prompt_id")[["memory"]].assign(shuffled=others.to_numpy())
+    named["answer"] = injector.decode_each(prompts[name].answer for name in named.index)
+    return named.join(table[PAIR_SCORES]).reset_index()

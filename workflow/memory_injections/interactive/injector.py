@@ -248,8 +248,8 @@ class Injector:
                 progress(sum(map(len, finished)), len(cells))
         table = pd.concat(finished).sort_index().drop(columns="prompt")
         table.insert(table.columns.get_loc("p_injected") + 1, "percent_change", measure_change(table))
-        table["top_token"] = self._decode_each(table["top_token_id"])
-        return Grid(table, token, self._decode_each([token])[0])
+        table["top_token"] = self.decode_each(table["top_token_id"])
+        return Grid(table, token, self.decode_each([token])[0])
 
     def heads(
         self, prompt: str, layers: Iterable[int] | None = None, top_k: int = 5, answer: str | None = None
@@ -287,7 +287,7 @@ class Injector:
                     columns["answer_rank"] = count_above(logits, wanted_logits).numpy(force=True)[heads.ravel(), 0]
                 tables.append(pd.DataFrame(columns))
         table = pd.concat(tables, ignore_index=True)
-        table.insert(4, "token", self._decode_each(table["token_id"]))
+        table.insert(4, "token", self.decode_each(table["token_id"]))
         return table
 
     def generate(
@@ -365,7 +365,7 @@ class Injector:
         likely = (log_probs.topk(min(top_k, len(log_probs))).indices for log_probs in (injected, before))
         tokens = torch.unique(torch.cat([*likely, torch.tensor(wanted, dtype=torch.long)]))
         tokens = tokens[injected[tokens].argsort(descending=True, stable=True)]
-        table = pd.DataFrame({"token_id": tokens.numpy(), "token": self._decode_each(tokens.tolist())})
+        table = pd.DataFrame({"token_id": tokens.numpy(), "token": self.decode_each(tokens.tolist())})
         for name, log_probs in (("obscure", before), ("injected", injected)):
             table[f"p_{name}"] = log_probs[tokens].exp().numpy()
             table[f"rank_{name}"] = (log_probs > log_probs[tokens, None]).sum(dim=1).numpy()
@@ -376,7 +376,8 @@ class Injector:
             table["p_random"] = torch.stack(random).mean(dim=0).numpy()
         return table
 
-    def _decode_each(self, tokens: Iterable[int]) -> list[str]:
+    def decode_each(self, tokens: Iterable[int]) -> list[str]:
+        """Return each token's text."""
         return [str(self.model.tokenizer.decode([token])) for token in tokens]
 
     def read_prompt(

@@ -27,7 +27,8 @@ def start_log(path: str | Path) -> None:
     # Where the log's disk is full, what the screen shows is the message, not tracebacks of the log's own.
     logging.raiseExceptions = False
     logging.basicConfig(level=logging.INFO, handlers=handlers, force=True)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    for chatty in ("httpx2", "fontTools"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.captureWarnings(True)
 
 
