@@ -148,13 +148,17 @@ def inject_pairs(
     scored = pd.concat(finished).sort_index()
     scored["effect"] = measure_effect(scored)
     means = scored.pivot_table(index="prompt", columns="control", values=["p_injected", "effect"], aggfunc="mean")
-    table = scored[scored["control"] == CURATED].set_index("prompt").join(
-        pd.DataFrame(
-            {
-                f"{column}_{name}": means[value, control]
-                for column, value in (("p", "p_injected"), ("effect", "effect"))
-                for name, control in (("shuffled", SHUFFLED), ("random", RANDOM))
-            }
+    table = (
+        scored[scored["control"] == CURATED]
+        .set_index("prompt")
+        .join(
+            pd.DataFrame(
+                {
+                    f"{column}_{name}": means[value, control]
+                    for column, value in (("p", "p_injected"), ("effect", "effect"))
+                    for name, control in (("shuffled", SHUFFLED), ("random", RANDOM))
+                }
+            )
         )
     )
     named = pairs.set_index("prompt_id")[["memory"]].assign(shuffled=others.to_numpy())
