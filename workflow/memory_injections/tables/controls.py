@@ -28,6 +28,7 @@ from memory_injections.terms import Outcome
     takes=("kinds", "known_ranks", "seed", "margin", "outcome"),
     part="controls",
     is_quick=False,
+    priority=1,  # claims and figures wait for it
 )
 def controls(
     control_cells: Sequence[Path],
