@@ -1,5 +1,6 @@
 """Tests that need a GPU; skipped where there is none."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from memory_injections.injection.encodings import ENCODINGS
 from memory_injections.injection.generation import write_answers
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
-from memory_injections.jobs.gpus import reserve_devices
+from memory_injections.jobs.gpus import SHARES, count_shares, reserve_devices
 from memory_injections.models.loading import load_causal_lm
 from memory_injections.models.tokenisation import pad
 from memory_injections.terms import AnswerPositions
@@ -227,3 +228,34 @@ def test_jobs_side_by_side_hold_different_gpus() -> None:
     for job in jobs:
         job.communicate("\n")
     assert sorted(held) == [["0", "0"], ["1", "1"]]
+
+
+TAKE = """
+import torch
+from memory_injections.jobs.gpus import SHARES, WORKING_BYTES, count_shares, reserve_devices
+with reserve_devices(1):
+    total = torch.cuda.get_device_properties(0).total_memory
+    half = torch.empty(WORKING_BYTES // 2, dtype=torch.uint8, device="cuda")
+    print("a batch fits", flush=True)
+    try:
+        torch.empty(count_shares(1, total) * total // SHARES - WORKING_BYTES // 2, dtype=torch.uint8, device="cuda")
+    except torch.OutOfMemoryError:
+        print("no more", flush=True)
+    input()
+"""
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and 2 * count_shares(1, torch.cuda.get_device_properties(0).total_memory) > SHARES,
+    reason="needs a GPU with room for two models",
+)
+def test_two_jobs_on_one_gpu_take_no_more_than_their_parts() -> None:
+    one_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": "0"}
+    start = [sys.executable, "-c", TAKE]
+    jobs = [
+        subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=one_gpu) for _ in range(2)
+    ]
+    said = [[job.stdout.readline().strip() for _ in range(2)] for job in jobs if job.stdout]
+    for job in jobs:
+        job.communicate("\n")
+    assert said == [["a batch fits", "no more"]] * 2
