@@ -12,15 +12,15 @@ from memory_injections.data.prompt_pairs import iterate_pairs
 from memory_injections.errors import StudyError, UnsupportedArchitectureError
 from memory_injections.jobs.gpus import reserve_devices_for
 from memory_injections.models.checkpoints import guard_model, read_manifest
-from memory_injections.models.limits import PROCESSING_COPIES
+from memory_injections.models.limits import PROCESSING_COPIES, RECORDED_BYTES_AT_ONCE
 from memory_injections.models.loading import load_bridge, translating_failures
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
 from tqdm import tqdm
 
-# Prompt pairs that are in memory together: at least so many, and more while their activations take no more bytes. Texts
-# of one length are a batch, so more of them make larger ones.
-FEWEST_PAIRS, MOST_PAIRS, MOST_BYTES = 100, 10_000, 2**28
+# Prompt pairs that are in memory together: at least so many, and more while their activations are few enough. Texts of
+# one length are a batch, so more of them make larger ones.
+FEWEST_PAIRS, MOST_PAIRS = 100, 10_000
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
@@ -28,7 +28,7 @@ if __name__ == "__main__":
         params, checkpoint, pairs = job.params, Path(job.input.checkpoint), Path(job.input.pairs)
         manifest = read_manifest(Path(job.input.manifest))
         size = ModelSize.from_manifest(manifest)
-        at_once = min(max(FEWEST_PAIRS, MOST_BYTES // size.activation_bytes), MOST_PAIRS)
+        at_once = min(max(FEWEST_PAIRS, RECORDED_BYTES_AT_ONCE // size.activation_bytes), MOST_PAIRS)
         n_pairs = sum(len(chunk) for chunk in iterate_pairs(pairs, at_once))
 
         def refuse(_: str, message: str) -> StudyError:

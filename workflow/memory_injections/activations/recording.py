@@ -27,7 +27,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedTokenizerBase
 
-from memory_injections.models.limits import ACTIVATION_TOKENS
+from memory_injections.models.limits import limit_activation_tokens
 from memory_injections.models.loading import stack_blocks
 from memory_injections.models.scoring import score_token
 from memory_injections.models.tokenisation import (
@@ -76,8 +76,10 @@ def _record_texts(
     """Record the activations of texts, given as token ids, in batches of texts of one length; return them in order."""
     lengths = [len(row) for row in rows]
     tensors = {"n_tokens": torch.tensor(lengths)}
-    for batch in batch_by_length(lengths, ACTIVATION_TOKENS):
-        tokens = torch.tensor([rows[index] for index in batch], device=bridge.cfg.device)
+    device = torch.device(bridge.cfg.device)
+    max_tokens = limit_activation_tokens(device.type, bridge.cfg.n_layers, bridge.cfg.d_model)
+    for batch in batch_by_length(lengths, max_tokens):
+        tokens = torch.tensor([rows[index] for index in batch], device=device)
         for name, values in _record_batch(bridge, tokens, answers[batch].to(tokens.device)).items():
             tensors.setdefault(name, values.new_empty(len(rows), *values.shape[1:]))[batch] = values
     return tensors

@@ -37,9 +37,9 @@ Result = TypeVar("Result")
 class Batches:
     """How many tokens go through the model at once; whenever memory runs out, half as many."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, max_tokens: int | None = None) -> None:
         self.device = device
-        self.max_tokens = CELL_TOKENS[device.type]
+        self.max_tokens = max_tokens or CELL_TOKENS[device.type]
 
     def attempt(self, rows: int, positions: int, work: Callable[[], Result]) -> Result | None:
         """Return the result of `work` on a batch of that size, or None if memory ran out: try again with a smaller one.

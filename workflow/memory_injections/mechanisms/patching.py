@@ -5,6 +5,7 @@ One head at a time gets its output from another prompt's last position, the rest
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.analysis.averages import LEAST_LOGP
+from memory_injections.injection.cell_computer import Batches
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.mechanisms.settings import OTHER, OWN
 from memory_injections.models.limits import LAST_POSITION_CELLS
@@ -53,13 +55,23 @@ def patch_last_position(
     cells = vectors.transpose(0, 1).flatten(0, 2).to(engine.device)
     layers = [layer for layer in range(n_layers) for _ in range(n_sources * n_heads)]
     is_last = torch.arange(clean.tokens.shape[1], device=engine.device) == clean.lengths[0] - 1
-    found = []
-    size = LAST_POSITION_CELLS[engine.device.type]
-    for start in range(0, len(cells), size):
-        part = cells[start : start + size]
+    found: list[Tensor] = []
+    batches = Batches(engine.device, LAST_POSITION_CELLS[engine.device.type])
+
+    def patch(start: int, stop: int) -> Float[Tensor, " cell"]:
+        part = cells[start:stop]
         rows = torch.zeros(len(part), dtype=torch.long, device=engine.device)
-        logits = engine.injected(clean, layers[start : start + size], rows, part, is_last.expand(len(part), -1))
-        found.append(_score(logits, prompt.answer))
+        logits = engine.injected(clean, layers[start:stop], rows, part, is_last.expand(len(part), -1))
+        return _score(logits, prompt.answer)
+
+    start = 0
+    while start < len(cells):
+        stop = min(len(cells), start + batches.max_tokens)
+        # The keys and values of earlier positions are there once for each cell.
+        scores = batches.attempt(stop - start, 1, partial(patch, start, stop))
+        if scores is not None:
+            found.append(scores)
+            start = stop
     effects = torch.cat(found) - _score(clean.logits, prompt.answer)
     return effects.view(n_layers, n_sources, n_heads).transpose(0, 1).cpu()
 

@@ -23,8 +23,9 @@ MIN_ROWS = 32
 # Tokens of a batch of memories that are run by themselves, and the positions that they are padded to a multiple of.
 MEMORY_TOKENS = 1024
 MEMORY_PADDING = 4
-# Tokens of a batch of texts whose activations are recorded.
-ACTIVATION_TOKENS = 1024
+# Tokens of a batch of texts whose activations are recorded, and what is recorded of them at most, there and in memory.
+ACTIVATION_TOKENS: Mapping[str, int] = {"cpu": 1024, "cuda": 8192}
+RECORDED_BYTES, RECORDED_BYTES_AT_ONCE = 2**32, 2**30
 # Rows of a product with the unembedding where heads are read in vocabulary space, and the texts that are read together.
 READ_AT_ONCE = 1024
 TEXTS_READ_AT_ONCE = 512
@@ -38,6 +39,12 @@ MORE_TOKENS = 4
 PROCESSING_COPIES = 2
 # The environment variable that says how many MB of a GPU a job may take.
 GPU_MEMORY_VARIABLE = "MEMORY_INJECTIONS_GPU_MB"
+
+
+def limit_activation_tokens(device: str, n_layers: int, d_model: int) -> int:
+    """Return how many tokens of texts a model of that size records together."""
+    per_token = 4 * 4 * n_layers * d_model  # four tensors of every block, in float32
+    return max(MIN_ROWS, min(ACTIVATION_TOKENS[device], RECORDED_BYTES // per_token))
 
 
 def limit_gpu_memory(n_bytes: int) -> int:

@@ -12,13 +12,14 @@ from memory_injections.config.study import Study
 from memory_injections.controls.settings import Controls
 from memory_injections.mechanisms.settings import COMPARED, Mechanisms
 from memory_injections.models.limits import (
-    ACTIVATION_TOKENS,
     CELL_PADDING,
     CELL_TOKENS,
     MORE_TOKENS,
     PROCESSING_COPIES,
     READ_AT_ONCE,
+    RECORDED_BYTES_AT_ONCE,
     TEXTS_READ_AT_ONCE,
+    limit_activation_tokens,
 )
 from memory_injections.models.sizes import BYTES_PER_WEIGHT, GIB, ModelSize, count_gpus
 from memory_injections.planning.machines import Machine, find_machine
@@ -117,12 +118,14 @@ class Costs:
     def estimate_activations(self, model: ModelSize, texts: DataSize) -> Job:
         """What recording the activations of a data set's texts costs."""
         weights = model.weight_bytes()
+        tokens = limit_activation_tokens(self.machine.device, model.n_layers, model.d_model)
+        recorded = min(RECORDED_BYTES_AT_ONCE, texts.n_prompts * model.activation_bytes)
         return _estimate(
             self.machine,
             flop=texts.n_prompts * sum(model.full_pass(tokens) for tokens in texts.tokens.values()),
-            loaded=weights,
+            loaded=weights + recorded,
             spread=PROCESSING[self.machine.device] * weights,
-            working=4 * 2 * ACTIVATION_TOKENS * model.d_vocab,
+            working=4 * tokens * (2 * model.d_vocab + 4 * model.n_layers * model.d_model) + recorded,
             seconds=weights / PROCESSED_BYTES_PER_SECOND,
             disk_bytes=texts.n_prompts * model.activation_bytes,
         )
