@@ -65,6 +65,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    """Say in the last lines, behind pytest's own, what was not tested."""
+    yield
+    from skips import describe_skips
+
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    said = describe_skips(terminalreporter.getreports("skipped"), is_whole)
+    if said:
+        terminalreporter.write_line(said)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With `--dist loadfile`, run all files of the finished study in one process, and keep the order of the files."""
