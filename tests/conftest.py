@@ -156,7 +156,7 @@ def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_once(tmp_path_factory, "cache", fetch)
 
 
-@pytest.fixture(scope="session", params=GOLDEN.values(), ids=GOLDEN)
+@pytest.fixture(scope="session", params=GOLDEN.values(), ids=list(GOLDEN))
 def golden(request: pytest.FixtureRequest) -> Path:
     """The folder of a golden model and its values, for each set that there is."""
     return request.param

@@ -127,7 +127,8 @@ class Authors:
 
 def redirect_hub(model: Path) -> None:
     """Let everything that would be looked up on the hub be read from this folder."""
-    for loader in (transformers.AutoConfig, transformers.AutoTokenizer, transformers.AutoModelForCausalLM):
+    loaders: list[Any] = [transformers.AutoConfig, transformers.AutoTokenizer, transformers.AutoModelForCausalLM]
+    for loader in loaders:
         from_pretrained = loader.from_pretrained
 
         def from_folder(_: str, *arguments: Any, of: Any = from_pretrained, **options: Any) -> Any:

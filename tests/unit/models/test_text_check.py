@@ -67,14 +67,17 @@ def test_own_pairs_pass(folder: Path) -> None:
     table = check_texts(folder, pairs).assign(model="m", dataset="d")
     counts = count_text_checks([table]).set_index("check")
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokens = [map(tokenizer.decode, tokenizer(f" {answer}")["input_ids"]) for answer in pairs["answer"]]
+    tokens = [
+        [str(tokenizer.decode([token])) for token in tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]]
+        for answer in pairs["answer"]
+    ]
     firsts = pd.Series([next(text.strip() for text in of_answer if text.strip()) for of_answer in tokens])
     short = list(firsts.index[firsts.str.len() <= 2])
     shared = sum(pairs["answer"].groupby(firsts).transform("nunique") > 1)
     assert counts["n"].to_dict() == dict.fromkeys(counts.index, 0) | {SHORT: len(short), SHARED: shared}
     assert counts.loc[SHORT, "rows"] == ", ".join(map(str, short[:10]))
     assert counts.loc[SHORT, "share"] == len(short) / 72
-    # What docs say of the default model, or what the tiny tokenizer was seen to give.
+    # With the tokenizer of the default study's model few answers are weak, with the tiny one nearly all.
     assert (len(short), shared) == ((12, 0) if len(tokenizer) == 49152 else (71, 55))
     first = table.set_index("prompt_id").loc[5]
     assert (first["explicit_prompt"].split("|")[:2], first["memory"]) == (["<", "im_start"], "India")
