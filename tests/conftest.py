@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
-GOLDEN = SHARED / "golden" / "tiny-gpt2"
+# Models with the values that the authors' code gave for them: the set that travels with the project, and a larger one.
+TRAVELLING, LARGER = ROOT / "tests" / "golden", SHARED / "golden" / "tiny-gpt2"
+GOLDEN = {"travelling": TRAVELLING} | ({"larger": LARGER} if LARGER.is_dir() else {})
 PAIRS = ROOT / "resources" / "prompt_pairs.csv"
 WORDS = ROOT / "resources" / "words.csv"
 
@@ -56,10 +58,23 @@ LONG = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need the network, and move slow tests to the front."""
+    fetched = {"default_model"} if SHARED.is_dir() else {"default_model", "authors", "authors_data"}
     for item in items:
-        if "default_model" in getattr(item, "fixturenames", ()):
+        if fetched & set(getattr(item, "fixturenames", ())):
             item.add_marker("network")
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Iterator[None]:
+    """Say in the last lines, behind pytest's own, what was not tested."""
+    yield
+    from skips import describe_skips
+
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    said = describe_skips(terminalreporter.getreports("skipped"), is_whole)
+    if said:
+        terminalreporter.write_line(said)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -130,36 +145,53 @@ def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def fetch(folder: Path) -> None:
         import torch
         from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, load_pretrained
+        from network import network
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(CACHE_VARIABLE, str(folder))
             patch.chdir(folder.parent)  # so that no study's copy of the model is found
-            load_pretrained(DEFAULT, torch.device("cpu"))
+            with network():
+                load_pretrained(DEFAULT, torch.device("cpu"))
 
     return make_once(tmp_path_factory, "cache", fetch)
 
 
-@pytest.fixture(scope="session")
-def golden() -> Path:
-    """The golden model and values, which are next to the project's clone in its CI."""
-    if not GOLDEN.is_dir():
-        pytest.skip(f"no golden values at {GOLDEN}")
-    return GOLDEN
+@pytest.fixture(scope="session", params=GOLDEN.values(), ids=list(GOLDEN))
+def golden(request: pytest.FixtureRequest) -> Path:
+    """The folder of a golden model and its values, for each set that there is."""
+    return request.param
 
 
 @pytest.fixture(scope="session")
 def authors(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The part of the authors' results that is next to the project's clone in its CI."""
+    """A part of the authors' results: from archives beside the clone, or else from the authors' repository."""
     archives = sorted((SHARED / "reference").glob("authors-results*.tar.xz"))
-    if not archives:
-        pytest.skip(f"no published results in {SHARED / 'reference'}")
 
     def extract(folder: Path) -> None:
         for archive in archives:
             with tarfile.open(archive) as file:
                 file.extractall(folder, filter="data")
 
-    return make_once(tmp_path_factory, "authors", extract)
+    def fetch(folder: Path) -> None:
+        from network import PART, fetch_authors
+
+        fetch_authors(PART, folder)
+
+    return make_once(tmp_path_factory, "authors", extract if archives else fetch)
+
+
+@pytest.fixture(scope="session")
+def authors_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the authors' prompt pairs: beside the clone, or else from the authors' repository."""
+    if (SHARED / "data").is_dir():
+        return SHARED / "data"
+
+    def fetch(folder: Path) -> None:
+        from network import DATA, fetch_authors
+
+        fetch_authors(DATA, folder)
+
+    return make_once(tmp_path_factory, "data", fetch) / "data"
 
 
 @pytest.fixture(scope="session")

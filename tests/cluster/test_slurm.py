@@ -36,7 +36,7 @@ def output(*command: str) -> str:
 def slurm() -> None:
     """Skip the tests where no Slurm answers."""
     if shutil.which("sbatch") is None or subprocess.run(["sinfo"], capture_output=True).returncode:
-        pytest.skip("no Slurm here")
+        pytest.skip("needs a real Slurm")
 
 
 class Submitted:

@@ -1,7 +1,11 @@
-"""The workflow and the library reproduce the authors' own numbers."""
+"""The workflow and the library reproduce the authors' own numbers.
+
+They do for the golden set in this repository, which tools/golden made, and for a larger one if it is beside the clone.
+"""
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import SHARED, Run
+from conftest import PAIRS, SHARED, TRAVELLING, Run
 from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.skipping_engine import SkippingEngine
 from memory_injections.models.loading import load_causal_lm
@@ -22,25 +26,53 @@ from memory_injections.models.tokenisation import (
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-TOLERANCE = 1e-4
+TOLERANCE, LOG_TOLERANCE = 1e-4, 1e-5
 CPU = torch.device("cpu")
-HANDWRITTEN = SHARED / "data" / "handwritten_obscure_explicit_data.csv"
 ENCODINGS = ["unembed", "embed", "layer"]
-# Handwritten rows that end in a blank: of 39 the memory, of 103 the obscure prompt.
-BLANK = {39: "explicit_entity", 103: "obscure_sentence"}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The prompt pairs of a golden set."""
+
+    path: Path
+    options: dict[str, Any]  # of the data set whose first rows have golden values
+    n_pairs: int
+    blank: dict[int, str]  # which column of which rows of the file ends in a blank
+
+    def read_blank_rows(self) -> list[dict[str, str]]:
+        """The rows that end in a blank, exactly as they are written."""
+        with self.path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert all(rows[row][column].endswith(" ") for row, column in self.blank.items())
+        return [rows[row] for row in self.blank]
 
 
 @pytest.fixture(scope="session")
-def golden_results(golden: Path, snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of the workflow on the golden model, for the first 24 handwritten rows and for those with blanks."""
+def texts_of(golden: Path) -> Texts:
+    if golden == TRAVELLING:
+        blank = {9: "obscure_sentence", 10: "explicit_entity"}
+        return Texts(golden / "pairs.csv", {"blanks": "keep"}, 12, blank)
+    handwritten = SHARED / "data" / "handwritten_obscure_explicit_data.csv"
+    return Texts(handwritten, {"rows": 24}, 24, {39: "explicit_entity", 103: "obscure_sentence"})
+
+
+@pytest.fixture(scope="session")
+def n_layers(golden: Path) -> int:
+    return json.loads((golden / "config.json").read_text())["n_layer"]
+
+
+@pytest.fixture(scope="session")
+def golden_results(golden: Path, texts_of: Texts, snakemake: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of the workflow on the golden model, for the pairs with golden values and for those with blanks."""
     folder = tmp_path_factory.mktemp("golden")
-    pd.DataFrame(read_blank_rows()).to_csv(folder / "blank.csv", index=False)
+    pd.DataFrame(texts_of.read_blank_rows()).to_csv(folder / "blank.csv", index=False)
     blank = {"source": "file", "path": "blank.csv"}
     study: dict[str, Any] = {
         "study": "golden",
         "models": {"tiny-gpt2": {"source": "local", "path": str(golden)}},
         "datasets": {
-            "hand": {"source": "file", "path": str(HANDWRITTEN), "rows": 24},
+            "hand": {"source": "file", "path": str(texts_of.path), **texts_of.options},
             "kept": {**blank, "blanks": "keep"},
             "stripped": blank,
         },
@@ -56,24 +88,31 @@ def golden_results(golden: Path, snakemake: Run, tmp_path_factory: pytest.TempPa
     return folder / "results"
 
 
-def read_blank_rows() -> list[dict[str, str]]:
-    """The handwritten rows that end in a blank, exactly as they are written."""
-    with HANDWRITTEN.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert all(rows[row][column].endswith(" ") for row, column in BLANK.items())
-    return [rows[row] for row in BLANK]
+def test_the_travelling_set_is_small_and_has_the_cases_that_bite() -> None:
+    assert sum(path.stat().st_size for path in TRAVELLING.iterdir()) <= 500_000
+    tokens = json.loads((TRAVELLING / "sweep_hand_tokens.json").read_text())
+    memories = [row["memory_ids"] for row in tokens]
+    assert any(len(memory) == 1 for memory in memories)
+    assert any(len(set(memory)) < len(memory) for memory in memories)
+    assert any(len(row["answer_ids"]) > 1 for row in tokens)
+    assert any(row["prompt"].endswith(" ") for row in tokens)
+    own = pd.read_csv(PAIRS)
+    for column, name in (("obscure_sentence", "obscure_prompt"), ("explicit_entity", "memory"), ("answer", "answer")):
+        assert set(pd.read_csv(TRAVELLING / "pairs.csv")[column].str.strip()) <= set(own[name])
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_sweep(golden: Path, golden_results: Path, encoding: str) -> None:
+def test_sweep(golden: Path, texts_of: Texts, n_layers: int, golden_results: Path, encoding: str) -> None:
     ours = pd.read_parquet(golden_results / f"golden/injections/tiny-gpt2/hand/curated.{encoding}.parquet")
     theirs = pd.read_csv(golden / f"sweep_hand_{encoding}.csv").rename(
         columns={"row": "prompt_id", "tweak": "magnitude"}
     )
     both = ours.merge(theirs, on=["prompt_id", "layer", "magnitude"], validate="one_to_one")
-    assert len(both) == len(ours) == len(theirs) == 24 * 4 * 3
+    assert len(both) == len(ours) == len(theirs) == texts_of.n_pairs * n_layers * 3
     for our, their in (("injected", "edit"), ("obscure", "obs"), ("explicit", "exp")):
         np.testing.assert_allclose(both[f"p_{our}"], both[f"answer_prob_{their}"], rtol=TOLERANCE)
+        differences = np.log(both[f"p_{our}"] / both[f"answer_prob_{their}"])
+        np.testing.assert_allclose(differences, 0, atol=LOG_TOLERANCE)
 
 
 def test_no_answer_is_ranked_among_the_top_that_it_is_not_in(golden: Path, golden_results: Path) -> None:
@@ -86,6 +125,7 @@ def test_no_answer_is_ranked_among_the_top_that_it_is_not_in(golden: Path, golde
         for prompt_id, top in zip(both["prompt_id"], both["top30_ids"], strict=True)
     ]
     assert ((both["rank_injected"] < 30) == in_top).all()
+    assert (both["top_token_id"].astype(str) == both["top30_ids"].str.split().str[0]).all()
 
 
 def test_heads(golden: Path, golden_results: Path) -> None:
@@ -169,10 +209,13 @@ class Bare:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_rows_that_end_in_a_blank(golden: Path, golden_results: Path, encoding: str) -> None:
+def test_rows_that_end_in_a_blank(
+    golden: Path, texts_of: Texts, n_layers: int, golden_results: Path, encoding: str
+) -> None:
     """With `blanks: keep` they are scored as written, which is what the authors did, and otherwise without the blank.
 
-    The authors' values do not cover these rows, so plain passes do, which the authors' values of other rows confirm.
+    No values of the authors are without the blank, and in the larger set none are with it, so plain passes stand in,
+    which the authors' values of other cells confirm.
     """
     bare = Bare(golden)
 
@@ -195,9 +238,9 @@ def test_rows_that_end_in_a_blank(golden: Path, golden_results: Path, encoding: 
         for name in ("kept", "stripped")
     }
     for name, of_rows in cells.items():
-        assert len(of_rows) == 2 * 4 * 3
+        assert len(of_rows) == 2 * n_layers * 3
         for cell in of_rows.query("layer == 2").to_dict("records"):
-            row = read_blank_rows()[cell["prompt_id"]]
+            row = texts_of.read_blank_rows()[cell["prompt_id"]]
             if name == "stripped":
                 row = {column: text.strip() for column, text in row.items()}
             check(row["obscure_sentence"], row["explicit_entity"], row["answer"], cell)
@@ -206,21 +249,23 @@ def test_rows_that_end_in_a_blank(golden: Path, golden_results: Path, encoding: 
     assert (np.abs(np.log(kept["p_injected"] / stripped["p_injected"])) > 10 * TOLERANCE).all()
 
 
-def test_blanks_are_kept_in_texts_and_tokens(golden: Path, golden_results: Path) -> None:
+def test_blanks_are_kept_in_texts_and_tokens(golden: Path, texts_of: Texts, golden_results: Path) -> None:
     texts = {
         name: pd.read_csv(golden_results / f"shared/datasets/{name}.csv", keep_default_na=False)
         for name in ("kept", "stripped")
     }
     columns = ["explicit_sentence", "obscure_sentence", "explicit_entity", "answer"]
-    rows = [[row[column] for column in columns] for row in read_blank_rows()]
+    rows = [[row[column] for column in columns] for row in texts_of.read_blank_rows()]
     written = ["explicit_prompt", "obscure_prompt", "memory", "answer"]
     assert texts["kept"][written].to_numpy().tolist() == rows
     assert texts["stripped"][written].to_numpy().tolist() == [[text.strip() for text in row] for row in rows]
-    assert texts["stripped"]["stripped"].tolist() == ["memory", "obscure_prompt"]
+    names = dict(zip(columns, written, strict=True))
+    assert texts["stripped"]["stripped"].tolist() == [names[column] for column in texts_of.blank.values()]
     bare = Bare(golden)
     for name, table in texts.items():
         read = pd.read_parquet(golden_results / f"shared/text_check/tiny-gpt2/{name}.parquet")
         tokens = [[str(bare.tokenizer.decode([token])) for token in bare.tokenise(text)] for text in table["memory"]]
         assert read["memory"].tolist() == list(map("|".join, tokens))
-        assert [text.endswith("in| ") for text in read["obscure_prompt"]] == [False, name == "kept"]
+        of_prompt = [column == "obscure_sentence" and name == "kept" for column in texts_of.blank.values()]
+        assert [text.endswith("| ") for text in read["obscure_prompt"]] == of_prompt
         assert (read["invisible characters kept"] == (name == "kept")).all()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PAIRS, SHARED
+from conftest import PAIRS
 from memory_injections.analysis.clusters import align_clusters, cluster_prompts, name_last_hops
 from memory_injections.analysis.effects import estimate_mean
 from memory_injections.data.prompt_pairs import normalise_pairs
@@ -72,18 +72,17 @@ def test_a_column_of_the_data_can_be_the_cluster() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "n_clusters"),
-    [
-        (PAIRS, "memory", 72),
-        (SHARED / "data" / "handwritten_obscure_explicit_data.csv", "memory", 99),
-        (SHARED / "data" / "multi_hop_1000.csv", "last hop", 19),
-    ],
+    ("file", "name", "n_clusters"),
+    [("handwritten_obscure_explicit_data.csv", "memory", 99), ("multi_hop_1000.csv", "last hop", 19)],
 )
-def test_the_clusters_of_our_data_and_the_authors(path: Path, name: str, n_clusters: int) -> None:
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    groups = cluster_prompts(normalise_pairs(read_csv(path), path.name))
+def test_the_clusters_of_the_authors_data(file: str, name: str, n_clusters: int, authors_data: Path) -> None:
+    groups = cluster_prompts(normalise_pairs(read_csv(authors_data / file), file))
     assert (groups.name, groups.nunique()) == (name, n_clusters)
+
+
+def test_the_clusters_of_the_own_data() -> None:
+    groups = cluster_prompts(normalise_pairs(read_csv(PAIRS), "own"))
+    assert (groups.name, groups.nunique()) == ("memory", 72)
 
 
 def test_a_prompt_without_a_cluster_is_one_sentence() -> None:

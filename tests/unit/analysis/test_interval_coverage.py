@@ -7,25 +7,28 @@ import interval_coverage
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, SHARED
+from conftest import PAIRS, ROOT
 from interval_coverage import BEGIN, COVERAGE, DISTRIBUTIONS, END, SIZES, simulate
 from memory_injections.analysis.clusters import cluster_prompts
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 
-FILES = {
-    "own pairs": ROOT / "resources" / "prompt_pairs.csv",
-    "hand": SHARED / "data" / "handwritten_obscure_explicit_data.csv",
-    "2wmh": SHARED / "data" / "multi_hop_1000.csv",
-}
+FILES = {"hand": "handwritten_obscure_explicit_data.csv", "2wmh": "multi_hop_1000.csv"}
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_the_clusters_have_the_sizes_of_the_data(name: str) -> None:
-    if not FILES[name].is_file():
-        pytest.skip(f"no {FILES[name]}")
-    clusters = cluster_prompts(normalise_pairs(read_csv(FILES[name]), name))
+def check_sizes(path: Path, name: str) -> None:
+    clusters = cluster_prompts(normalise_pairs(read_csv(path), name))
     assert clusters.value_counts().tolist() == SIZES[name].tolist()
+
+
+def test_the_clusters_have_the_sizes_of_the_own_pairs() -> None:
+    check_sizes(PAIRS, "own pairs")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_clusters_have_the_sizes_of_the_authors_data(name: str, authors_data: Path) -> None:
+    check_sizes(authors_data / FILES[name], name)
+    assert set(SIZES) == {"own pairs", *FILES}
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)

@@ -1,7 +1,8 @@
 """Words that give a memory or an answer away."""
 
+from pathlib import Path
+
 import pytest
-from conftest import SHARED
 from memory_injections.data.content_words import list_content_words, shares_words
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
@@ -25,10 +26,9 @@ def test_content_words() -> None:
     assert list_content_words("The Länder of the U.S. – which?") == {"länder"}
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the authors' files are not beside the clone")
 @pytest.mark.parametrize(
     ("file", "expected"), [("multi_hop_1000.csv", 250), ("handwritten_obscure_explicit_data.csv", 22)]
 )
-def test_how_many_of_the_authors_prompts_share_a_word(file: str, expected: int) -> None:
-    pairs = normalise_pairs(read_csv(SHARED / "data" / file), file)
+def test_how_many_of_the_authors_prompts_share_a_word(file: str, expected: int, authors_data: Path) -> None:
+    pairs = normalise_pairs(read_csv(authors_data / file), file)
     assert sum(map(shares_words, pairs.to_dict("records"))) == expected

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SHARED
 from memory_injections.data.prompt_pairs import ENTITY, TEXT_COLUMNS, normalise_pairs
 from memory_injections.data.text_tables import read_csv, read_records
 from memory_injections.data.two_wiki import FIELDS, list_pairs, sample_pairs
@@ -17,35 +16,32 @@ PAIRS = list_pairs(RECORDS, "x")
 
 
 @pytest.fixture(scope="module")
-def authors() -> pd.DataFrame:
-    """The authors' 1,000 rows with their facts, which are next to the project's clone in its CI."""
-    path = SHARED / "data" / "multi_hop_1000.csv"
-    if not path.is_file():
-        pytest.skip(f"no {path}")
-    table = read_csv(path)
+def rows(authors_data: Path) -> pd.DataFrame:
+    """The authors' 1,000 rows with their facts."""
+    table = read_csv(authors_data / "multi_hop_1000.csv")
     return table.assign(fact1=table["fact1"].map(ast.literal_eval), fact2=table["fact2"].map(ast.literal_eval))
 
 
-def test_the_authors_facts_give_their_file(authors: pd.DataFrame) -> None:
+def test_the_authors_facts_give_their_file(rows: pd.DataFrame) -> None:
     records = [
         {"type": "compositional", "evidences": [row.fact1, row.fact2], "answer": row.answer}
-        for row in authors.itertuples()
+        for row in rows.itertuples()
     ]
     built = pd.DataFrame(list_pairs(records, "facts"))
-    theirs = normalise_pairs(authors, "authors")[TEXT_COLUMNS]
+    theirs = normalise_pairs(rows, "authors")[TEXT_COLUMNS]
     assert len(theirs) == 1000
     differing = {name: list(theirs.index[theirs[name] != built[name]]) for name in TEXT_COLUMNS}
     assert differing == {name: [] for name in TEXT_COLUMNS}
 
 
-def test_what_in_the_authors_file_is_not_in_the_facts(authors: pd.DataFrame) -> None:
+def test_what_in_the_authors_file_is_not_in_the_facts(rows: pd.DataFrame) -> None:
     """Checks the rows that docs/2wmh.md lists."""
-    subject, value = authors["fact2"].str[0], authors["fact2"].str[2]
-    assert list(authors.index[authors["explicit_entity"] != subject]) == [95, 311]
-    assert list(authors.index[authors["answer"] != value]) == [132, 766]
-    assert list(authors["answer"][[132, 766]]) == ["20 March 0851", "26 September 0188"]
-    assert (authors["fact1"].str[2] != subject).sum() == 37
-    general = authors["explicit_sentence"] == "The " + authors["fact2"].str[1] + " of " + subject + " is"
+    subject, value = rows["fact2"].str[0], rows["fact2"].str[2]
+    assert list(rows.index[rows["explicit_entity"] != subject]) == [95, 311]
+    assert list(rows.index[rows["answer"] != value]) == [132, 766]
+    assert list(rows["answer"][[132, 766]]) == ["20 March 0851", "26 September 0188"]
+    assert (rows["fact1"].str[2] != subject).sum() == 37
+    general = rows["explicit_sentence"] == "The " + rows["fact2"].str[1] + " of " + subject + " is"
     assert general.sum() == 929
 
 

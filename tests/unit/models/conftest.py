@@ -1,9 +1,10 @@
-"""Tokenizers of the three kinds: bytes (`tokenizer`), pieces of words with "▁" for a space, and whole words."""
+"""Tokenizers of the three kinds: bytes, pieces of words with "▁" for a space, and whole words.
 
-from pathlib import Path
+Those of bytes are `tokenizer` and the golden models'.
+"""
 
 import pytest
-from conftest import PAIRS
+from conftest import GOLDEN, PAIRS
 from memory_injections.models.tokenisation import load_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -30,9 +31,15 @@ def words() -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def smollm2(golden: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of the default study's model, which the golden model has, too."""
-    return load_tokenizer(golden)
+def travelling() -> PreTrainedTokenizerBase:
+    """A tokenizer of bytes in which every digit is a token, that of the golden model in this repository."""
+    return load_tokenizer(GOLDEN["travelling"])
+
+
+@pytest.fixture(scope="session")
+def larger() -> PreTrainedTokenizerBase:
+    """The tokenizer of the default study's model, which the golden model beside the clone has, too."""
+    return load_tokenizer(GOLDEN["larger"])
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from conftest import GOLDEN, ROOT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from memory_injections import Injector
@@ -59,7 +59,7 @@ def test_every_invisible_character_is_one() -> None:
     assert all(map(is_visible, "aß—。½🫨\u0600\u0301\ue000ـ"))
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "smollm2", "sentencepiece", "words"])
+@pytest.mark.parametrize("name", ["tokenizer", *GOLDEN, "sentencepiece", "words"])
 @FUZZED
 @given(texts=st.tuples(TEXTS, TEXTS, TEXTS), blanks=st.tuples(*[BLANKS] * 5))
 @example(texts=(PROMPT, MEMORY, ANSWER), blanks=(" ", "", " ", "", ""))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from memory_injections.data.prompt_pairs import normalise_pairs, strip_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.errors import StudyError
 from memory_injections.models.text_check import check_texts, describe_bos
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 OWN = {
     "explicit_prompt": "Peru lies in",
@@ -36,15 +37,15 @@ def make_pairs(*changes: dict[str, str]) -> pd.DataFrame:
     return table
 
 
-def list_checks(table: pd.DataFrame) -> list[list[str]]:
-    """The checks that name each pair."""
-    checks = table.select_dtypes(bool)
+def list_checks(table: pd.DataFrame, but: Sequence[str] = ()) -> list[list[str]]:
+    """The checks that name each pair, but for some of them."""
+    checks = table.select_dtypes(bool).drop(columns=[*but])
     return [list(checks.columns[row]) for row in checks.to_numpy()]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, golden: Path) -> Path:
-    """Config and tokenizer, without weights, of a model with the tokenizer of the default study's."""
+    """Config and tokenizer, without weights, of a golden model."""
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(golden / name, tmp_path)
     return tmp_path
@@ -65,9 +66,19 @@ def test_own_pairs_pass(folder: Path) -> None:
     pairs = strip_pairs(normalise_pairs(read_csv(PAIRS), "own"), "own")
     table = check_texts(folder, pairs).assign(model="m", dataset="d")
     counts = count_text_checks([table]).set_index("check")
-    assert counts["n"].to_dict() == dict.fromkeys(counts.index, 0) | {SHORT: 12}
-    assert counts.loc[SHORT, "rows"] == "5, 7, 11, 14, 16, 32, 34, 46, 59, 61"
-    assert counts.loc[SHORT, "share"] == 12 / 72
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokens = [
+        [str(tokenizer.decode([token])) for token in tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]]
+        for answer in pairs["answer"]
+    ]
+    firsts = pd.Series([next(text.strip() for text in of_answer if text.strip()) for of_answer in tokens])
+    short = list(firsts.index[firsts.str.len() <= 2])
+    shared = sum(pairs["answer"].groupby(firsts).transform("nunique") > 1)
+    assert counts["n"].to_dict() == dict.fromkeys(counts.index, 0) | {SHORT: len(short), SHARED: shared}
+    assert counts.loc[SHORT, "rows"] == ", ".join(map(str, short[:10]))
+    assert counts.loc[SHORT, "share"] == len(short) / 72
+    # With the tokenizer of the default study's model few answers are weak, with the tiny one nearly all.
+    assert (len(short), shared) == ((12, 0) if len(tokenizer) == 49152 else (71, 55))
     first = table.set_index("prompt_id").loc[5]
     assert (first["explicit_prompt"].split("|")[:2], first["memory"]) == (["<", "im_start"], "India")
     assert (first["obscure_prompt"].split("|")[-2:], first["answer"], first["scored"]) == (
@@ -87,8 +98,12 @@ def test_what_only_weakens_a_score_is_named(folder: Path) -> None:
         {"answer": "south africa"},
         {"explicit_prompt": "Peru lies in " + 60 * "the "},
     )
-    assert list_checks(check_texts(folder, pairs)) == [[KEPT, WORD], [SHORT], [PIECE], [SHARED], [SHARED], [], [KEPT]]
-    assert list_checks(check_texts(folder, strip_pairs(pairs, "x").head(1))) == [[LEFT_OUT, WORD]]
+    table = check_texts(folder, pairs)
+    # Most first tokens of a tiny tokenizer are short.
+    assert list_checks(table, [SHORT]) == [[KEPT, WORD], [], [PIECE], [SHARED], [SHARED], [], [KEPT]]
+    assert table[SHORT].tolist() == ((table["scored"].str.len() <= 2) & ~table[PIECE]).tolist()
+    assert table[SHORT].tolist()[1:3] == [True, False]
+    assert list_checks(check_texts(folder, strip_pairs(pairs, "x").head(1)), [SHORT]) == [[LEFT_OUT, WORD]]
     change_json(folder / "config.json", n_positions=70)
     assert list_checks(check_texts(folder, strip_pairs(pairs, "x"))).pop() == [LEFT_OUT, NEAR]
 
@@ -122,7 +137,8 @@ def test_a_text_beyond_the_context_is_refused(config: dict[str, Any], folder: Pa
         StudyError, match=r"^prompt pair 11 cannot be scored because obscure_prompt has 13 tokens, but the m"
     ):
         check_texts(
-            folder, make_pairs({"obscure_prompt": "Lima lies in"}, {"obscure_prompt": "It lies " + 9 * "the " + "in"})
+            folder,
+            make_pairs({"obscure_prompt": "Lima lies in"}, {"obscure_prompt": "India lies " + 9 * "the " + "in"}),
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 import torch
+from conftest import GOLDEN
 from memory_injections.errors import StudyError
 from memory_injections.models.tokenisation import (
     Prompt,
@@ -51,9 +52,9 @@ def test_an_answer_follows_its_prompt_with_a_space_between(tokenizer: PreTrained
     assert Prompt.tokenise(tokenizer, "Lima lies in", "the west", bos=False).tokens == prompt.tokens[1:]
 
 
-@pytest.mark.parametrize("name", ["tokenizer", "smollm2", "sentencepiece"])
+@pytest.mark.parametrize("name", ["tokenizer", *GOLDEN, "sentencepiece"])
 def test_a_bare_space_before_an_answer_belongs_to_the_prompt(name: str, request: pytest.FixtureRequest) -> None:
-    """A tiny tokenizer, the default study's, and one like Llama 2's."""
+    """A tiny tokenizer, those of the golden models, and one like Llama 2's."""
     tokenizer = request.getfixturevalue(name)
     own = tokenise_prompt(tokenizer, "The year was")
     (space,) = tokenizer.convert_tokens_to_ids(["▁" if name == "sentencepiece" else "Ġ"])
@@ -141,8 +142,8 @@ def test_an_unknown_answer_or_memory_is_refused(name: str, request: pytest.Fixtu
 
 @pytest.mark.parametrize(
     ("name", "special"),
-    [("tokenizer", "<|bos|>"), ("smollm2", "<|endoftext|>"), ("smollm2", "<jupyter_code>"), ("sentencepiece", "<s>"),
-     ("words", "<unk>"), ("unigram", "<s>")],
+    [("tokenizer", "<|bos|>"), ("sentencepiece", "<s>"), ("words", "<unk>"), ("unigram", "<s>"),
+     *((name, special) for name in GOLDEN for special in ("<|endoftext|>", "<jupyter_code>"))],
 )  # fmt: skip
 def test_the_text_of_a_special_token_is_no_such_token(name: str, special: str, request: pytest.FixtureRequest) -> None:
     tokenizer = request.getfixturevalue(name)

@@ -10,26 +10,47 @@ from authors_files import TINY_CURATED, TINY_PAPER, TINY_RANDOM, read_sweep, wri
 from conftest import ROOT
 from memory_injections.paper.headline import trace_headline
 from memory_injections.sweeps.identity import SweepId
+from network import CURATED_FOLDERS, fetch_authors
 
 PAPER = yaml.safe_load((ROOT / "resources" / "paper.yaml").read_text(encoding="utf-8"))
 RULE = "mean_within_2sd"
 
 
-@pytest.fixture(scope="module")
-def traced(authors: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
+# The paper's numbers, from how many prompts they come, and their ranks in their grids.
+NUMBERS = [("gpt2", "hand", 44.895, 102, 1), ("gpt2-large", "hand", 68.471, 104, 1), ("gpt2", "2wmh", 423.734, 997, 2)]
+
+
+def trace(authors: Path, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables, from the authors' files of the sites that the paper reports."""
     paths = {}
-    for model, dataset in (("gpt2", "hand"), ("gpt2", "2wmh"), ("gpt2-large", "hand")):
+    for model, dataset, *_ in NUMBERS:
         sweep = SweepId(model, dataset, "curated", "unembed")
-        paths[sweep] = tmp_path_factory.mktemp("cells") / "cells.parquet"
+        paths[sweep] = folder / f"{model}.{dataset}.parquet"
         read_sweep(authors, sweep).to_parquet(paths[sweep])
     return trace_headline(paths, PAPER)
 
 
-@pytest.mark.parametrize(
-    ("model", "dataset", "value", "kept", "rank"),
-    [("gpt2", "hand", 44.895, 102, 1), ("gpt2-large", "hand", 68.471, 104, 1), ("gpt2", "2wmh", 423.734, 997, 2)],
-)
+@pytest.fixture(scope="module")
+def traced(authors: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return trace(authors, tmp_path_factory.mktemp("cells"))
+
+
+@pytest.mark.network
+def test_the_authors_repository_gives_the_papers_numbers(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    fetch_authors(CURATED_FOLDERS, tmp_path / "theirs")
+    assert {path.parent.relative_to(tmp_path / "theirs").as_posix() for path in tmp_path.rglob("*.csv")} == set(
+        CURATED_FOLDERS
+    )
+    averages, _ = trace(tmp_path / "theirs", tmp_path)
+    found = averages[averages["rule"] == RULE].set_index(["model", "dataset"])
+    for model, dataset, value, kept, rank in NUMBERS:
+        row = found.loc[(model, dataset)]
+        assert row["value"] == pytest.approx(value, abs=5e-4)
+        assert (row["n_kept"], row["rank"]) == (kept, rank)
+
+
+@pytest.mark.parametrize(("model", "dataset", "value", "kept", "rank"), NUMBERS)
 def test_the_papers_rule_gives_the_papers_numbers(
     traced: tuple[pd.DataFrame, pd.DataFrame], model: str, dataset: str, value: float, kept: int, rank: int
 ) -> None:

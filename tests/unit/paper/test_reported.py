@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, SHARED
+from conftest import ROOT
 from memory_injections.data.prompt_pairs import normalise_pairs
 from memory_injections.data.text_tables import read_csv
 from memory_injections.paper.reported import (
@@ -37,10 +37,8 @@ def know(pairs: pd.DataFrame, **of: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_digests_are_those_of_the_authors_data(name: str) -> None:
-    if not (SHARED / "data").is_dir():
-        pytest.skip(f"no data of the authors at {SHARED / 'data'}")
-    pairs = normalise_pairs(read_csv(SHARED / "data" / FILES[name]), name)
+def test_the_digests_are_those_of_the_authors_data(name: str, authors_data: Path) -> None:
+    pairs = normalise_pairs(read_csv(authors_data / FILES[name]), name)
     assert PAPER["datasets"][name] == {"pairs": len(pairs), "digest": digest_pairs(pairs)}
     assert identify_as_papers(GPT2, pairs, PAPER) == ("gpt2", name)
     assert identify_as_papers(GPT2, pairs.head(100), PAPER) is None

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from bench import Bench, sweep
+from conftest import GOLDEN
 from memory_injections import Injector
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.activations.heads import read_heads
@@ -30,13 +31,14 @@ DATES = pd.DataFrame(
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(params=["gpt2", "llama", "golden", "default_model"])
+@pytest.fixture(params=["gpt2", "llama", *GOLDEN, "default_model"])
 def folder(request: pytest.FixtureRequest) -> Path:
-    """Tiny models, one with the tokenizer of the default study's model, and that model itself."""
+    """Tiny models, the golden ones, and the default study's."""
     if request.param in ("gpt2", "llama"):
         return request.getfixturevalue("tiny_models")[request.param]
-    found = request.getfixturevalue(request.param)
-    return found if request.param == "golden" else next(found.glob("*/checkpoint"))
+    if request.param in GOLDEN:
+        return GOLDEN[request.param]
+    return next(request.getfixturevalue(request.param).glob("*/checkpoint"))
 
 
 def score_fully(folder: Path, kind: str) -> pd.DataFrame:
@@ -54,7 +56,7 @@ def score_fully(folder: Path, kind: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     "folder",
-    ["gpt2", "llama", "golden", pytest.param("default_model", marks=pytest.mark.network)],
+    ["gpt2", "llama", *GOLDEN, pytest.param("default_model", marks=pytest.mark.network)],
     indirect=True,
 )
 def test_everything_is_read_behind_the_bare_space(folder: Path, tmp_path: Path) -> None:
