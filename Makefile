@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 GPU ?= h100
 
 .DEFAULT_GOAL := help
-.PHONY: help study lint fix unit test test-slurm docs crate picture bench bench-study plan schema coverage architectures lock
+.PHONY: help install study lint fix unit test test-slurm docs crate picture bench bench-study plan schema coverage architectures lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -14,6 +14,8 @@ study: .venv/study-installed ## run a study, from nothing to tables, figures and
 	@set -e; study=$$($(BIN)/memory-injections check "$(CONFIG)"); \
 	$(BIN)/snakemake --cores all --configfile "$(CONFIG)"; \
 	printf '\nThe report of the study: %s\n' "$(CURDIR)/results/$$study/report.html"
+
+install: .venv/study-installed ## install everything that studies and the command memory-injections need, into .venv
 
 lint: .venv/dev-installed ## check style, types, import rules, spelling and the workflow
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +17,8 @@ from memory_injections.errors import StudyError
 if TYPE_CHECKING:
     from memory_injections.interactive.injector import Injector
 
+# Where studies of the current folder keep the models that they have converted.
+STUDIES_MODELS = Path("results/shared/models")
 # Characters of a model's name that are shown.
 LONGEST_SHOWN = 60
 results, notes = Console(), Console(stderr=True)
@@ -60,7 +63,7 @@ def load_injector(
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         try:
-            injector = Injector.load(model, device)
+            injector = Injector.load(model, device, STUDIES_MODELS)
             torch.set_num_threads(n_threads if is_grid else 1)
             yield injector, progress
         finally:
