@@ -440,4 +440,4 @@ def test_interrupt(llama: Path) -> None:
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate()
     assert process.returncode == 130
-    assert (stdout, stderr) == ("", "")
+    assert (stdout, stderr) == ("", "memory-injections: interrupted; run the same command again\n")

@@ -1,6 +1,7 @@
 """What commands have in common: they load a model, show progress, and print an error as one sentence."""
 
 import gc
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -25,7 +26,7 @@ results, notes = Console(), Console(stderr=True)
 
 
 def exit_on_error(command: Callable[..., None], describe: Callable[[StudyError], object] = str) -> Callable[..., None]:
-    """Make a command print a `StudyError` as one sentence and exit with status 1."""
+    """Make a command print a `StudyError` as one sentence and exit with status 1; Ctrl-C, too, is a sentence."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -34,6 +35,9 @@ def exit_on_error(command: Callable[..., None], describe: Callable[[StudyError],
         except StudyError as error:
             typer.echo(f"memory-injections: {describe(error)}", err=True)
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("memory-injections: interrupted; run the same command again", err=True)
+            raise typer.Exit(128 + signal.SIGINT) from None
 
     return run
 
