@@ -315,7 +315,7 @@ def parse_study(config: Mapping[str, Any], root: Path | None = None) -> Study:
     try:
         return Study.model_validate(dict(config), context={"root": root})
     except ValidationError as error:
-        raise StudyError(describe_invalid_config(config, error)) from None
+        raise StudyError(describe_invalid_config(config, error, Study.model_json_schema())) from None
 
 
 def read_study(path: Path, root: Path | None = None) -> Study:
