@@ -2,18 +2,35 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= config/config.yaml
+PROFILE ?= default
 GPU ?= h100
+HERE := $(dir $(realpath $(firstword $(MAKEFILE_LIST))))
+CHECK := PYTHONPATH="$(HERE)workflow" $(BIN)/python -m memory_injections.command_line.cli check
+# Profiles of clusters need Snakemake's plugins for them, and say themselves how much runs at a time.
+ON_CLUSTER := $(filter slurm polaris,$(PROFILE))
+OLD := import sys; sys.exit(sys.version_info < (3, 11))
+# Whether .venv has a Python that is new enough, and no installation into it was killed.
+FITS := $(shell test ! -e .venv/installing && .venv/bin/python -c 'import pip; $(OLD)' 2> /dev/null && echo yes)
+
+# The config is checked before the rest is installed.
+.NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help study lint fix unit test test-slurm docs crate picture bench bench-study plan schema coverage architectures lock
+.PHONY: help install study check-config rebuild lint fix unit test test-slurm docs crate picture bench bench-study plan schema coverage architectures lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
-study: .venv/study-installed ## run a study, from nothing to tables, figures and a report: make study CONFIG=… (without it: the default study)
-	@set -e; study=$$($(BIN)/memory-injections check "$(CONFIG)"); \
-	$(BIN)/snakemake --cores all --configfile "$(CONFIG)"; \
+study: check-config .venv/$(if $(ON_CLUSTER),cluster,study)-installed ## run a study, from nothing to tables, figures and a report: make study CONFIG=… PROFILE=slurm (without them: the default study, here)
+	@set -e; study=$$($(CHECK) "$(CONFIG)"); \
+	$(BIN)/snakemake $(if $(ON_CLUSTER),,--cores all) --configfile "$(CONFIG)" --workflow-profile "$(HERE)workflow/profiles/$(PROFILE)"; \
 	printf '\nThe report of the study: %s\n' "$(CURDIR)/results/$$study/report.html"
+
+check-config: .venv/check-installed
+	@test -f "$(HERE)workflow/profiles/$(PROFILE)/profile.yaml" || { echo "make: no profile $(PROFILE) is in workflow/profiles; correct PROFILE" >&2; exit 1; }
+	@$(CHECK) "$(CONFIG)" > /dev/null
+
+install: .venv/study-installed ## install everything that studies and the command memory-injections need, into .venv
 
 lint: .venv/dev-installed ## check style, types, import rules, spelling and the workflow
 	$(BIN)/ruff check .
@@ -84,14 +101,29 @@ lock: ## update constraints.txt to the newest versions that pyproject.toml allow
 	  sed -E '/^(nvidia|cuda)-|^triton==/d; s/\+.*//' "$$venv/frozen"; } > "$$venv/constraints"; \
 	cp "$$venv/constraints" constraints.txt
 
-.venv/bin/python:
+.venv/bin/python: $(if $(FITS),,rebuild)
+	@$(PYTHON) -c '$(OLD)' || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1), but 3.11 or later is needed; name one: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 1; }
+	rm -rf .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
+# An installation that is killed leaves its mark behind; one that fails has changed nothing.
+define install_into_venv
+@touch .venv/installing
+$(BIN)/python -m pip install --constraint constraints.txt $(1) || { rm .venv/installing; exit 1; }
+@rm .venv/installing
+@touch $@
+endef
+
+# What the check of a config imports: seconds, where the rest takes minutes.
+.venv/check-installed: .venv/bin/python constraints.txt
+	$(call install_into_venv,--quiet psutil pydantic PyYAML typer xxhash)
+
 .venv/study-installed: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-	touch $@
+	$(call install_into_venv,--editable .)
+
+.venv/cluster-installed: .venv/bin/python pyproject.toml constraints.txt
+	$(call install_into_venv,--editable ".[cluster]")
 
 .venv/dev-installed: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $@
+	$(call install_into_venv,--quiet --editable ".[dev]")

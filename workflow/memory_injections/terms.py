@@ -50,6 +50,8 @@ FIRST_TOKEN: Final = "first_token"
 WHOLE_ANSWER: Final = "whole_answer"
 GENERATION: Final = "generation"
 Outcome = Literal["first_token", "whole_answer", "generation"]
+# Effects within so many nats of zero do not matter in practice, unless a config says otherwise.
+MARGIN = 0.1
 PROMPT_KINDS = ("explicit", "obscure")
 # What is looked for in the outputs of heads and blocks, by its first token, and what figures call it: the memory with a
 # space in front, as a text has it, and without, as it is injected. In most tokenizers these are two tokens.

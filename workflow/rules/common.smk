@@ -51,6 +51,7 @@ from memory_injections.jobs.code import (
 )
 from memory_injections.jobs.digest import digest_modules
 from memory_injections.jobs.earlier_runs import check_no_live_jobs
+from memory_injections.jobs.endings import end_with_a_sentence
 from memory_injections.jobs.results import clean_results, describe_contents
 from memory_injections.registry import load_extensions
 from memory_injections.sweeps.identity import RELATIVE, SweepId
@@ -67,6 +68,8 @@ environ[STATUS_VARIABLE] = describe_code_status()
 SHARED = "results/shared"
 CHECKSUM_CACHE = ChecksumCache(Path(SHARED) / "checksum_cache.json")
 atexit.register(CHECKSUM_CACHE.save)
+if workflow.is_main_process:
+    end_with_a_sentence()
 
 
 include: "provenance.smk"

@@ -28,10 +28,12 @@ from memory_injections.checksums import set_aside  # noqa: E402
 from memory_injections.config.messages import describe_error  # noqa: E402
 from memory_injections.errors import DamagedFileError, StudyError  # noqa: E402
 from memory_injections.jobs.code import STATUS_VARIABLE, check_code  # noqa: E402
+from memory_injections.jobs.endings import hide_interrupts  # noqa: E402
 from memory_injections.jobs.logs import is_disk_full, start_log  # noqa: E402
 from memory_injections.jobs.provenance import describe_origin, list_compared_files, name_inputs  # noqa: E402
 from memory_injections.jobs.results import verify_inputs, write_checksums  # noqa: E402
 
+hide_interrupts()
 DISK_FULL = "no space is left to make %s (%s); free some and run the same command again: what is finished is kept"
 
 # Jobs that run side by side may find the same file damaged.

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.analysis.population import read_population
@@ -13,10 +12,11 @@ from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.data.text_tables import read_column
 from memory_injections.jobs.loading import load_on_reserved_devices
 from memory_injections.jobs.unfinished import UnfinishedParts
+from torch import set_num_threads  # behind _job, which hides tracebacks of Ctrl-C
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        torch.set_num_threads(job.threads)
+        set_num_threads(job.threads)
         inputs, params, output = job.input, job.params, job.output
         words = [word for kind in params.word_kinds for word in read_column(Path(inputs.words), kind)]
         cache, pairs = ActivationCache(inputs.activations), read_pairs(Path(inputs.pairs))

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from _job import start_job
 from memory_injections.activations.cache_file import ActivationCache
 from memory_injections.data.text_tables import read_column
@@ -10,10 +9,11 @@ from memory_injections.jobs.loading import load_on_reserved_devices
 from memory_injections.sweeps.experiment import Experiment
 from memory_injections.sweeps.grid import InjectionGrid, expand_grids, take_shard
 from memory_injections.terms import CURATED
+from torch import set_num_threads  # behind _job, which hides tracebacks of Ctrl-C
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        torch.set_num_threads(job.threads)
+        set_num_threads(job.threads)
         inputs, params = job.input, job.params
         with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             grids = map(InjectionGrid.model_validate, params.grids)

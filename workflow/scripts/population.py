@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import torch
 from _job import start_job
 from memory_injections.analysis.population import TEXTS, choose_prompts, judge_texts, mark_prompts
 from memory_injections.atomic_files import replace_file
@@ -11,10 +10,11 @@ from memory_injections.controls.texts import list_texts, score_texts
 from memory_injections.controls.writing import Writer
 from memory_injections.data.prompt_pairs import read_pairs
 from memory_injections.jobs.loading import load_on_reserved_devices
+from torch import set_num_threads  # behind _job, which hides tracebacks of Ctrl-C
 
 if __name__ == "__main__":
     with start_job(globals()) as job:
-        torch.set_num_threads(job.threads)
+        set_num_threads(job.threads)
         inputs, params, pairs = job.input, job.params, read_pairs(Path(job.input.pairs))
         with load_on_reserved_devices(inputs.checkpoint, inputs.manifest, inputs.processed, params.precision) as model:
             planned = PlannedPrompts.of_pairs(pairs, model.tokenizer, model.engine.n_ctx)

@@ -153,17 +153,43 @@ def test_a_file_of_pairs(
     run(*command, "--save", str(tmp_path / "effects.csv"))
     saved = pd.read_csv(tmp_path / "effects.csv")
     pd.testing.assert_frame_equal(saved, found, check_dtype=False, rtol=1e-4)
-    _, *rows, mean, _ = run(*command).stdout.splitlines()
+    _, *rows, mean, _, _, memory, shuffled, random, verdict, _ = run(*command).stdout.splitlines()
     assert [row.split()[0] for row in rows] == ["0", "1", "2"]
     assert mean.split()[0] == "mean"
     assert float(mean.split()[1]) == pytest.approx(np.mean(effects["effect"]), abs=0.006)
+    for line, other in ((memory, 0), (shuffled, found["effect_shuffled"]), (random, found["effect_random"])):
+        contrast = float((found["effect"] - other).mean())
+        assert f"{contrast:+z.2f} nats (no interval: fewer than 6 clusters" in line
+    assert verdict.startswith("Verdict: inconclusive. Here these 3 pairs do not tell whether the memory helps")
+
+
+def test_pairs_are_judged_by_the_rule_of_a_study(pairs: pd.DataFrame, llama: Path, tmp_path: Path) -> None:
+    ends = ("I", "II", "III")
+    more = [pairs, *(pairs.assign(memory=[f"{name} {end}" for name in pairs["memory"]]) for end in ends)]
+    pd.concat(more).to_csv(tmp_path / "pairs.csv", index=False)
+    found = document(
+        "inject", "--pairs", str(tmp_path / "pairs.csv"), "--layer", "1", "--dose", "1e-4", "--model", str(llama)
+    )
+    effects, means = pd.DataFrame(found["pairs"]), pd.DataFrame(found["means"]).set_index("minus")
+    assert found["relative"]
+    assert found["magnitude"] == 1e-4
+    assert 0 < effects["effect"].abs().max() < 1e-3  # so small a dose changes next to nothing
+    for name, row in means.iterrows():
+        values = effects["effect"] - (effects[f"effect_{name}"] if name else 0)
+        assert row["effect"] == pytest.approx(values.mean(), abs=1e-9)
+        assert row["low"] <= row["effect"] <= row["high"]
+    assert set(means["n_clusters"]) == {12}
+    assert found["verdict"] == "practically zero"
+    assert found["sentence"].startswith("Verdict: practically zero. Here the memory changes answers by less")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--pairs", "nowhere.csv"], "--pairs nowhere.csv does not exist; give a CSV file of prompt pairs"),
-        (["--pairs", "pairs.csv", "--layer", "all"], "--pairs takes one layer and one magnitude; a study sweeps"),
+        (["--pairs", "pairs.csv", "--layer", "all"], "--pairs takes one layer and one magnitude or dose; a"),
+        (["--pairs", "pairs.csv", "--dose", "1", "--magnitude", "1"], "--dose is for --pairs, in place of --magnitude"),
+        ([PROMPT, MEMORY, "--dose", "1"], "--dose is for --pairs, in place of --magnitude; give only one of them"),
         (["--pairs", "pairs.csv", "--answer", "London"], "--pairs has prompts, memories and answers; give none"),
         (["--pairs", "words.csv"], "words.csv has no column explicit_prompt"),
         (["--pairs", "alike.csv"], "more than half of the pairs share a memory, so they cannot be exchanged"),
@@ -414,4 +440,4 @@ def test_interrupt(llama: Path) -> None:
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate()
     assert process.returncode == 130
-    assert (stdout, stderr) == ("", "")
+    assert (stdout, stderr) == ("", "memory-injections: interrupted; run the same command again\n")

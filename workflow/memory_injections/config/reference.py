@@ -1,5 +1,6 @@
 """The config's JSON schema and the key table of its documentation, both made from the config's model."""
 
+import inspect
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -53,13 +54,18 @@ def write_key_table() -> str:
     """Return a Markdown table of keys for each part of the config."""
     parts = []
     for title, model in list_sections().items():
-        parts += [f"\n### {title}\n\n{model.__doc__}\n\n| key | default | meaning |\n| --- | --- | --- |\n"]
+        parts += [f"\n### {title}\n\n{_read_docstring(model)}\n\n| key | default | meaning |\n| --- | --- | --- |\n"]
         # Required keys first; a class's own order otherwise.
         for name, field in sorted(model.model_fields.items(), key=lambda item: not item[1].is_required()):
             default = "required" if field.is_required() else _show_default(field.get_default(call_default_factory=True))
             meaning = field.description or f"`{_name_source(model)}`: where it comes from"
             parts.append(f"| `{name}` | {default} | {meaning} |\n")
     return "".join(parts)
+
+
+def _read_docstring(model: type[BaseModel]) -> str:
+    """Return a class's docstring on one line: from Python 3.13 on, indentation is gone from it already."""
+    return " ".join(inspect.cleandoc(model.__doc__ or "").split())
 
 
 def _show_default(default: Any) -> str:

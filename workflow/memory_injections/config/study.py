@@ -20,6 +20,7 @@ from memory_injections.terms import (
     CURATED,
     FIRST_TOKEN,
     GENERATION,
+    MARGIN,
     PAPER_ENCODING,
     TWIN,
     WHOLE_ANSWER,
@@ -69,7 +70,7 @@ class Study(Section):
     study: Name = Field(description="name of the study; results land in `results/<study>/`")
     seed: Index = Field(default=0, description="seed of the random words")
     margin: Annotated[Number, Field(gt=0, allow_inf_nan=False)] = Field(
-        default=0.1,
+        default=MARGIN,
         description="effects within so many nats of zero do not matter in practice; at 0.1, a probability of 20 % "
         "becomes 22 %",
     )
@@ -314,7 +315,7 @@ def parse_study(config: Mapping[str, Any], root: Path | None = None) -> Study:
     try:
         return Study.model_validate(dict(config), context={"root": root})
     except ValidationError as error:
-        raise StudyError(describe_invalid_config(config, error)) from None
+        raise StudyError(describe_invalid_config(config, error, Study.model_json_schema())) from None
 
 
 def read_study(path: Path, root: Path | None = None) -> Study:

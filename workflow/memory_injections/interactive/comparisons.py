@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from memory_injections.analysis.averages import measure_effect
+from memory_injections.analysis.clusters import align_clusters, cluster_prompts
+from memory_injections.analysis.effects import estimate_mean
+from memory_injections.analysis.verdicts import combine_p_values, name_verdict
 from memory_injections.controls.derangements import derange_memories
 from memory_injections.controls.kinds import CONTROLS, IN_CONTEXT, RANDOM, SHUFFLED, WORDS
 from memory_injections.controls.texts import score_prompts
@@ -15,7 +18,7 @@ from memory_injections.injection.memory_vectors import MemoryEncoder
 from memory_injections.injection.validation import check_layer, check_magnitude
 from memory_injections.interactive.injector import Injector, check_draws
 from memory_injections.models.tokenisation import Prompt
-from memory_injections.terms import CURATED, PAPER_ENCODING
+from memory_injections.terms import CURATED, MARGIN, PAPER_ENCODING
 
 # Controls that need no other text, in the order in which they are shown.
 WITHOUT_OTHERS = ("opposite", "without_answer", "answer")
@@ -164,3 +167,23 @@ def inject_pairs(
     named = pairs.set_index("prompt_id")[["memory"]].assign(shuffled=others.to_numpy())
     named["answer"] = injector.decode_each(prompts[name].answer for name in named.index)
     return named.join(table[PAIR_SCORES]).reset_index()
+
+
+def judge_pairs(
+    effects: pd.DataFrame, pairs: pd.DataFrame, *, margin: float = MARGIN, seed: int = 0
+) -> tuple[pd.DataFrame, str]:
+    """Estimate the mean effects of pairs, and name the verdict on "the memory helps" by a study's own rule.
+
+    `effects` are those of `inject_pairs`. Returns a table with a row for the memory and one for the memory minus each
+    control (`minus`: shuffled, random), which has the columns of `analysis.effects.Estimate`, in nats; and the verdict:
+    the memory and its difference to other memories must agree. It flatters a site that was chosen on the same pairs.
+    """
+    clusters = pd.factorize(align_clusters(cluster_prompts(pairs), pd.Index(effects["prompt_id"])))[0]
+    contrasts = {"": effects["effect"]}
+    contrasts |= {name: effects["effect"] - effects[f"effect_{name}"] for name in ("shuffled", "random")}
+    table = pd.DataFrame(
+        {"minus": name, **estimate_mean(values.to_numpy("float64"), clusters, seed, with_power=False).columns}
+        for name, values in contrasts.items()
+    ).drop(columns="detectable")
+    judged = [table.iloc[0], table.iloc[1]]
+    return table, name_verdict(judged, combine_p_values(judged), margin)

@@ -125,13 +125,16 @@ class Injector:
         self.model = model
 
     @classmethod
-    def load(cls, model: str | Path = DEFAULT, device: str | torch.device | None = None) -> "Injector":
+    def load(
+        cls, model: str | Path = DEFAULT, device: str | torch.device | None = None, lent: Path | None = None
+    ) -> "Injector":
         """Load a model in float32, on the fast engine; `device` is by default the GPU if there is one.
 
         `model` is an entry of the default study, a folder in Hugging Face format, or a repository on the hub. What must
-        be fetched is fetched once, into a cache folder (see `pretrained`).
+        be fetched is fetched once, into a cache folder (see `pretrained`). `lent` names a folder of models that studies
+        have left; one of exactly the same source is used there.
         """
-        return cls(load_pretrained(model, find_device(device)))
+        return cls(load_pretrained(model, find_device(device), lent))
 
     @classmethod
     def of(

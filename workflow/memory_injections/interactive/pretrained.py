@@ -2,7 +2,7 @@
 
 A model that is fetched is kept in a cache folder: the user's own, or the one that `MEMORY_INJECTIONS_CACHE` names. The
 cache has a folder for each model, with its checkpoint, its manifest and its processed weights. Folders of models that
-a study has left have the same form, so the variable may name the folder that they are in.
+a study has left have the same form: where they are is named by the variable, or by whoever loads a model (`lent`).
 """
 
 import hashlib
@@ -76,21 +76,21 @@ def find_device(device: str | torch.device | None) -> torch.device:
     return found
 
 
-def load_pretrained(name: str | Path, device: torch.device) -> PlainModel:
+def load_pretrained(name: str | Path, device: torch.device, lent: Path | None = None) -> PlainModel:
     """Load a model in float32 by its name: an entry of the default study, a local folder, or a repository on the hub.
 
-    A model of the hub is fetched once, from the branch `main`. Raises `StudyError` if there is no such model, or it
-    cannot be fetched.
+    A model of the hub is fetched once, from the branch `main`. A model in the folder `lent` is used where it is, if it
+    comes from the same source. Raises `StudyError` if there is no such model, or it cannot be fetched.
     """
     name = str(name)
     if name in DEFAULT_STUDY:
-        return _load_cached(_find_or_fetch(DEFAULT_STUDY[name]), device)
+        return _load_cached(_find_or_fetch(DEFAULT_STUDY[name], lent), device)
     folder = expand_home(name)
     if os.path.isdir(folder):  # noqa: PTH112 (pathlib's raises an error for a name that is too long)
         return _load_folder(Path(folder), device)
     try:
         validate_repo_id(name)
-        cached = _find_or_fetch(HuggingFaceModel(source="huggingface", repo=name))
+        cached = _find_or_fetch(HuggingFaceModel(source="huggingface", repo=name), lent)
     except (StudyError, HFValidationError) as error:
         reason = error if isinstance(error, StudyError) else "no name of a repository on the hub; correct it"
         raise StudyError(
@@ -138,8 +138,8 @@ def _naming_damage() -> Iterator[None]:
         ) from None
 
 
-def _find_or_fetch(source: ModelSource) -> Path:
-    """Return the folder of a model in the cache.
+def _find_or_fetch(source: ModelSource, lent: Path | None) -> Path:
+    """Return the folder of a model among those that are lent, or in the cache.
 
     The first process that needs a missing model fetches it, and others wait. Raises `StudyError` if it cannot be
     fetched, or the cache cannot be written.
@@ -148,7 +148,7 @@ def _find_or_fetch(source: ModelSource) -> Path:
     digest = hashlib.sha256(source.model_dump_json().encode()).hexdigest()[:8]
     name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', source.origin)}-{digest}"
     try:
-        folder = _find_in_cache(source, cache)
+        folder = (lent and _find_in_cache(source, lent)) or _find_in_cache(source, cache)
         if folder is None:
             cache.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f"{name}.lock"):
