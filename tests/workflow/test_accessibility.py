@@ -39,3 +39,17 @@ def test_every_figure_is_there_for_a_printer(finished: Checkout, browser: "Brows
     missing = page.evaluate("[...document.images].filter(image => !image.naturalWidth).map(image => image.alt)")
     page.close()
     assert missing == []
+
+
+def test_the_answer_is_on_a_phones_first_screen(finished: Checkout, browser: "Browser") -> None:
+    """The question, its answer, the figure of controls and the findings come in this order."""
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto((finished.folder / "results/tiny/report.html").as_uri())
+    box = page.locator(".answer").bounding_box()
+    order = page.locator(".answer, .first img, .first table").evaluate_all("found => found.map((one) => one.tagName)")
+    fits = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
+    assert box is not None
+    assert box["y"] + box["height"] < 844
+    assert order == ["P", "IMG", "TABLE"]
+    assert fits

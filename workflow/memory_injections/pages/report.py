@@ -17,14 +17,25 @@ from memory_injections.analysis.effects import N_FOLDS, N_REPEATS
 from memory_injections.analysis.hits import AFTER, BEFORE
 from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.figures.registry import RegisteredFigure, list_figures
+from memory_injections.pages.answer import QUESTION, answer_question
 from memory_injections.pages.control_tables import describe_disagreements, describe_written, shorten_tables
-from memory_injections.pages.findings import drop_unknown, name_compared, summarise_study, tabulate_findings
+from memory_injections.pages.findings import (
+    drop_unknown,
+    list_cases,
+    name_compared,
+    summarise_study,
+    tabulate_findings,
+)
+from memory_injections.pages.numbers import typeset
 from memory_injections.paper.scorecard import TOLERANCE
+from memory_injections.terms import FIRST_TOKEN
 
 # How much larger than on paper figures are on the page, whose text is larger, too; in CSS, an inch has 96 pixels.
 ZOOM, PIXELS = 1.3, 96
 # Where a kind of figure has more files, only those of the first model and data set are unfolded.
 SHOWN_OPEN = 8
+# The figure that stands beside the answer.
+FIRST_FIGURE = "controls"
 # Of how many prompt pairs of a model and a data set the page shows the tokens.
 MOST_TEXTS = 100
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
@@ -234,6 +245,7 @@ def render_report(
     )
     subjects = list(tables["evidence"][["model", "dataset"]].drop_duplicates().itertuples(index=False, name=None))
     environment.filters |= {
+        "typeset": typeset,
         "embed_png": embed_png,
         "scale_width": scale_width,
         "name_subject": name_subject,
@@ -260,12 +272,15 @@ def render_report(
         texts=group_texts(tables["text_check_pairs"]) if "text_check_pairs" in tables else {},
         most_texts=MOST_TEXTS,
         sections=sections,
+        first_figure=next((figure for figure in sections.get("Controls", ()) if figure.name == FIRST_FIGURE), None),
         figures=figures,
         captions=captions,
         names=NAMES,
         shown_open=SHOWN_OPEN,
         averages=[*AVERAGES, *EFFECTS],
         text=format_cell,
+        question=QUESTION,
+        answer=answer_question(list_cases(tables), tables, config.get("outcome", FIRST_TOKEN)),
         sentences=summarise_study(tables),
         compared=name_compared(tables),
         of_outcomes=[
