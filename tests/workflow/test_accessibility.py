@@ -45,8 +45,8 @@ def test_the_answer_is_on_a_phones_first_screen(finished: Checkout, browser: "Br
     """The question, its answer, the figure of controls and the findings come in this order."""
     page = browser.new_page(viewport={"width": 390, "height": 844})
     page.goto((finished.folder / "results/tiny/report.html").as_uri())
-    box = page.locator(".answer").bounding_box()
-    order = page.locator(".answer, .first img, .first table").evaluate_all("found => found.map((one) => one.tagName)")
+    box = page.locator("#answer").bounding_box()
+    order = page.locator("#answer, .first img, .first table").evaluate_all("found => found.map((one) => one.tagName)")
     fits = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.close()
     assert box is not None

@@ -105,7 +105,7 @@ def test_controls(finished: Checkout) -> None:
     effect = evidence.set_index("memories")["effect"]["curated"]
     assert chosen.loc["shuffled", "curated_effect"] == pytest.approx(effect, abs=1e-4)
     helps = pd.read_csv(results / "tables/claims.csv").query("dataset == 'mine' and claim.str.startswith('2.')")
-    assert "more than other prompts' memories" in helps["evidence"].iloc[0]
+    assert "the difference from other prompts' memories" in helps["evidence"].iloc[0]
 
 
 def test_tables_of_causes(finished: Checkout) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
 from memory_injections.pages.numbers import typeset
 from memory_injections.paper.claims import CLAIMS, find_contrast, find_shuffled
@@ -98,7 +99,8 @@ def _write_change(effect: float, outcome: Outcome) -> str:
 
 def _round(change: float) -> str:
     """Round percents to whole ones, those below one to two digits after the point; none has a sign for nothing."""
-    return f"{change:+z,.0f}" if abs(change) >= 1 else f"{change:+z.2f}".replace("+0.00", "0")
+    text = write_signed(change, 0 if abs(change) >= 1 else 2)
+    return "0" if text == "0.00" else text
 
 
 def _describe_change(effect: float, outcome: Outcome) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE, select_site
 from memory_injections.analysis.effects import describe_effect
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.analysis.population import EVERY, describe_population
 from memory_injections.analysis.table_files import read_table
 from memory_injections.analysis.verdicts import SUPPORTED
@@ -153,7 +154,7 @@ def _list_findings(case: pd.Series, tables: Tables) -> dict[str, str]:
     contrast, shuffled = find_contrast(sweep, tables["contrasts"]), find_shuffled(sweep, tables)
     headline = of["headline"].head(0 if case["relative"] else None)
     rules = headline.set_index("rule")["value"] if len(headline) else {}
-    values = {name: f"{rules[name]:+z.1f} %" if name in rules else MISSING for name in AVERAGES}
+    values = {name: f"{write_signed(rules[name], 1)} %" if name in rules else MISSING for name in AVERAGES}
     ranks = pd.notna(case["hits_gain"])
     return {
         "the memory helps": _format_claim(claims, "helps", with_effect=False),
@@ -213,7 +214,7 @@ def _format_effect_at(headline: pd.DataFrame, sites: pd.DataFrame) -> str:
         return MISSING
     curated = sites[(sites["memories"] == CURATED) & is_as_in_paper(sites)]
     here = select_site(curated, headline.iloc[0]["layer"], headline.iloc[0]["magnitude"])
-    return f"{here.iloc[0]['effect']:+z.2f} nats"
+    return f"{write_signed(here.iloc[0]['effect'])} nats"
 
 
 def format_markdown(findings: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """The study's report: one self-contained HTML page."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from PIL import Image
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
 from memory_injections.analysis.effects import N_FOLDS, N_REPEATS
 from memory_injections.analysis.hits import AFTER, BEFORE
+from memory_injections.analysis.numbers import choose_digits, write_signed
 from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.figures.registry import RegisteredFigure, list_figures
 from memory_injections.pages.answer import QUESTION, answer_question
@@ -129,7 +130,8 @@ COUNTS = (
     "n_hit", "n_broken", "n_kept", "scored_token", "n_informative", "n_informative_other", "best_rank",
     "best_rank_other", "rank_other", "n_only", "n_against_only", "n_first_hop", "n_second_hop", "n_both",
 )  # fmt: skip
-FORMATS = {
+# How a column's values are written: a format, or a function of the value.
+FORMATS: dict[str, str | Callable[[float], str]] = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
     **dict.fromkeys(("chosen_by", "share_improved", *BEFORE, *AFTER, "share"), "{:.0%}"),
     "difference": "{:+.3g}",
@@ -155,12 +157,12 @@ FORMATS = {
             "own_answer",
             "other_answers",
         ),
-        "{:+z.2f}",
+        write_signed,
     ),
     "detectable": "{:.2f}",
     "n_effective": "{:.1f}",
-    "hits_gain": "{:+.1%}",
-    **dict.fromkeys((*AVERAGES, "value", "change"), "{:+,.1f}"),
+    "hits_gain": lambda value: f"{write_signed(100 * value, 1)}\u00a0%",
+    **dict.fromkeys((*AVERAGES, "value", "change"), partial(write_signed, digits=1)),
 }
 
 
@@ -195,7 +197,8 @@ def format_cell(column: str, value: Any) -> str:
     """Format a value of a table's column; a missing value is a dash."""
     if pd.isna(value):
         return "–"
-    return FORMATS.get(column, "{}").format(value)
+    form = FORMATS.get(column, "{}")
+    return form(value) if callable(form) else form.format(value)
 
 
 def format_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -208,9 +211,14 @@ def format_columns(table: pd.DataFrame) -> pd.DataFrame:
     for part in ("", "contrast_"):
         if f"{part}low" in table:
             ends = zip(table[f"{part}low"], table[f"{part}high"], strict=True)
-            texts = [None if pd.isna(low) else f"{low:+z.2f} to {high:+z.2f}" for low, high in ends]
+            texts = [None if pd.isna(low) else _write_interval(low, high) for low, high in ends]
             table = table.assign(**{f"{part}interval": texts})
     return table
+
+
+def _write_interval(low: float, high: float) -> str:
+    digits = choose_digits(low, high)
+    return f"{write_signed(low, digits)} to {write_signed(high, digits)}"
 
 
 def group_texts(pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
