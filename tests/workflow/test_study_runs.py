@@ -164,7 +164,7 @@ def test_report_stands_alone(finished: Checkout) -> None:
     headings = re.findall(r'<h2 id="\w+">([^<]+)</h2>', page)
     assert headings == [
         "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites",
-        "Controls", "Mechanisms", "Side effects", "Scorecard", "Caveats",
+        "Controls", "Mechanisms", "Side effects", "Scorecard", "Caveats", "Words",
         "How it was made",
     ]  # fmt: skip
 

@@ -22,8 +22,9 @@ ROUND = (0, 1, -1, 10, -10, 0.3, -0.3, 3, -3, 0.1, -0.1, 30, -30, 100, -100)
 
 
 def write_number(value: float, form: str) -> str:
-    """Write a number with the sign that print has for minus."""
-    return format(value, form).replace("-", "−")
+    """Write a number with the sign that print has for minus; one that rounds to zero has no sign."""
+    text = format(value, form)
+    return (text if text.strip("+-0.") else text.lstrip("+-")).replace("-", "−")
 
 
 def name_encoding(encoding: str, relative: bool = False) -> str:

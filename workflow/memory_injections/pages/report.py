@@ -28,8 +28,9 @@ from memory_injections.pages.findings import (
     tabulate_findings,
 )
 from memory_injections.pages.numbers import typeset
+from memory_injections.pages.words import explain_words
 from memory_injections.paper.scorecard import TOLERANCE
-from memory_injections.terms import FIRST_TOKEN
+from memory_injections.terms import FIRST_TOKEN, RELATIVE
 
 # How much larger than on paper figures are on the page, whose text is larger, too; in CSS, an inch has 96 pixels.
 ZOOM, PIXELS = 1.3, 96
@@ -37,6 +38,10 @@ ZOOM, PIXELS = 1.3, 96
 SHOWN_OPEN = 8
 # The figure that stands beside the answer.
 FIRST_FIGURE = "controls"
+# What a figure of all models and data sets shows.
+WHOLE = "the whole study"
+# A table with so many columns is printed across the page.
+WIDE = 12
 # Of how many prompt pairs of a model and a data set the page shows the tokens.
 MOST_TEXTS = 100
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
@@ -183,13 +188,26 @@ def name_subject(png: str | Path) -> str:
     return Path(png).stem.partition(".")[2]
 
 
+def describe_subject(png: str | Path, subjects: Sequence[tuple[str, str]]) -> str:
+    """Say in words what a figure's file shows: of which model and data set, memories and encoding."""
+    subject = name_subject(png)
+    for model, dataset in subjects:
+        if f"{subject}.".startswith(f"{model}.{dataset}."):
+            *memories, coding = subject.removeprefix(f"{model}.{dataset}").split(".")[1:] or [""]
+            kinds = [f"memories: {kind.replace('_', ' ')}" for kind in memories]
+            encoding = [f"encoding: {coding.removesuffix(RELATIVE)}"] if coding else []
+            doses = ["relative doses"] if coding.endswith(RELATIVE) else []
+            return ", ".join([f"{model} on {dataset}", *kinds, *encoding, *doses])
+    return WHOLE
+
+
 def group_paths(pngs: Sequence[str], subjects: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group the files of a figure by model and data set, in the order of these; others come last, as `whole study`."""
+    """Group the files of a figure by model and data set, in the order of these; others come last, as `WHOLE`."""
     groups: dict[str, list[str]] = {}
     for png in pngs:
         subject = f"{name_subject(png)}."
         own = [f"{model} on {dataset}" for model, dataset in subjects if subject.startswith(f"{model}.{dataset}.")]
-        groups.setdefault(own[0] if own else "whole study", []).append(png)
+        groups.setdefault(own[0] if own else WHOLE, []).append(png)
     return groups
 
 
@@ -256,7 +274,7 @@ def render_report(
         "typeset": typeset,
         "embed_png": embed_png,
         "scale_width": scale_width,
-        "name_subject": name_subject,
+        "describe_subject": partial(describe_subject, subjects=subjects),
         "name_file": lambda path: Path(path).name,
         "group_paths": partial(group_paths, subjects=subjects),
     }
@@ -284,6 +302,8 @@ def render_report(
         figures=figures,
         captions=captions,
         names=NAMES,
+        wide=WIDE,
+        words=explain_words(tables, config["margin"]),
         shown_open=SHOWN_OPEN,
         averages=[*AVERAGES, *EFFECTS],
         text=format_cell,
