@@ -68,7 +68,7 @@ def test_one_finds_the_way_in_the_report(finished: Checkout, browser: "Browser",
     heading = page.locator("#caveats").bounding_box()
     wide = page.evaluate(
         "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth)"
-        ".map(box => [box.tabIndex, box.getAttribute('role'), !!(box.ariaLabel || box.getAttribute('aria-labelledby'))])"
+        ".map(box => [box.tabIndex, box.getAttribute('role'), box.matches('[aria-label], [aria-labelledby]')])"
     )
     free = page.evaluate("[...document.querySelectorAll('table')].filter(table => !table.closest('.scroll')).length")
     page.close()
