@@ -46,7 +46,7 @@ def test_the_evidence_stands_beside_the_headline(page: "Page", address: str, tab
     gain = "There, hits change by −4.0 % of the prompts [−10.0, +2.0], p = 0.3."
     page.locator("#evidence-text", has_text=gain).wait_for()
     summary = page.locator("#contrasts summary")
-    assert summary.inner_text().startswith("More than another prompt's memory by −0.25 nats (no interval")
+    assert summary.inner_text().startswith("Less than another prompt's memory: −0.25 nats (no interval")
     summary.focus()
     page.keyboard.press("Enter")
     rows = page.locator("#contrasts tbody tr").all_inner_texts()

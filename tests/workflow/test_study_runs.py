@@ -105,7 +105,7 @@ def test_controls(finished: Checkout) -> None:
     effect = evidence.set_index("memories")["effect"]["curated"]
     assert chosen.loc["shuffled", "curated_effect"] == pytest.approx(effect, abs=1e-4)
     helps = pd.read_csv(results / "tables/claims.csv").query("dataset == 'mine' and claim.str.startswith('2.')")
-    assert "more than other prompts' memories" in helps["evidence"].iloc[0]
+    assert "the difference from other prompts' memories" in helps["evidence"].iloc[0]
 
 
 def test_tables_of_causes(finished: Checkout) -> None:
@@ -164,7 +164,7 @@ def test_report_stands_alone(finished: Checkout) -> None:
     headings = re.findall(r'<h2 id="\w+">([^<]+)</h2>', page)
     assert headings == [
         "In short", "Data", "Attribution", "Evidence", "The paper's claims", "Injections", "Best sites",
-        "Controls", "Mechanisms", "Side effects", "Scorecard", "Caveats",
+        "Controls", "Mechanisms", "Side effects", "Scorecard", "Caveats", "Words",
         "How it was made",
     ]  # fmt: skip
 

@@ -116,7 +116,7 @@ def test_estimates_of_hardly_any_prompts() -> None:
     same = estimate_mean(np.zeros(9), np.arange(9), seed=0)
     assert np.isnan([same.low, same.high]).all()  # an interval of no width says too much
     assert same.p == 1
-    assert "+0.00 nats (no interval" in describe_effect(same.columns | {"effect": -1e-9})
+    assert "0.00 nats (no interval" in describe_effect(same.columns | {"effect": -1e-9})
 
 
 def test_a_prompt_has_no_say_in_the_site_that_it_is_judged_by() -> None:

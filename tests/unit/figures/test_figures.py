@@ -13,7 +13,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from memory_injections.controls.contrasts import DIFFERENCE
-from memory_injections.figures.controls import breakdown
+from memory_injections.figures.controls import breakdown, controls
 from memory_injections.figures.heads import patching
 from memory_injections.figures.injections import change, comparison, distribution, effect, headline
 from memory_injections.figures.mechanisms import direct_effects, logit_lens
@@ -92,6 +92,35 @@ def test_effects_stand_beside_those_of_controls() -> None:
     assert labels == ["curated", "shuffled", "random direction", DIFFERENCE]
     points = [np.asarray(line.get_ydata()).tolist() for line in at_site.lines if line.get_marker() == "o"]
     assert points == [[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]]
+
+
+def test_a_control_far_away_leaves_room_for_the_others() -> None:
+    contrasts = {"answer": -10.0, "shuffled": 0.1, "random_direction": 0.2}
+    table = pd.DataFrame(
+        [
+            {"memories": name, "effect": effect, "low": effect - 0.05, "high": effect + 0.05}
+            for name, effect in contrasts.items()
+        ]
+    ).assign(model="tiny", dataset="mine", encoding="unembed", relative=False, margin=0.1)
+    figure = controls(table)
+    (axes,) = figure.axes
+    figure.draw_without_rendering()
+    places = dict(
+        zip(
+            contrasts,
+            axes.transAxes.inverted().transform(
+                axes.transData.transform([(effect, 0) for effect in contrasts.values()])
+            )[:, 0],
+            strict=True,
+        )
+    )
+    assert 0 < places["answer"] < 0.2
+    assert places["random_direction"] - places["shuffled"] > 0.05
+    assert [" ".join(text.get_text().split()) for text in axes.texts] == ["← control better", "memory better →"]
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert boxes[0].x1 < boxes[1].x0
+    ticks = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert {"−10", "0"} <= set(ticks)
 
 
 def test_the_lens_has_a_panel_for_each_target_and_a_line_for_each_control() -> None:

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from memory_injections.pages.findings import summarise_study, tabulate_findings
+from memory_injections.pages.answer import answer_question
+from memory_injections.pages.findings import list_cases, summarise_study, tabulate_findings
 from memory_injections.paper.claims import CLAIMS
 
 OF = {"model": "m", "dataset": "d", "encoding": "unembed", "relative": False}
@@ -28,7 +29,7 @@ def test_how_many_prompts_count_stands_beside_the_verdict() -> None:
         "Verdicts are about prompts that the model answers wrong although it knows both facts: m on d (0 of 72 "
         "prompts, in 0 clusters: too few for a verdict, which takes 6)."
     )
-    assert "inconclusive for m on d (no prompts)" in said[1]
+    assert answer_question(list_cases(tables), tables) == ("Unclear", "Here no prompt.")
     tables["population"]["n_composition_missed"] = 3
     assert "it knows both facts, less those with a shortcut that is left out: m on d" in summarise_study(tables)[0]
     tables["headline"] = pd.DataFrame(columns=["model", "dataset"])

@@ -73,7 +73,10 @@ def test_claims_about_effects() -> None:
     helps = table.loc[CLAIMS["helps"].label]
     assert helps["p"] == 0.004  # the grid's, in either direction, is larger than those of the estimates
     assert helps["p_holm"] == pytest.approx(2 * 0.004)
-    assert "+0.40 nats [+0.30, +0.50]; +0.30 nats [+0.20, +0.40] more than all random words" in helps["evidence"]
+    assert (
+        "+0.40 nats [+0.30, +0.50]; the difference from all random words is +0.30 nats [+0.20, +0.40]"
+        in helps["evidence"]
+    )
     assert f"(most often {name_site(7, 2)}): +0.20 against -0.10 nats" in helps["evidence"]
     assert name_site(6, 3) == "layer 6 (7 counted from 1), magnitude 3"
     assert name_site(6, 3) in helps["evidence"]
@@ -104,7 +107,10 @@ def test_in_a_study_with_controls_the_memory_has_to_beat_shuffled_memories() -> 
     others = [{**shuffled, "memories": "opposite", **estimate(0.9)}, {**shuffled, "memories": "shuffled"}]
     table = judge_again(found | {"control_contrasts": pd.DataFrame(others)})
     assert table.loc[CLAIMS["helps"].label, "verdict"] == "inconclusive"
-    assert "+0.02 nats [-0.08, +0.12] more than other prompts' memories" in table.loc[CLAIMS["helps"].label, "evidence"]
+    assert (
+        "the difference from other prompts' memories is +0.02 nats [-0.08, +0.12]"
+        in table.loc[CLAIMS["helps"].label, "evidence"]
+    )
     assert "+0.40 against +0.38 nats" in table.loc[CLAIMS["helps"].label, "evidence"]
     assert table.loc[CLAIMS["random"].label, "verdict"] == "supported"
     others[1] |= estimate(0.3)

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from memory_injections.analysis.numbers import choose_digits, write_signed
+
 LEVEL = 0.05
 # The level of the two tests of equivalence together. At 5 %, skewed effects would pass for practically zero too often
 # (`tools/interval_coverage.py`).
@@ -67,8 +69,11 @@ def describe_effect(estimate: Mapping[str, Any] | pd.Series) -> str:
     if np.isnan(estimate["effect"]):
         return "no prompts"
     if np.isnan(estimate["low"]):
-        return f"{estimate['effect']:+z.2f} nats (no interval: fewer than {FEWEST_CLUSTERS} clusters, or all alike)"
-    return f"{estimate['effect']:+z.2f} nats [{estimate['low']:+z.2f}, {estimate['high']:+z.2f}]"
+        effect = write_signed(estimate["effect"])
+        return f"{effect} nats (no interval: fewer than {FEWEST_CLUSTERS} clusters, or all alike)"
+    digits = choose_digits(estimate["low"], estimate["high"])
+    effect, low, high = (write_signed(estimate[name], digits) for name in ("effect", "low", "high"))
+    return f"{effect} nats [{low}, {high}]"
 
 
 def estimate_mean(

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.errors import make_printable
 from memory_injections.terms import MARGIN
 
@@ -74,11 +75,11 @@ def tabulate_pairs(table: "pd.DataFrame") -> RenderableType:
         shown.add_column(name, justify="right", no_wrap=True)
     for name in ("effect", "effect_shuffled", "effect_random"):
         heading = {"effect": "effect", "effect_shuffled": "other*", "effect_random": "random*"}[name]
-        shown.add_column(heading, f"{table[name].mean():+.2f}", justify="right", no_wrap=True)
+        shown.add_column(heading, write_signed(table[name].mean()), justify="right", no_wrap=True)
     shown.columns[0].footer = "mean"
     for row in table.itertuples():
         probabilities = (f"{row.p_obscure:.3g}", f"{row.p_injected:.3g}", f"{row.rank_obscure} → {row.rank_injected}")
-        effects = (f"{effect:+.2f}" for effect in (row.effect, row.effect_shuffled, row.effect_random))
+        effects = (write_signed(effect) for effect in (row.effect, row.effect_shuffled, row.effect_random))
         shown.add_row(
             str(row.prompt_id), Text(make_printable(row.memory)), Text(repr(row.answer)), *probabilities, *effects
         )
@@ -143,8 +144,8 @@ def tabulate_controls(table: "pd.DataFrame") -> Table:
     for heading in ("", "injections", "effect (nats)", "memory minus this", "P(answer)", "rank"):
         shown.add_column(heading, justify="left" if heading == "" else "right")
     for row in table.itertuples():
-        contrast = "" if row.Index == 0 else f"{row.contrast:+.2f}"
-        numbers = (f"{row.n}", f"{row.effect:+.2f}", contrast, f"{row.p_injected:.3g}", f"{row.rank_injected:.0f}")
+        contrast = "" if row.Index == 0 else write_signed(row.contrast)
+        numbers = (f"{row.n}", write_signed(row.effect), contrast, f"{row.p_injected:.3g}", f"{row.rank_injected:.0f}")
         shown.add_row(Text(row.control.replace("_", " "), "bold" if row.Index == 0 else ""), *numbers)
     return shown
 
@@ -179,7 +180,7 @@ def format_compactly(change: float) -> str:
         if abs(change) < 999.5 or unit == "G":
             break
         change /= 1000
-    return f"{change:+.1f}" if abs(change) < 9.95 and not unit else f"{change:+.0f}{unit}"
+    return write_signed(change, 1) if abs(change) < 9.95 and not unit else f"{change:+.0f}{unit}"
 
 
 def _choose_colour(change: float, limit: float) -> str:

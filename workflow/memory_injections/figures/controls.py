@@ -37,11 +37,23 @@ def controls(contrasts: pd.DataFrame) -> Figure:
             places = own["memories"].map(names.index) + 0.5 * (number - (len(encodings) - 1) / 2) / len(encodings)
             _draw_estimates(axes, own["effect"], places, own, name_encoding(*encoding), COLORS[number], is_across=True)
         axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-        axes.set(ylim=(len(names) - 0.5, -0.5), title=f"{model} on {dataset}", xlabel="Curated minus control (nats)")
-        axes.xaxis.set_major_formatter(NATS)
+        axes.set(ylim=(len(names) - 0.5, -0.5), title=f"{model} on {dataset}")
+        # The answer's own vector lies many nats away: a linear scale would press all else into a line.
+        axes.margins(x=0.06)
+        use_log_nats(axes, gap=0.15, across="x")
+        _say_which_side_is_better(axes)
     if len(encodings) > 1:
         add_legend(figure, panels)
     return figure
+
+
+def _say_which_side_is_better(axes: Axes) -> None:
+    """Write below the ticks what each side of zero means, and below that what the scale measures."""
+    for side, (align, text) in enumerate((("left", "← control\nbetter"), ("right", "memory\nbetter →"))):
+        axes.annotate(
+            text, (side, 0), xycoords="axes fraction", xytext=(0, -16), textcoords="offset points", ha=align, va="top"
+        )
+    axes.set_xlabel(f"Curated minus control\n(nats, {LOG_BEYOND})", labelpad=24)
 
 
 @register_figure(subject="study", table="breakdown", section="Evidence", label="effects by group")

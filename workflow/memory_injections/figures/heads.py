@@ -74,7 +74,7 @@ def patching(heads: pd.DataFrame) -> Figure:
         rank = write_number(spearmanr(own["effect"], own["attribution"]).statistic, "+.2f")
         norms = {"effect": effects, "effect_other": effects, "attribution": center_on_zero(grids["attribution"])}
         meshes = {
-            name: draw_grid(axes, grids[name], norms[name], "Head", most_ticks=8)
+            name: draw_grid(axes, grids[name], norms[name], "Head", most_ticks=6)
             for axes, name in zip(panels, COLUMNS, strict=True)
         }
         ColorBar("Mean effect (nats)", height, wanted=(0,)).draw(meshes["effect_other"], panels[:2])

@@ -51,7 +51,7 @@ def effect(cells: pd.DataFrame) -> Figure:
     sites, dose = average_sites(cells), find_sweep_id(cells).dose_name
     n_magnitudes, n_layers = sites["effect"].unstack("layer").shape
     height = measure_map(n_magnitudes)
-    figure = start_figure(choose_width(n_layers), 2 * (height + 0.85) + 0.35)
+    figure = start_figure(choose_width(n_layers), 2 * (height + 0.85) + 0.5)
     for axes, (average, label) in zip(figure.subplots(2, 1), EFFECTS.items(), strict=True):
         best = draw_site_map(axes, sites[average], DOSES[dose], ColorBar("Effect (nats)", height))
         number = write_number(sites[average].loc[best], "+.2f")
@@ -66,7 +66,7 @@ def change(cells: pd.DataFrame) -> Figure:
     percent, dose = average_sites(cells)[PAPER_AVERAGE], find_sweep_id(cells).dose_name
     n_magnitudes, n_layers = percent.unstack("layer").shape
     width = choose_width(n_layers)
-    figure = start_figure(width, measure_map(n_magnitudes) + 1.75)
+    figure = start_figure(width, measure_map(n_magnitudes) + 1.9)
     axes = figure.subplots()
     # Up to a whole power of two, which the end of the scale is labelled with.
     in_nats = _measure_length(percent)
@@ -96,7 +96,7 @@ def distribution(cells: pd.DataFrame) -> Figure:
     _, magnitude = find_best_site(average_sites(cells), "effect")
     here = cells[cells["magnitude"] == magnitude].assign(effect=measure_effect)
     layers = sorted(here["layer"].unique())
-    figure = start_figure(choose_width(len(layers)), 2.9)
+    figure = start_figure(choose_width(len(layers)), 3.05)
     axes = figure.subplots()
     sns.stripplot(
         here, x="layer", y="effect", order=layers, ax=axes, color="0.6", size=1.6, alpha=0.6, jitter=0.25,
@@ -177,4 +177,4 @@ def headline(history: pd.DataFrame) -> Figure:
 def _title_sweep(cells: pd.DataFrame) -> str:
     sweep = find_sweep_id(cells)
     kind = "curated memories" if sweep.memories == CURATED else f"random {sweep.memories.replace('_', ' ')}"
-    return f"{sweep.model} on {sweep.dataset}\n{kind}, {name_encoding(sweep.encoding, sweep.relative)}"
+    return f"{sweep.model} on {sweep.dataset}\n{kind}\n{name_encoding(sweep.encoding, sweep.relative)}"

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.scale import SymmetricalLogScale
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from memory_injections.figures.style import QUIET
@@ -21,8 +22,9 @@ ROUND = (0, 1, -1, 10, -10, 0.3, -0.3, 3, -3, 0.1, -0.1, 30, -30, 100, -100)
 
 
 def write_number(value: float, form: str) -> str:
-    """Write a number with the sign that print has for minus."""
-    return format(value, form).replace("-", "−")
+    """Write a number with the sign that print has for minus; one that rounds to zero has no sign."""
+    text = format(value, form)
+    return (text if text.strip("+-0.") else text.lstrip("+-")).replace("-", "−")
 
 
 def name_encoding(encoding: str, relative: bool = False) -> str:
@@ -90,14 +92,15 @@ def add_percent_axis(axes: Axes, side: Literal["right", "top"], gap: float) -> N
     beside.set_major_formatter(PERCENT)
 
 
-def use_log_nats(axes: Axes, gap: float) -> None:
-    """Make the vertical scale one in nats, linear near zero and logarithmic beyond, with round ticks."""
-    axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
-    (low, high), transform = axes.get_ylim(), axes.yaxis.get_transform()
-    bottom, top = transform.transform(np.array([low, high]))
+def use_log_nats(axes: Axes, gap: float, across: Literal["x", "y"] = "y") -> None:
+    """Make a scale one in nats, linear near zero and logarithmic beyond, with round ticks at least `gap` apart."""
+    axes.set(**{f"{across}scale": SymmetricalLogScale(None, linthresh=LINEAR_BELOW)})
+    axis: Axis = axes.xaxis if across == "x" else axes.yaxis
+    transform = axis.get_transform()
+    bottom, top = transform.transform(np.array(axis.get_view_interval()))
     ticks = choose_ticks(
         ROUND, lambda value: (transform.transform(np.array([value]))[0] - bottom) / (top - bottom), gap
     )
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(NATS)
-    axes.yaxis.set_minor_locator(NullLocator())
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(NATS)
+    axis.set_minor_locator(NullLocator())

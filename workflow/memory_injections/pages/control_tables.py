@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.analysis.population import SHORTCUTS
 from memory_injections.controls.contrasts import DIFFERENCE
 from memory_injections.controls.kinds import SHUFFLED
@@ -42,7 +43,9 @@ def describe_disagreements(by_outcome: pd.DataFrame | None) -> list[str]:
         signs = {np.sign(round(effect, 2)) for effect in known["effect"]} - {0.0}
         if known["verdict"].nunique() < 2 and len(signs) < 2:
             continue
-        parts = [f"{row.outcome.replace('_', ' ')} {row.verdict} ({row.effect:+z.2f})" for row in known.itertuples()]
+        parts = [
+            f"{row.outcome.replace('_', ' ')} {row.verdict} ({write_signed(row.effect)})" for row in known.itertuples()
+        ]
         what = "" if encoding == ANY_ENCODING else f" with the encoding {encoding}"
         sentences.append(f"Outcomes disagree for {model} on {dataset}{what}: {', '.join(parts)}.")
     return sentences

@@ -1,4 +1,4 @@
-"""What a study found, in three sentences and in one table: the report's first screen and the README's findings.
+"""What a study found, in a few sentences and in one table: the report's first screen and the README's findings.
 
     python -m memory_injections.pages.findings README.md results/reanalysis results/demo
 
@@ -7,20 +7,21 @@ writes the table of some studies between the two marks in a Markdown file.
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE, select_site
 from memory_injections.analysis.effects import describe_effect
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.analysis.population import EVERY, describe_population
 from memory_injections.analysis.table_files import read_table
-from memory_injections.analysis.verdicts import INCONCLUSIVE, OPPOSITE, SUPPORTED, ZERO
+from memory_injections.analysis.verdicts import SUPPORTED
 from memory_injections.atomic_files import write_text
-from memory_injections.controls.kinds import CONTROLS
 from memory_injections.controls.other_choices import BY_ENCODING
-from memory_injections.paper.claims import CLAIMS, find_contrast, find_shuffled, name_chosen, select_cases
+from memory_injections.pages.answer import name_case
+from memory_injections.paper.claims import CLAIMS, find_contrast, find_shuffled, select_cases
 from memory_injections.paper.reported import is_as_in_paper
 from memory_injections.sweeps.identity import SweepId
 from memory_injections.terms import CURATED, Population
@@ -40,8 +41,6 @@ POPULATIONS: Mapping[Population, str] = {
     "both_hops_known": "prompts of whose two facts the model knows both",
     "composition_missed": "prompts that the model answers wrong although it knows both facts",
 }
-# Controls that the first screen names.
-SAID = ("shuffled", "random_direction", "in_context")
 BEGIN, END = "<!-- findings -->\n", "<!-- end of findings -->"
 Tables = Mapping[str, pd.DataFrame]
 
@@ -53,15 +52,15 @@ def read_tables(results: Path) -> dict[str, pd.DataFrame]:
 
 
 def summarise_study(tables: Tables) -> list[str]:
-    """Say in a few sentences whether the premise holds, which prompts count, whether the memory helps, and at other
-    choices, too, what its controls do, whether it corrects failures, and what the paper's number is."""
-    cases = list_cases(tables)
-    controls = [_say_what_controls_do(cases, tables["control_contrasts"])] if "control_contrasts" in tables else []
+    """Say what a reader of the answer and of the table of findings has to know besides.
+
+    That is where the premise does not hold, which prompts count, what other choices give, and what there is to compare
+    with the paper; a sentence each, whatever the number of models and data sets.
+    """
     return [
         *_say_whether_the_premise_holds(tables["claims"]), *_say_which_prompts_count(tables),
-        _say_whether_it_helps(cases, tables["claims"]),
-        *_say_what_other_choices_give(cases, tables), *controls, _say_whether_it_corrects(tables["claims"]),
-        _say_what_the_headline_is(tables),
+        *_say_what_other_choices_give(list_cases(tables), tables),
+        *([NOT_COMPARED] if tables["headline"].empty else []),
     ]  # fmt: skip
 
 
@@ -89,26 +88,6 @@ def _say_whether_the_premise_holds(claims: pd.DataFrame) -> list[str]:
     ]
 
 
-def _say_whether_it_helps(cases: Sequence[pd.Series], claims: pd.DataFrame) -> str:
-    if not cases:
-        return "The study does not ask whether a curated memory helps: no sweep injects one."
-    helps = _select_claims(claims, "helps").set_index(OF)
-    parts = []
-    for verdict in (SUPPORTED, OPPOSITE, ZERO, INCONCLUSIVE):
-        named = [
-            f"{_name(case)} ({describe_effect(case)}{_say_where(case)})"
-            for case in cases
-            if helps.loc[tuple(case[OF]), "verdict"] == verdict
-        ]
-        if named:
-            parts.append(f"{verdict} for {_join(named)}")
-    return f"“A curated memory makes the answer more probable, and more than other memories do”: {'; '.join(parts)}."
-
-
-def _say_where(case: pd.Series) -> str:
-    return f"; most often {name_chosen(case)}" if case["n_prompts"] else ""
-
-
 def _say_which_prompts_count(tables: Tables) -> list[str]:
     """Say which part of the prompts verdicts are about, how many these are, and where they are too few for one."""
     if "population" not in tables:
@@ -121,10 +100,11 @@ def _say_which_prompts_count(tables: Tables) -> list[str]:
     return [f"Verdicts are about {POPULATIONS[population]}{less}: {parts}."]
 
 
-def _say_what_other_choices_give(cases: Sequence[pd.Series], tables: Tables) -> Iterator[str]:
+def _say_what_other_choices_give(cases: Sequence[pd.Series], tables: Tables) -> list[str]:
     """Say where another encoding or dose of the same study, by itself, has another verdict."""
     helps = _select_claims(tables["claims"], "helps").set_index(OF)
     others = tables.get("other_choices", pd.DataFrame(columns=[*OF, "verdict"]))
+    said = []
     for case in cases:
         verdict = helps.loc[tuple(case[OF]), "verdict"]
         same = others[(others[OF] == case[OF]).all(axis=1) & (others["verdict"] != verdict)]
@@ -133,48 +113,14 @@ def _say_what_other_choices_give(cases: Sequence[pd.Series], tables: Tables) -> 
             for other, rows in same.groupby("verdict", sort=False)
         ]
         if parts:
-            yield f"Other choices, each by itself, say something else for {_name(case)}: {'; '.join(parts)}."
+            said.append(f"for {name_case(case)}, {'; '.join(parts)}")
+    return [f"Other choices, each by itself, have another verdict: {'. '.join(said)}."] if said else []
 
 
 def _describe_choice(row: pd.Series) -> str:
     if row["choice"] == BY_ENCODING:
         return f"encoding {row['encoding']} ({describe_effect(row)})"
     return f"dose {row['magnitude']:g} in layer {row['layer']} with {row['encoding']} ({describe_effect(row)})"
-
-
-def _say_what_controls_do(cases: Sequence[pd.Series], contrasts: pd.DataFrame) -> str:
-    parts = []
-    for case in cases:
-        here = contrasts[(contrasts[[*OF, "encoding"]] == case[[*OF, "encoding"]]).all(axis=1)]
-        rows = here[here["memories"].isin(SAID)]
-        named = [f"{describe_effect(row)} against {CONTROLS[row['memories']].label}" for _, row in rows.iterrows()]
-        if named:
-            parts.append(f"{_join(named)} for {_name(case)}")
-    if not parts:
-        return "The study has no controls of these injections."
-    return f"At sites chosen on other prompts, the effect of the memory differs by {'; by '.join(parts)}."
-
-
-def _say_whether_it_corrects(claims: pd.DataFrame) -> str:
-    failures = _select_claims(claims, "failures")
-    if failures.empty:
-        return "Whether it corrects wrong answers is not known: no cells of curated memories have ranks."
-    parts = [f"{row['verdict']} for {_name(row)} ({row['evidence']})" for _, row in failures.iterrows()]
-    return f"“The injection corrects failures”: {'; '.join(parts)}."
-
-
-def _say_what_the_headline_is(tables: Tables) -> str:
-    headline = tables["headline"]
-    if headline.empty:
-        return NOT_COMPARED
-    parts = []
-    for _, rows in headline.groupby(["model", "dataset"]):
-        values = rows.set_index("rule")["value"]
-        parts.append(
-            f"for {_name_data(rows.iloc[0])} by {values[PAPER_AVERAGE]:+z.1f} % in the paper's average, "
-            f"{values['mean']:+z.1f} % in the plain mean and {values['median']:+z.1f} % in the median"
-        )
-    return f"At the sites that the paper reports, the answer's probability changes {'; '.join(parts)}."
 
 
 def name_compared(tables: Tables) -> str:
@@ -193,7 +139,7 @@ def tabulate_findings(tables: Tables) -> pd.DataFrame:
 
     All studies have the same rows.
     """
-    return pd.DataFrame({_name(case): _list_findings(case, tables) for case in list_cases(tables)})
+    return pd.DataFrame({name_case(case): _list_findings(case, tables) for case in list_cases(tables)})
 
 
 def drop_unknown(findings: pd.DataFrame) -> pd.DataFrame:
@@ -208,7 +154,7 @@ def _list_findings(case: pd.Series, tables: Tables) -> dict[str, str]:
     contrast, shuffled = find_contrast(sweep, tables["contrasts"]), find_shuffled(sweep, tables)
     headline = of["headline"].head(0 if case["relative"] else None)
     rules = headline.set_index("rule")["value"] if len(headline) else {}
-    values = {name: f"{rules[name]:+z.1f} %" if name in rules else MISSING for name in AVERAGES}
+    values = {name: f"{write_signed(rules[name], 1)} %" if name in rules else MISSING for name in AVERAGES}
     ranks = pd.notna(case["hits_gain"])
     return {
         "the memory helps": _format_claim(claims, "helps", with_effect=False),
@@ -244,10 +190,6 @@ def _name_data(row: pd.Series) -> str:
     return f"{row['model']} on {row['dataset']}"
 
 
-def _name(row: pd.Series) -> str:
-    return f"{_name_data(row)}, matched doses" if row["relative"] else _name_data(row)
-
-
 def _join(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
@@ -272,7 +214,7 @@ def _format_effect_at(headline: pd.DataFrame, sites: pd.DataFrame) -> str:
         return MISSING
     curated = sites[(sites["memories"] == CURATED) & is_as_in_paper(sites)]
     here = select_site(curated, headline.iloc[0]["layer"], headline.iloc[0]["magnitude"])
-    return f"{here.iloc[0]['effect']:+z.2f} nats"
+    return f"{write_signed(here.iloc[0]['effect'])} nats"
 
 
 def format_markdown(findings: pd.DataFrame) -> str:

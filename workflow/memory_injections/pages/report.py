@@ -1,7 +1,7 @@
 """The study's report: one self-contained HTML page."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,16 +15,33 @@ from PIL import Image
 from memory_injections.analysis.averages import AVERAGES, EFFECTS
 from memory_injections.analysis.effects import N_FOLDS, N_REPEATS
 from memory_injections.analysis.hits import AFTER, BEFORE
+from memory_injections.analysis.numbers import choose_digits, write_signed
 from memory_injections.analysis.paper_tables import INFORMATIVE
 from memory_injections.figures.registry import RegisteredFigure, list_figures
+from memory_injections.pages.answer import QUESTION, answer_question
 from memory_injections.pages.control_tables import describe_disagreements, describe_written, shorten_tables
-from memory_injections.pages.findings import drop_unknown, name_compared, summarise_study, tabulate_findings
+from memory_injections.pages.findings import (
+    drop_unknown,
+    list_cases,
+    name_compared,
+    summarise_study,
+    tabulate_findings,
+)
+from memory_injections.pages.numbers import typeset
+from memory_injections.pages.words import explain_words
 from memory_injections.paper.scorecard import TOLERANCE
+from memory_injections.terms import FIRST_TOKEN, RELATIVE
 
 # How much larger than on paper figures are on the page, whose text is larger, too; in CSS, an inch has 96 pixels.
 ZOOM, PIXELS = 1.3, 96
 # Where a kind of figure has more files, only those of the first model and data set are unfolded.
 SHOWN_OPEN = 8
+# The figure that stands beside the answer.
+FIRST_FIGURE = "controls"
+# What a figure of all models and data sets shows.
+WHOLE = "the whole study"
+# A table with so many columns is printed across the page.
+WIDE = 12
 # Of how many prompt pairs of a model and a data set the page shows the tokens.
 MOST_TEXTS = 100
 LIBRARIES = ("memory-injections", "snakemake", "torch", "transformers", "transformer_lens", "datasets", "pandas")
@@ -118,7 +135,8 @@ COUNTS = (
     "n_hit", "n_broken", "n_kept", "scored_token", "n_informative", "n_informative_other", "best_rank",
     "best_rank_other", "rank_other", "n_only", "n_against_only", "n_first_hop", "n_second_hop", "n_both",
 )  # fmt: skip
-FORMATS = {
+# How a column's values are written: a format, or a function of the value.
+FORMATS: dict[str, str | Callable[[float], str]] = {
     **dict.fromkeys(COUNTS, "{:,.0f}"),
     **dict.fromkeys(("chosen_by", "share_improved", *BEFORE, *AFTER, "share"), "{:.0%}"),
     "difference": "{:+.3g}",
@@ -144,12 +162,12 @@ FORMATS = {
             "own_answer",
             "other_answers",
         ),
-        "{:+z.2f}",
+        write_signed,
     ),
     "detectable": "{:.2f}",
     "n_effective": "{:.1f}",
-    "hits_gain": "{:+.1%}",
-    **dict.fromkeys((*AVERAGES, "value", "change"), "{:+,.1f}"),
+    "hits_gain": lambda value: f"{write_signed(100 * value, 1)}\u00a0%",
+    **dict.fromkeys((*AVERAGES, "value", "change"), partial(write_signed, digits=1)),
 }
 
 
@@ -170,13 +188,26 @@ def name_subject(png: str | Path) -> str:
     return Path(png).stem.partition(".")[2]
 
 
+def describe_subject(png: str | Path, subjects: Sequence[tuple[str, str]]) -> str:
+    """Say in words what a figure's file shows: of which model and data set, memories and encoding."""
+    subject = name_subject(png)
+    for model, dataset in subjects:
+        if f"{subject}.".startswith(f"{model}.{dataset}."):
+            *memories, coding = subject.removeprefix(f"{model}.{dataset}").split(".")[1:] or [""]
+            kinds = [f"memories: {kind.replace('_', ' ')}" for kind in memories]
+            encoding = [f"encoding: {coding.removesuffix(RELATIVE)}"] if coding else []
+            doses = ["relative doses"] if coding.endswith(RELATIVE) else []
+            return ", ".join([f"{model} on {dataset}", *kinds, *encoding, *doses])
+    return WHOLE
+
+
 def group_paths(pngs: Sequence[str], subjects: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    """Group the files of a figure by model and data set, in the order of these; others come last, as `whole study`."""
+    """Group the files of a figure by model and data set, in the order of these; others come last, as `WHOLE`."""
     groups: dict[str, list[str]] = {}
     for png in pngs:
         subject = f"{name_subject(png)}."
         own = [f"{model} on {dataset}" for model, dataset in subjects if subject.startswith(f"{model}.{dataset}.")]
-        groups.setdefault(own[0] if own else "whole study", []).append(png)
+        groups.setdefault(own[0] if own else WHOLE, []).append(png)
     return groups
 
 
@@ -184,7 +215,8 @@ def format_cell(column: str, value: Any) -> str:
     """Format a value of a table's column; a missing value is a dash."""
     if pd.isna(value):
         return "–"
-    return FORMATS.get(column, "{}").format(value)
+    form = FORMATS.get(column, "{}")
+    return form(value) if callable(form) else form.format(value)
 
 
 def format_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,9 +229,14 @@ def format_columns(table: pd.DataFrame) -> pd.DataFrame:
     for part in ("", "contrast_"):
         if f"{part}low" in table:
             ends = zip(table[f"{part}low"], table[f"{part}high"], strict=True)
-            texts = [None if pd.isna(low) else f"{low:+z.2f} to {high:+z.2f}" for low, high in ends]
+            texts = [None if pd.isna(low) else _write_interval(low, high) for low, high in ends]
             table = table.assign(**{f"{part}interval": texts})
     return table
+
+
+def _write_interval(low: float, high: float) -> str:
+    digits = choose_digits(low, high)
+    return f"{write_signed(low, digits)} to {write_signed(high, digits)}"
 
 
 def group_texts(pairs: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -234,9 +271,10 @@ def render_report(
     )
     subjects = list(tables["evidence"][["model", "dataset"]].drop_duplicates().itertuples(index=False, name=None))
     environment.filters |= {
+        "typeset": typeset,
         "embed_png": embed_png,
         "scale_width": scale_width,
-        "name_subject": name_subject,
+        "describe_subject": partial(describe_subject, subjects=subjects),
         "name_file": lambda path: Path(path).name,
         "group_paths": partial(group_paths, subjects=subjects),
     }
@@ -260,12 +298,17 @@ def render_report(
         texts=group_texts(tables["text_check_pairs"]) if "text_check_pairs" in tables else {},
         most_texts=MOST_TEXTS,
         sections=sections,
+        first_figure=next((figure for figure in sections.get("Controls", ()) if figure.name == FIRST_FIGURE), None),
         figures=figures,
         captions=captions,
         names=NAMES,
+        wide=WIDE,
+        words=explain_words(tables, config["margin"]),
         shown_open=SHOWN_OPEN,
         averages=[*AVERAGES, *EFFECTS],
         text=format_cell,
+        question=QUESTION,
+        answer=answer_question(list_cases(tables), tables, config.get("outcome", FIRST_TOKEN)),
         sentences=summarise_study(tables),
         compared=name_compared(tables),
         of_outcomes=[

@@ -10,6 +10,7 @@ import pandas as pd
 from memory_injections.analysis.averages import AVERAGES, PAPER_AVERAGE
 from memory_injections.analysis.effects import LEVEL, describe_effect
 from memory_injections.analysis.evidence import ALL_RANDOM
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.analysis.paper_tables import ANY, CHANCE
 from memory_injections.analysis.verdicts import (
     INCONCLUSIVE,
@@ -226,9 +227,9 @@ def _weigh_written_failures(case: Case) -> dict[str, Any] | None:
 
 
 def _describe_share(estimate: pd.Series) -> str:
-    low, high = (f"{100 * estimate[name]:+z.1f}" for name in ("low", "high"))
+    low, high = (write_signed(100 * estimate[name], 1) for name in ("low", "high"))
     interval = "no interval" if np.isnan(estimate["low"]) else f"{low}, {high}"
-    return f"{100 * estimate['effect']:+z.1f} points [{interval}]"
+    return f"{write_signed(100 * estimate['effect'], 1)} points [{interval}]"
 
 
 @claim("random", "3. Curated memories do more than random words")
@@ -250,8 +251,8 @@ def _describe_words(contrast: pd.Series) -> str:
 
 def _describe_contrast(contrast: pd.Series, other: str, effect: str) -> str:
     where = f"at sites that have both (most often {name_chosen(contrast)})"
-    means = f"{contrast['curated_effect']:+.2f} against {contrast[effect]:+.2f} nats"
-    return f"{describe_effect(contrast)} more than {other}, {where}: {means}"
+    means = f"{write_signed(contrast['curated_effect'])} against {write_signed(contrast[effect])} nats"
+    return f"the difference from {other} is {describe_effect(contrast)}, {where}: {means}"
 
 
 def name_chosen(row: pd.Series) -> str:
@@ -279,7 +280,7 @@ def weigh_failures(case: Case) -> dict[str, Any] | None:
             "chosen on other prompts; only wrong answers were chosen, so none can be broken",
             "figure": "evidence.csv",
         }
-    gain, low, high = (f"{100 * curated[name]:+.1f}" for name in ("hits_gain", "hits_low", "hits_high"))
+    gain, low, high = (write_signed(100 * curated[name], 1) for name in ("hits_gain", "hits_low", "hits_high"))
     return {
         "p": curated["hits_p"],
         "gain": curated["hits_gain"],
@@ -337,8 +338,9 @@ def weigh_specificity(case: Case) -> dict[str, Any] | None:
     found = rows.iloc[0]
     where = f"at sites chosen on other prompts (most often {name_chosen(found)})"
     says = (
-        f"{describe_effect(found)}, {where}: over shuffled memories, the own one does {found['own_answer']:+z.2f} "
-        f"nats for the prompt's answer and {found['other_answers']:+z.2f} for the data set's other answers"
+        f"{describe_effect(found)}, {where}: over shuffled memories, the own one does "
+        f"{write_signed(found['own_answer'])} nats for the prompt's answer and "
+        f"{write_signed(found['other_answers'])} for the data set's other answers"
     )
     return _show([found], says, "specificity.csv")
 
@@ -350,13 +352,15 @@ def check_headline(case: Case) -> dict[str, Any] | None:
     if reported is None or [case.sweep.model, case.sweep.dataset] not in case.paper["headline"]["sweeps"]:
         return None
     here, value = sites.loc[reported], case.paper["headline"]["percent"]
-    others = ", ".join(f"{label} {here[name]:+.1f} %" for name, label in AVERAGES.items() if name != PAPER_AVERAGE)
+    others = ", ".join(
+        f"{label} {write_signed(here[name], 1)} %" for name, label in AVERAGES.items() if name != PAPER_AVERAGE
+    )
     return {
         **_show_number(case, here),
         "claim": CLAIMS["headline"].label.format(f"{value:g}"),
         "verdict": REPRODUCED if round(here[PAPER_AVERAGE]) == value else NOT_REPRODUCED,
-        "evidence": f"{name_site(*reported)}: {here[PAPER_AVERAGE]:+.1f} % by the paper's average; by others: "
-        f"{others}; mean effect {here['effect']:+.2f} nats",
+        "evidence": f"{name_site(*reported)}: {write_signed(here[PAPER_AVERAGE], 1)} % by the paper's average; "
+        f"by others: {others}; mean effect {write_signed(here['effect'])} nats",
     }
 
 
@@ -372,8 +376,8 @@ def check_site(case: Case) -> dict[str, Any] | None:
         **_show_number(case, here),
         "verdict": REPRODUCED if ranks[PAPER_AVERAGE] == 1 else NOT_REPRODUCED,
         "evidence": f"{name_site(*reported)} is number {ranks[PAPER_AVERAGE]} of {len(sites)} sites by the paper's "
-        f"average ({here[PAPER_AVERAGE]:+.1f} %) and number {ranks['effect']} by the mean effect; best by the paper's "
-        f"average: {name_site(*best)} ({sites.loc[best, PAPER_AVERAGE]:+.1f} %)",
+        f"average ({write_signed(here[PAPER_AVERAGE], 1)} %) and number {ranks['effect']} by the mean effect; best by "
+        f"the paper's average: {name_site(*best)} ({write_signed(sites.loc[best, PAPER_AVERAGE], 1)} %)",
     }
 
 

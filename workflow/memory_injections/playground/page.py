@@ -14,6 +14,7 @@ import pandas as pd
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.errors import StudyError
 from memory_injections.interactive.injector import Injector
 from memory_injections.playground import sites
@@ -203,7 +204,7 @@ class Page:
 
     def _fill_cell(self, layer: int, magnitude: float, effect: float) -> None:
         button, (background, text) = self._cells[layer, magnitude], sites.choose_colours(effect)
-        shown = f"{round(effect, 1) + 0:+.1f}"  # adding 0 makes a zero of minus zero
+        shown = write_signed(effect, 1)
         button.text = shown
         button.style(f"background: {background}; color: {text}")
         button.props.pop("disabled", None)

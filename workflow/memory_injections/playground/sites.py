@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from memory_injections.analysis.averages import measure_effect
+from memory_injections.analysis.numbers import write_signed
 from memory_injections.errors import StudyError
 from memory_injections.injection.hooked_engine import injecting
 from memory_injections.interactive.injector import Continuation, Injector
@@ -79,7 +80,7 @@ def compare_next_tokens(injector: Injector, question: Question, memory: str, sit
         "next token": tokens["token"].map(repr),
         "before": tokens["p_obscure"].map("{:.3g}".format),
         "after": tokens["p_injected"].map("{:.3g}".format),
-        "effect": effects.map("{:+.2f}".format),
+        "effect": effects.map(write_signed),
         "rank": tokens["rank_obscure"].map(str)
         + "\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}"
         + tokens["rank_injected"].map(str),
@@ -88,7 +89,7 @@ def compare_next_tokens(injector: Injector, question: Question, memory: str, sit
     assert answer is not None  # the question has one
     sentence = (
         f"{answer.token!r} goes from {answer.p_obscure:.3g} (rank {answer.rank_obscure}) "
-        f"to {answer.p_injected:.3g} (rank {answer.rank_injected}): {effects[answer.name]:+.2f} nats."
+        f"to {answer.p_injected:.3g} (rank {answer.rank_injected}): {write_signed(effects[answer.name])} nats."
     )
     return NextTokens(pd.DataFrame(texts), int(tokens.index.get_loc(answer.name)), sentence)
 

@@ -3,6 +3,7 @@
 const rangeText = (low, high, format, digits) => `[${[low, high].map((end) => withMinus(format.format(end.toFixed(digits)))).join(", ")}]`;
 const intervalText = ({ low, high }) => (isMissing(low) ? "(no interval: a single cluster)" : rangeText(low, high, TWO_DECIMALS, 2));
 const estimateText = (estimate) => `${effectText(estimate.effect)} ${intervalText(estimate)}`;
+const compared = ({ effect }) => (effect.toFixed(2) > 0 ? "More than" : effect.toFixed(2) < 0 ? "Less than" : "As much as");
 const pText = (p) => (p < 0.001 ? "p < 0.001" : `p = ${Number(p.toPrecision(2))}`);
 
 function drawEvidence({ evidence, contrasts, dose }, { kind }) {
@@ -11,7 +12,7 @@ function drawEvidence({ evidence, contrasts, dose }, { kind }) {
   byId("contrasts").hidden = !contrasts.length;
   if (!contrasts.length) return;
   const [first, ...others] = contrasts;
-  byId("contrasts-summary").textContent = `More than ${first.stand_in} by ${estimateText(first)}`
+  byId("contrasts-summary").textContent = `${compared(first)} ${first.stand_in}: ${estimateText(first)}`
     + (others.length ? ` – and ${countText(others.length)} more comparisons` : "");
   byId("contrasts-table").replaceChildren(...contrasts.map((row) => h("tr", { role: "row" },
     h("th", { scope: "row", role: "rowheader" }, row.stand_in),
