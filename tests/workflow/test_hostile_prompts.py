@@ -144,4 +144,4 @@ def test_the_walkthrough_of_one_pair_of_equal_hostile_prompts(
     harmless = look_at(page, own, tmp_path / "own.html")
     assert look_at(page, walkthrough.read_text(encoding="utf-8"), walkthrough) == harmless
     assert prompt in read_texts(page, "td")
-    assert "All these prompts have the same memory" in walkthrough.read_text(encoding="utf-8")
+    assert "There is no such comparison here: there are no pairs" in walkthrough.read_text(encoding="utf-8")

@@ -91,8 +91,10 @@ class Cells {
 
 const MISSING = "–";
 const signed = (digits) => new Intl.NumberFormat("en", { ...digits, signDisplay: "exceptZero" });
-const TWO_DECIMALS = signed({ minimumFractionDigits: 2, maximumFractionDigits: 2 });
-const ONE_DECIMAL = signed({ minimumFractionDigits: 1, maximumFractionDigits: 1 });
+// Formatters by their digits: making one takes longer than using it.
+const formatters = [0, 1, 2, 3, 4].map((digits) => signed({ minimumFractionDigits: digits, maximumFractionDigits: digits }));
+const signedTo = (digits) => formatters[digits];
+const ONE_DECIMAL = signedTo(1);
 const THREE_DIGITS = signed({ maximumSignificantDigits: 3 });
 const PLAIN = new Intl.NumberFormat("en");
 
@@ -100,8 +102,8 @@ const isMissing = (value) => value === null || value === undefined || Number.isN
 const withMinus = (text) => text.replace("-", "−");
 
 // To the digits of the study's report; `toFixed` rounds the number itself, as Python does.
-function effectText(value) {
-  return isMissing(value) ? MISSING : `${withMinus(TWO_DECIMALS.format(value.toFixed(2)))} nats`;
+function effectText(value, digits = 2) {
+  return isMissing(value) ? MISSING : `${withMinus(signedTo(digits).format(value.toFixed(digits)))} nats`;
 }
 
 // An average in percent.

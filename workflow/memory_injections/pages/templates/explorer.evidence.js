@@ -1,8 +1,11 @@
 // What the study's tests say of a sweep, and what else does the same: the headline's site flatters, this does not.
 
-const rangeText = (low, high, format, digits) => `[${[low, high].map((end) => withMinus(format.format(end.toFixed(digits)))).join(", ")}]`;
-const intervalText = ({ low, high }) => (isMissing(low) ? "(no interval: a single cluster)" : rangeText(low, high, TWO_DECIMALS, 2));
-const estimateText = (estimate) => `${effectText(estimate.effect)} ${intervalText(estimate)}`;
+const rangeText = (low, high, digits) => `[${[low, high].map((end) => withMinus(signedTo(digits).format(end.toFixed(digits)))).join(", ")}]`;
+// As in the report: enough digits for the ends of an interval to differ.
+const digitsOf = ({ low, high }) => (isMissing(low) || low === high ? 2 : Math.min(4, Math.max(2, -Math.floor(Math.log10(high - low)))));
+const intervalText = (estimate) => (isMissing(estimate.low)
+  ? "(no interval: a single cluster)" : rangeText(estimate.low, estimate.high, digitsOf(estimate)));
+const estimateText = (estimate) => `${effectText(estimate.effect, digitsOf(estimate))} ${intervalText(estimate)}`;
 const compared = ({ effect }) => (effect.toFixed(2) > 0 ? "More than" : effect.toFixed(2) < 0 ? "Less than" : "As much as");
 const pText = (p) => (p < 0.001 ? "p < 0.001" : `p = ${Number(p.toPrecision(2))}`);
 
@@ -41,5 +44,5 @@ function gainOfHits({ hits_gain, hits_low, hits_high, hits_p }) {
   if (isMissing(hits_gain) || isMissing(hits_low)) return [];
   const [gain, low, high] = [hits_gain, hits_low, hits_high].map((share) => 100 * share);
   return [` There, hits change by ${withMinus(ONE_DECIMAL.format(gain.toFixed(1)))} % of the prompts `
-    + `${rangeText(low, high, ONE_DECIMAL, 1)}, ${pText(hits_p)}.`];
+    + `${rangeText(low, high, 1)}, ${pText(hits_p)}.`];
 }
