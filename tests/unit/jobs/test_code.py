@@ -33,7 +33,7 @@ def edit(file: Path, old: str, new: str) -> None:
 def test_an_edit_is_noticed_and_a_comment_is_none(workflow: Path) -> None:
     planned, status = {name: digest_named(name) for name in NAMES}, describe_code_status()
     check_code(planned, status)
-    edit(workflow / "scripts" / "inject.py", "import torch", "# More.\nimport torch")
+    edit(workflow / "scripts" / "inject.py", "from _job", "# More.\nfrom _job")
     assert describe_code_status() != status
     check_code(planned, status)
     edit(workflow / "memory_injections" / "injection" / "cell_computer.py", "log_softmax", "softmax")
