@@ -1,6 +1,7 @@
 """The command line `memory-injections`: injections into one prompt, and what surrounds a whole study."""
 
 import sys
+from contextlib import suppress
 from dataclasses import astuple
 from importlib.metadata import version
 from io import TextIOWrapper
@@ -195,7 +196,8 @@ def playground(
     port = serving.find_port(port)
     with load_injector(model, device, is_grid=True) as (injector, _):
         pass  # the page is there once the model is
-    serving.serve_playground(injector, model, port, browser)
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        serving.serve_playground(injector, model, port, browser)
 
 
 for command in (studies.check, studies.plan, studies.bench, studies.crate):
