@@ -59,7 +59,7 @@ EDITS: dict[str, Callable[[Checkout], list[str] | None]] = {
     "another profile": lambda _: ["--workflow-profile", "workflow/profiles/gpu"],
     "the config's keys in another order": lambda c: setattr(c, "config", reorder(c.config)),
     "a comment, a docstring and spaces in the engine": reword,
-    "a comment in a script": lambda c: c.replace("workflow/scripts/inject.py", "import torch", "# More.\nimport torch"),
+    "a comment in a script": lambda c: c.replace("workflow/scripts/inject.py", "from _job", "# More.\nfrom _job"),
     "a function that no job calls": lambda c: c.replace(
         f"{LIBRARY}/analysis/averages.py",
         "def measure_change",

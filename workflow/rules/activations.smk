@@ -5,7 +5,9 @@ rule activations:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
         manifest=rules.model.output.manifest,
-        # Nothing is read that the model reads as something else.
+        # Nothing is computed with a model whose forms disagree; activations do not depend on the engine otherwise.
+        check=ancient(rules.processed_weights.output.check),
+        # Nor of texts that the model reads as something else.
         text_check=ancient(TEXT_CHECK),
         pairs=rules.pairs.output[0],
     output:
@@ -16,7 +18,7 @@ rule activations:
     cache: True
     conda:
         "../envs/memory-injections.yaml"
-    threads: share_cores(beside=2)  # the processed weights are beside it
+    threads: share_cores()
     resources:
         **FOR_ACTIVATIONS,
     params:

@@ -60,7 +60,7 @@ use rule model as pinned_model with:
     cache: True
 
 
-# Also checks, once per model, that its forms agree; whatever is computed of its activations waits for it.
+# Also checks, once per model, that its forms agree; what is computed with the model waits for it.
 rule processed_weights:
     input:
         checkpoint=ancient(rules.model.output.checkpoint),
@@ -75,7 +75,7 @@ rule processed_weights:
     cache: True
     conda:
         "../envs/memory-injections.yaml"
-    threads: share_cores(beside=2)  # text check and activations are beside it
+    threads: share_cores(beside=2)  # the text check is beside it
     resources:
         **FOR_PROCESSED_WEIGHTS,
     params:

@@ -9,11 +9,10 @@ from memory_injections.activations.cache_file import ActivationCacheWriter
 from memory_injections.activations.recording import record_activations
 from memory_injections.atomic_files import replace_file
 from memory_injections.data.prompt_pairs import iterate_pairs
-from memory_injections.errors import StudyError, UnsupportedArchitectureError
 from memory_injections.jobs.gpus import reserve_devices_for
 from memory_injections.models.checkpoints import guard_model, read_manifest
 from memory_injections.models.limits import PROCESSING_COPIES, RECORDED_BYTES_AT_ONCE
-from memory_injections.models.loading import load_bridge, translating_failures
+from memory_injections.models.loading import load_bridge
 from memory_injections.models.sizes import ModelSize
 from memory_injections.models.tokenisation import load_tokenizer
 from tqdm import tqdm
@@ -26,17 +25,11 @@ if __name__ == "__main__":
     with start_job(globals()) as job:
         torch.set_num_threads(job.threads)
         params, checkpoint, pairs = job.params, Path(job.input.checkpoint), Path(job.input.pairs)
-        manifest = read_manifest(Path(job.input.manifest))
-        size = ModelSize.from_manifest(manifest)
+        size = ModelSize.from_manifest(read_manifest(Path(job.input.manifest)))
         at_once = min(max(FEWEST_PAIRS, RECORDED_BYTES_AT_ONCE // size.activation_bytes), MOST_PAIRS)
         n_pairs = sum(len(chunk) for chunk in iterate_pairs(pairs, at_once))
-
-        def refuse(_: str, message: str) -> StudyError:
-            return UnsupportedArchitectureError(manifest["architecture"], f"TransformerLens fails: {message}")
-
         with reserve_devices_for(job.input.manifest, copies=PROCESSING_COPIES) as devices:
-            # The check of the model's forms may still be under way.
-            with guard_model(checkpoint, Path(job.input.manifest)), translating_failures(refuse):
+            with guard_model(checkpoint, Path(job.input.manifest)):
                 bridge, tokenizer = load_bridge(checkpoint, devices), load_tokenizer(checkpoint)
             with (
                 replace_file(Path(job.output.activations)) as path,
@@ -44,8 +37,6 @@ if __name__ == "__main__":
                 tqdm(total=n_pairs, desc="activations", unit="prompt pair") as progress,
             ):
                 for chunk in iterate_pairs(pairs, at_once):
-                    with translating_failures(refuse):
-                        recorded = record_activations(bridge, tokenizer, chunk, bos=params.bos)
-                    writer.write(recorded)
+                    writer.write(record_activations(bridge, tokenizer, chunk, bos=params.bos))
                     progress.update(len(chunk))
         logging.info("recorded %d prompt pairs", n_pairs)

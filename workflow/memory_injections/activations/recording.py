@@ -76,7 +76,7 @@ def _record_texts(
     """Record the activations of texts, given as token ids, in batches of texts of one length; return them in order."""
     lengths = [len(row) for row in rows]
     tensors = {"n_tokens": torch.tensor(lengths)}
-    device = bridge.W_E.device
+    device = torch.device(str(bridge.cfg.device))
     max_tokens = limit_activation_tokens(device.type, bridge.cfg.n_layers, bridge.cfg.d_model)
     for batch in batch_by_length(lengths, max_tokens):
         tokens = torch.tensor([rows[index] for index in batch], device=device)
