@@ -44,7 +44,7 @@ GPU_MEMORY_VARIABLE = "MEMORY_INJECTIONS_GPU_MB"
 def limit_activation_tokens(device: str, n_layers: int, d_model: int) -> int:
     """Return how many tokens of texts a model of that size records together."""
     per_token = 4 * 4 * n_layers * d_model  # four tensors of every block, in float32
-    return max(1, min(ACTIVATION_TOKENS[device], RECORDED_BYTES // per_token))
+    return max(1, min(ACTIVATION_TOKENS.get(device, ACTIVATION_TOKENS["cpu"]), RECORDED_BYTES // per_token))
 
 
 def limit_gpu_memory(n_bytes: int) -> int:
